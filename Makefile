@@ -1,0 +1,58 @@
+# mlpfit: `make` lists the targets. Every target sets up what it needs.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+TUTORIALS := tower plane gradient parabola restoration
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install reproduce figures $(TUTORIALS) test lint format tensorboard bench clean distclean FORCE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z$$()A-Z\/%. -]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sed 's/$$(TUTORIALS)/tower, plane, .../'
+
+install: $(INSTALLED) ## create .venv from the lock files
+
+$(INSTALLED): requirements.lock requirements-torch.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "mlpfit needs Python 3.11, 3.12 or 3.13: install one or say make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+reproduce: $(INSTALLED) ## train every experiment, draw every figure, print the table
+	@$(BIN)/python -m mlpfit.reproduce
+
+figures: $(INSTALLED) ## draw the figures again from finished runs
+	@$(BIN)/python -m mlpfit.figures
+
+$(TUTORIALS): $(INSTALLED) ## one tutorial: its runs and figures
+	@$(BIN)/python -m mlpfit.reproduce $@
+
+outputs/figures/%.svg: FORCE $(INSTALLED) ## one figure and the run it needs
+	@$(BIN)/python -m mlpfit.reproduce $*
+
+test: $(INSTALLED) ## run the tests
+	@$(BIN)/python -m pytest
+
+lint: $(INSTALLED) ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(INSTALLED) ## format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+tensorboard: $(INSTALLED) ## open TensorBoard on all runs
+	@$(BIN)/tensorboard --logdir outputs/runs
+
+bench: $(INSTALLED) ## measure speed against the plain loop and the Trainer's defaults
+	@$(BIN)/python -m mlpfit.bench
+
+clean: ## remove the runs
+	rm -rf outputs/runs outputs/ensembles outputs/.locks
+
+distclean: clean ## remove the environment and caches, too
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache src/mlpfit.egg-info
+
+FORCE:

@@ -1,0 +1,6 @@
+"""Five tutorials on small neural networks, reproduced with evidence."""
+
+from mlpfit.errors import ConfigError, RunError
+from mlpfit.runs import Run, load_run
+
+__all__ = ["ConfigError", "Run", "RunError", "load_run"]

@@ -1,0 +1,318 @@
+"""From YAML and overrides to a checked, frozen Config. Hydra stops here: everything behind takes plain values.
+
+Every key, its type and its range is a field of one of the dataclasses below; defaults live in ``conf/`` only.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from mlpfit import order, streams
+from mlpfit.errors import ConfigError
+from mlpfit.ranges import Above, AtLeast, Between
+from mlpfit.targets import TARGETS, Target
+
+CONF = Path(__file__).parents[2] / "conf"
+Seed = Annotated[int, Between(0, 2**32)]
+
+
+@dataclass(frozen=True)
+class Data:
+    batch_size: Annotated[int, AtLeast(1)] | None  # null: all rows
+    order: Literal["full"] | order.Kind
+    start_below: Annotated[int, AtLeast(1)] | None
+    macro_batch: Annotated[int, AtLeast(1)] | None
+
+
+@dataclass(frozen=True)
+class Model:
+    hidden: int | str  # "8", "64-64-64", or "none" for a linear unit
+    activation: Literal["relu", "identity"]
+    init: Literal["torch", "normal", "ones"]
+    gradient: Literal["autograd", "by_hand"]
+
+    def widths(self) -> tuple[int, ...]:
+        """Widths of the hidden layers, from the first: "64-32" -> (64, 32), "none" -> ()."""
+        if self.hidden == "none":
+            return ()
+        parts = str(self.hidden).split("-")
+        if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+            raise ConfigError(f"model.hidden={self.hidden}: allowed are widths such as 8 or 64-64-64, or none")
+        return tuple(int(part) for part in parts)
+
+
+@dataclass(frozen=True)
+class SGD:
+    name: Literal["sgd"]
+    lr: Annotated[float, Above(0)]
+    momentum: Annotated[float, Between(0, 1)]
+
+
+@dataclass(frozen=True)
+class Adam:
+    name: Literal["adam"]
+    lr: Annotated[float, Above(0)]
+    beta1: Annotated[float, Between(0, 1)]
+    beta2: Annotated[float, Between(0, 1)]
+    eps: Annotated[float, Above(0)]
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """The closed form, in place of steps."""
+
+    name: Literal["least_squares"]
+
+
+OPTIMIZERS: dict[str, type] = {"sgd": SGD, "adam": Adam, "least_squares": LeastSquares}
+
+
+@dataclass(frozen=True)
+class Trainer:
+    max_steps: Annotated[int, AtLeast(0)]
+    accelerator: Literal["cpu", "gpu", "auto"]
+    precision: Literal["32-true", "64-true"]
+    block_steps: Annotated[int, AtLeast(1)]  # optimiser steps in one training_step
+
+
+@dataclass(frozen=True)
+class Logger:
+    tensorboard: bool
+    points: Annotated[int, AtLeast(2)]  # scalars per run at most
+    pictures: Annotated[int, AtLeast(2)]  # snapshots of the weights, pictures, histograms
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    every_n_steps: Annotated[int, AtLeast(1)]
+
+
+@dataclass(frozen=True)
+class Config:
+    name: str
+    question: str
+    seed: Seed
+    replicas: Annotated[int, AtLeast(1)]
+    seeds: tuple[Seed, ...] | None
+    streams: streams.Kind
+    loss: Literal["mse", "sse", "half_mse"]
+    target: Target
+    data: Data
+    model: Model
+    optimizer: SGD | Adam | LeastSquares
+    trainer: Trainer
+    logger: Logger
+    checkpoint: Checkpoint
+    output_dir: str
+    force: bool
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        return (self.target.dim, *self.model.widths(), 1)
+
+    @property
+    def rows(self) -> int:
+        """Rows each replica trains on."""
+        return self.target.points if self.target.observed is None else self.target.observed
+
+    @property
+    def replica_seeds(self) -> tuple[int, ...]:
+        """The seed of every replica, in order."""
+        return self.seeds if self.seeds is not None else tuple(range(self.seed, self.seed + self.replicas))
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the run goes: one replica under runs/, several under ensembles/."""
+        return Path(self.output_dir) / ("runs" if len(self.replica_seeds) == 1 else "ensembles") / self.name
+
+    def plain(self) -> dict[str, Any]:
+        """The config as YAML would hold it."""
+        plain = dataclasses.asdict(self)
+        plain["target"] = {"name": self.target.name, **plain["target"]}
+        return json.loads(json.dumps(plain))
+
+    def recipe(self) -> dict[str, Any]:
+        """What decides the results: the config without words, places and requests."""
+        return {k: v for k, v in self.plain().items() if k not in ("question", "output_dir", "force")}
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(json.dumps(self.recipe(), sort_keys=True).encode()).hexdigest()
+
+
+def parse(plain: Mapping[str, Any]) -> Config:
+    """Check every key, type, range and combination. Raises ConfigError with the key and what is allowed."""
+    plain = dict(plain)
+    if isinstance(plain.get("target"), Mapping):
+        plain["target"] = _variant("target", TARGETS, plain["target"], drop_name=True)
+    if isinstance(plain.get("optimizer"), Mapping):
+        plain["optimizer"] = _variant("optimizer", OPTIMIZERS, plain["optimizer"])
+    config: Config = _build(Config, plain, "")
+    for problem in _problems(config):
+        raise ConfigError(problem)
+    return config
+
+
+def _problems(config: Config) -> Iterator[str]:
+    """Values that are each allowed but don't go together."""
+    if problem := config.target.problem():
+        yield problem
+    if len(set(config.replica_seeds)) < len(config.replica_seeds):
+        yield f"seeds={list(config.replica_seeds)}: every seed once"
+    if config.replica_seeds[-1] >= 2**32:
+        yield f"seed={config.seed} with replicas={config.replicas}: seeds must stay below {2**32}"
+    if config.seeds is not None and config.replicas not in (1, len(config.seeds)):
+        yield f"replicas={config.replicas}: leave it out when seeds names the {len(config.seeds)} replicas"
+    widths = config.model.widths()
+    data, batch = config.data, config.data.batch_size
+    closed_form = isinstance(config.optimizer, LeastSquares)
+    if closed_form and (widths or config.trainer.max_steps):
+        yield "optimizer=least_squares: needs model.hidden=none and trainer.max_steps=0"
+    if not closed_form and config.trainer.max_steps < 1:
+        yield f"trainer.max_steps={config.trainer.max_steps}: must be at least 1"
+    if (batch is None) != (data.order == "full"):
+        yield f"data.batch_size={batch} with data.order={data.order}: a batch size goes with an order other than full"
+    if batch is not None and batch > config.rows:
+        yield f"data.batch_size={batch}: must be at most the {config.rows} rows there are"
+    if (data.start_below is None) == (data.order == "slices"):
+        yield f"data.start_below={data.start_below}: goes with data.order=slices, and only with it"
+    if data.start_below is not None and batch is not None and not batch < data.start_below <= config.rows:
+        yield f"data.start_below={data.start_below}: must be above the batch size and at most the {config.rows} rows"
+    if (data.macro_batch is None) == (data.order == "blocks"):
+        yield f"data.macro_batch={data.macro_batch}: goes with data.order=blocks, and only with it"
+    if config.streams == "libraries" and data.order != "full":
+        yield "streams=libraries: needs data.order=full (its seeded order is not defined)"
+
+
+def _variant(key: str, kinds: Mapping[str, type], value: Mapping[str, Any], drop_name: bool = False) -> Any:
+    name = value.get("name")
+    if not isinstance(name, str) or name not in kinds:
+        raise ConfigError(f"{key}.name={name}: allowed are {', '.join(kinds)}")
+    return _build(kinds[name], {k: v for k, v in value.items() if not (drop_name and k == "name")}, f"{key}.")
+
+
+def _build(kind: type, value: Mapping[str, Any], path: str) -> Any:
+    hints = get_type_hints(kind, include_extras=True)
+    names = [field.name for field in dataclasses.fields(kind)]
+    for key in value:
+        if key not in names:
+            raise ConfigError(f"{path}{key}: no such key; allowed are {', '.join(path + name for name in names)}")
+    for name in names:
+        if name not in value:
+            raise ConfigError(f"{path}{name}: missing")
+    return kind(**{name: _value(hints[name], value[name], path + name) for name in names})
+
+
+def _value(hint: Any, value: Any, key: str) -> Any:
+    """The value as the hinted type. Raises ConfigError if it is of another type or out of range."""
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return _build(hint, value, key + ".")  # type: ignore[arg-type]
+    if get_origin(hint) in (Union, types.UnionType):
+        return _union(hint, value, key)
+    if get_origin(hint) is Annotated:
+        base, allowed = get_args(hint)
+        number = _value(base, value, key)
+        if number not in allowed:
+            raise ConfigError(f"{key}={value}: must be {allowed}")
+        return number
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise ConfigError(f"{key}={value}: allowed are {', '.join(map(str, get_args(hint)))}")
+        return value
+    if get_origin(hint) is tuple:
+        return _tuple(hint, value, key)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{key}={value}: must be {_WORDS.get(hint, 'a group of keys')}")
+    if hint is float and value not in _FINITE:
+        raise ConfigError(f"{key}={value}: must be a finite number")
+    return value
+
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_FINITE = AtLeast(float("-inf"))
+
+
+def _union(hint: Any, value: Any, key: str) -> Any:
+    errors = []
+    for option in get_args(hint):
+        try:
+            if option is type(None):
+                if value is None:
+                    return None
+                continue
+            return _value(option, value, key)
+        except ConfigError as error:
+            errors.append(str(error))
+    null = " (or null)" if type(None) in get_args(hint) else ""
+    raise ConfigError(errors[-1] + null)
+
+
+def _tuple(hint: Any, value: Any, key: str) -> tuple[Any, ...]:
+    items = get_args(hint)
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ConfigError(f"{key}={value}: must be a list of numbers")
+    if items[-1] is ...:
+        items = items[:1] * len(value)
+    if len(value) != len(items) or not items:
+        raise ConfigError(f"{key}={list(value)}: must be a list of {len(items) or 'one or more'} numbers")
+    return tuple(_value(item, v, f"{key}[{i}]") for i, (item, v) in enumerate(zip(items, value, strict=True)))
+
+
+def compose(overrides: Sequence[str], conf: Path = CONF) -> Config:
+    """The checked config of these Hydra overrides, e.g. ["experiment=tower/small", "optimizer.lr=0.01"].
+
+    Raises ConfigError in one line for whatever Hydra, OmegaConf or the check finds wrong.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+            composed = hydra_compose("config", overrides=list(overrides))
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError(_one_line(error)) from error
+    return parse(plain)  # type: ignore[arg-type]
+
+
+def _one_line(error: BaseException) -> str:
+    """What Hydra says in paragraphs, in one line."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    words = words.split(" Config search path:")[0].split(" See https://")[0].split(" full_key:")[0]
+    if (unknown := re.match(r"Could not override '([^']*)'", words)) and "No match" not in words:
+        return f"{unknown[1]}: no such key (every key is in conf/config.yaml and the target's and optimizer's files)"
+    if missing := re.match(r"In '[^']*': Could not find '([^']*)'", words):
+        allowed = words.partition("Available options in ")[2].partition(": ")[2]
+        return f"{missing[1]}: no such choice; there are " + (
+            ", ".join(allowed.split()) if allowed else ", ".join(experiments())
+        )
+    return words
+
+
+def experiments(conf: Path = CONF) -> list[str]:
+    """Names of all experiments, in the order of ``conf/tutorials.yaml``; those not named there come last."""
+    folder = conf / "experiment"
+    found = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+    listed = [f"{tutorial}/{name}" for tutorial, names in _tutorials(conf).items() for name in names]
+    return sorted(found, key=lambda name: listed.index(name) if name in listed else len(listed))
+
+
+def tutorials(conf: Path = CONF) -> list[str]:
+    """Names of the tutorials, in the same order."""
+    return list(dict.fromkeys(name.split("/")[0] for name in experiments(conf)))
+
+
+def _tutorials(conf: Path) -> dict[str, list[str]]:
+    return yaml.safe_load((conf / "tutorials.yaml").read_text())

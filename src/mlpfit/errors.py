@@ -1,0 +1,17 @@
+"""The two ways a command fails that are the user's to mend: one line, exit code 2 or 1, no traceback."""
+
+
+class ConfigError(ValueError):
+    """A config value that is not allowed; the message names the key, the value given and what is allowed (exit 2)."""
+
+
+class RunError(RuntimeError):
+    """A training or a run folder that can't be used; the message names it and what to do (exit 1)."""
+
+
+class Diverged(RunError):
+    """The loss of a single run became infinite or NaN."""
+
+    def __init__(self, step: int, loss: float) -> None:
+        super().__init__(f"diverged at step {step} (loss {loss}): try a smaller optimizer.lr")
+        self.step = step

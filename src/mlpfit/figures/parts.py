@@ -1,0 +1,89 @@
+"""What the figures are made of. Every drawing function takes data and axes and says what it draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlpfit.figures import style
+from mlpfit.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One published figure: how it is drawn, from which experiment's run, and what it shows (its alternative text).
+
+    ``draw(run, replicas)``: replicas is the ensemble of the same experiment for a band behind the run, or None.
+    """
+
+    draw: Callable[[Run, Run | None], Figure]
+    experiment: str
+    caption: str
+
+    @property
+    def name(self) -> str:
+        """tutorial/figure: outputs/figures/<name>.svg."""
+        return f"{self.experiment.split('/')[0]}/{self.draw.__name__}"
+
+
+# matplotlib is imported where a figure is made: whoever only asks whether figures are up to date doesn't wait for it.
+
+
+def new() -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    return figure, figure.add_subplot()
+
+
+def grid_of_axes(*, rows: int, columns: int, panels: int, share_y: bool = True) -> tuple[Figure, list[Axes]]:
+    """A figure with ``panels`` axes in a grid; more panels than the grid holds get further rows."""
+    from matplotlib.figure import Figure
+
+    rows = max(rows, -(-panels // columns))
+    figure = Figure(figsize=(9.6, 4.2 if rows == 1 else 2.3 * rows))
+    axes = figure.subplots(rows, columns, sharex=True, sharey=share_y, squeeze=False).ravel()
+    for empty in axes[panels:]:
+        empty.remove()
+    return figure, list(axes[:panels])
+
+
+def sorted_rows(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """The first replica's rows in the order of their only input: x (n, 1), y (n, 1)."""
+    x, y = run.data["x"][0], run.data["y"][0]
+    order = np.argsort(x[:, 0], kind="stable")
+    return x[order], y[order]
+
+
+def band(ax: Axes, replicas: Run | None, x: np.ndarray, step: int | None = None) -> None:
+    """Median, central 50 % and 90 % of what the replicas predict at x (n, 1)."""
+    if replicas is not None:
+        fill_between_quantiles(ax, x[:, 0], replicas.predict(x, step)[..., 0].T)
+
+
+def fill_between_quantiles(ax: Axes, x: np.ndarray, values: np.ndarray) -> None:
+    """values (n, R) over x (n,)."""
+    q5, q25, q50, q75, q95 = np.nanquantile(values, [0.05, 0.25, 0.5, 0.75, 0.95], axis=1)
+    ax.fill_between(x, q5, q95, color=style.BAND, alpha=0.12, lw=0, label="90 % of replicas")
+    ax.fill_between(x, q25, q75, color=style.BAND, alpha=0.22, lw=0, label="50 % of replicas")
+    ax.plot(x, q50, ":", color=style.BAND, lw=1, label="median replica")
+
+
+def draw_loss(run: Run, replicas: Run | None, title: str, ylabel: str) -> Figure:
+    """Loss of every step before its update, on a logarithmic axis beside the page's linear one."""
+    figure, axes = grid_of_axes(rows=1, columns=2, panels=2, share_y=False)
+    for ax, scale in zip(axes, ("linear", "log"), strict=True):
+        if replicas is not None:
+            fill_between_quantiles(ax, replicas.history["step"], replicas.history["loss"])
+        ax.plot(run.history["step"], run.history["loss"][:, 0], color=style.FIT, label="loss")
+        ax.set(xlabel="epoch", ylabel=ylabel, yscale=scale, title=f"{title}, {scale} axis")
+    if replicas is not None:
+        axes[1].legend()
+    return figure

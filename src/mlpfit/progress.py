@@ -1,0 +1,50 @@
+"""How far things are: bars on a terminal, plain lines when piped."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+console = Console(highlight=False)
+if not console.is_terminal:
+    console.width = 200  # piped: tables keep their columns, lines are not cut
+
+
+class Display:
+    """One bar for all runs (if there are several) and one for the current run with its loss."""
+
+    def __init__(self, bars: Progress | None, runs: int) -> None:
+        self.bars = bars
+        self.overall = bars.add_task("all", total=runs, note="") if bars and runs > 1 else None
+
+    @contextmanager
+    def run(self, name: str, steps: int) -> Iterator[Callable[[int, float], None]]:
+        """Yields what to call with the steps done and the loss; says at the end how it went."""
+        started, last = time.time(), [0.0]
+        task = self.bars.add_task(name, total=max(steps, 1), note="") if self.bars else None
+
+        def report(step: int, loss: float) -> None:
+            last[0] = loss
+            if self.bars and task is not None:
+                self.bars.update(task, completed=step, note=f"loss {loss:.4g}")
+
+        yield report
+        if self.bars and task is not None:
+            self.bars.remove_task(task)
+        if self.bars and self.overall is not None:
+            self.bars.advance(self.overall)
+        done = f"{steps:>5} steps, loss {last[0]:<10.4g}" if steps else "closed form" + " " * 16
+        console.print(f"{name:<26} {done} {time.time() - started:5.1f} s")
+
+
+@contextmanager
+def display(runs: int) -> Iterator[Display]:
+    """The display for this many runs."""
+    if not console.is_terminal:
+        yield Display(None, runs)
+        return
+    columns = TextColumn("{task.description:<26}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")
+    with Progress(*columns, TimeElapsedColumn(), TextColumn("{task.fields[note]}"), console=console) as bars:
+        yield Display(bars, runs)

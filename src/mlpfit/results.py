@@ -1,0 +1,92 @@
+"""The numbers table: outputs/results.csv and the table between the README's markers, from finished runs."""
+
+import csv
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlpfit import published
+from mlpfit.errors import RunError
+from mlpfit.figures.draw import pictures
+from mlpfit.runs import load_run, write_file
+
+MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One experiment's final number, in the quantity and convention of the page's where it prints one."""
+
+    experiment: str
+    seed: int
+    steps: int
+    seconds: float
+    quantity: str
+    value: float
+    published: float | None
+    figures: tuple[str, ...]
+
+
+def result(experiment: str, outputs: Path) -> Result:
+    """Raises RunError if the run is not there."""
+    run = load_run(outputs / "runs" / experiment)
+    number = published.final(experiment)
+    quantity, update, step = (number.quantity, number.update, number.step) if number else ("mse", "after", None)
+    kept = run.history["step"]
+    value = float("nan")
+    if update != "before" or step in kept:
+        value = float(published.measured(run, quantity, update, step)[0])
+    figures = tuple(f"{outputs}/figures/{p.name}.svg" for p in pictures() if p.experiment == experiment)
+    return Result(
+        experiment,
+        run.seeds[0],
+        len(kept),
+        run.provenance["seconds"],
+        quantity,
+        value,
+        number.value if number else None,
+        figures,
+    )
+
+
+FIELDS = ("experiment", "seed", "steps", "quantity", "value", "published", "figures")
+
+
+def write(results: list[Result], outputs: Path) -> Path:
+    """outputs/results.csv, without times, so that equal runs give equal bytes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FIELDS)
+    for r in results:
+        known = "" if r.published is None else f"{r.published:.10g}"
+        names = " ".join(Path(f).stem for f in r.figures)
+        writer.writerow([r.experiment, r.seed, r.steps, r.quantity, f"{r.value:.6g}", known, names])
+    file = outputs / "results.csv"
+    write_file(file, text.getvalue().encode())
+    return file
+
+
+def readme_table(table: Path) -> str:
+    """The Markdown table of a results.csv."""
+    lines = ["| experiment | figures | final number | seed | the page |", "| --- | --- | --- | --- | --- |"]
+    words = {"mse": "mean squared error", "sse": "sum of squares"}
+    with open(table, newline="") as file:
+        for row in csv.DictReader(file):
+            folder = f"{table.parent.name}/figures/{row['experiment'].split('/')[0]}"
+            links = ", ".join(f"[{name}]({folder}/{name}.svg)" for name in row["figures"].split())
+            value, known = f"{float(row['value']):.4g}", row["published"] or "curve only"
+            lines.append(
+                f"| `{row['experiment']}` | {links} | {words[row['quantity']]} {value} | {row['seed']} | {known} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def insert(readme: Path, table: str) -> None:
+    """Put the table between the README's markers. Raises RunError if they are gone."""
+    text = readme.read_text()
+    if not MARKERS.search(text):
+        raise RunError(f"{readme}: no <!-- results --> ... <!-- /results --> to put the table between")
+    updated = MARKERS.sub(lambda m: m[1] + table + m[2], text)
+    if updated != text:
+        write_file(readme, updated.encode())

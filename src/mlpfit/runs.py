@@ -1,0 +1,212 @@
+"""Run folders: complete or absent, checked when read. Reading needs numpy only.
+
+config.yaml      the resolved config                 weights.npz      parameters at the snapshot steps
+history.npz      loss of every step, before its update   data.npz     the rows of every replica
+metrics.json     final numbers, one per replica      provenance.json  what made the run
+checkpoints/     last.ckpt, best.ckpt                events.out...    TensorBoard
+complete.json    written last: identity of the run and the SHA-256 of every file above
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from mlpfit.config import Config
+from mlpfit.errors import RunError
+
+MARKER = "complete.json"
+COMPUTING_PACKAGES = ("torch", "lightning", "numpy")
+# The modules that decide a run's numbers; a test holds the list against what train imports.
+COMPUTING_SOURCES = ("targets", "streams", "order", "losses", "mlp", "datamodule", "regression", "training")
+
+
+class Run:
+    """A finished run.
+
+    config     plain dict                         metrics     name -> (R,)
+    history    "loss" -> (steps, R), "step" -> (steps,), counted from 1
+    data       x (R, n, d), y (R, n, 1), pool_x, pool_y, pool_truth (R, m, .), center, scale (R, d + 1)
+    snapshots  the steps after which the weights were kept, 0 (initial) first
+    """
+
+    def __init__(self, path: Path, marker: dict[str, Any]) -> None:
+        self.path = path
+        self.identity: dict[str, Any] = marker["identity"]
+        self._digests: dict[str, str] = marker["files"]
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.replicas} replica{'s'[: self.replicas > 1]})"
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        return yaml.safe_load(self._read("config.yaml"))
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        return json.loads(self._read("provenance.json"))
+
+    @cached_property
+    def metrics(self) -> dict[str, np.ndarray]:
+        return {k: np.array(v, dtype=float) for k, v in json.loads(self._read("metrics.json")).items()}
+
+    @cached_property
+    def history(self) -> dict[str, np.ndarray]:
+        return self._arrays("history.npz")
+
+    @cached_property
+    def data(self) -> dict[str, np.ndarray]:
+        return self._arrays("data.npz")
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.provenance["seeds"]
+
+    @property
+    def replicas(self) -> int:
+        return len(self.seeds)
+
+    def drawn_files(self) -> dict[str, str]:
+        """Hashes of the files that hold numbers (not of times, places and TensorBoard's events)."""
+        return {n: d for n, d in self._digests.items() if n.endswith(".npz") or n == "metrics.json"}
+
+    @property
+    def snapshots(self) -> np.ndarray:
+        return self._weights["step"]
+
+    def parameters(self, step: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(weight (R, in, out), bias (R, 1, out)) per layer after that many steps; None: the final ones.
+
+        Raises KeyError if the weights were not kept at that step.
+        """
+        kept = self.snapshots.tolist()
+        if step is not None and step not in kept:
+            raise KeyError(f"{self.path}: no weights of step {step}; kept are {kept}")
+        at = len(kept) - 1 if step is None else kept.index(step)
+        layers = range((len(self._weights) - 1) // 2)
+        return [(self._weights[f"weight_{i}"][at], self._weights[f"bias_{i}"][at]) for i in layers]
+
+    def predict(self, x: Any, step: int | None = None) -> np.ndarray:
+        """x (n, d), or (R, n, d) with other inputs for every replica -> (R, n, 1)."""
+        return self._outputs(x, step)[-1]
+
+    def hidden(self, x: Any, step: int | None = None) -> list[np.ndarray]:
+        """Output of every hidden layer: x (n, d) or (R, n, d) -> [(R, n, h), ...]."""
+        return self._outputs(x, step)[:-1]
+
+    def _outputs(self, x: Any, step: int | None) -> list[np.ndarray]:
+        layers = self.parameters(step)
+        output = np.asarray(x, dtype=layers[0][0].dtype)
+        fan_in = layers[0][0].shape[1]
+        if output.ndim not in (2, 3) or output.shape[-1] != fan_in:
+            raise ValueError(f"x has shape {output.shape}; allowed are (n, {fan_in}) and (replicas, n, {fan_in})")
+        outputs = []
+        for i, (weight, bias) in enumerate(layers):
+            output = output @ weight + bias
+            if i < len(layers) - 1 and self.config["model"]["activation"] == "relu":
+                output = np.maximum(output, 0)
+            outputs.append(output)
+        return outputs
+
+    @cached_property
+    def _weights(self) -> dict[str, np.ndarray]:
+        return self._arrays("weights.npz")
+
+    def _arrays(self, name: str) -> dict[str, np.ndarray]:
+        self._read(name)
+        with np.load(self.path / name, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+
+    def _read(self, name: str) -> bytes:
+        """The file's bytes, after comparing them with what the marker says of them."""
+        file = self.path / name
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise RunError(f"{file}: can't be read ({error.strerror}); train the run again") from None
+        if hashlib.sha256(content).hexdigest() != self._digests.get(name):
+            raise RunError(f"{file}: not as it was written; train the run again with force=true")
+        return content
+
+
+def load_run(path: str | Path) -> Run:
+    """The finished run in this folder. Raises RunError, naming the file, if it is incomplete or damaged."""
+    marker = Path(path) / MARKER
+    try:
+        content = json.loads(marker.read_text())
+        return Run(Path(path), {"identity": dict(content["identity"]), "files": dict(content["files"])})
+    except OSError:
+        raise RunError(f"{path}: no finished run here (no {MARKER}); train it first") from None
+    except (ValueError, KeyError, TypeError):
+        raise RunError(f"{marker}: damaged; train the run again with force=true") from None
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """What two runs must share to be the same run: recipe, code and packages that decide the numbers."""
+    digest = hashlib.sha256()
+    for module in COMPUTING_SOURCES:
+        digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
+    return {
+        "recipe": config.recipe(),
+        "code": digest.hexdigest(),
+        "packages": {name: version(name) for name in COMPUTING_PACKAGES},
+    }
+
+
+def is_current(config: Config) -> bool:
+    """Whether the run folder holds exactly this run, finished and with every file in its place."""
+    try:
+        run = load_run(config.run_dir)
+    except RunError:
+        return False
+    return run.identity == identity(config) and all((run.path / name).is_file() for name in run._digests)
+
+
+def differences(a: Any, b: Any, key: str = "") -> list[str]:
+    """Keys whose values differ, as "optimizer.lr: 0.01, now 0.02"."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return [d for k in sorted({*a, *b}) for d in differences(a.get(k), b.get(k), f"{key}.{k}" if key else k)]
+    return [] if a == b else [f"{key.removeprefix('recipe.')}: {a}, now {b}"]
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write beside the target and move into place: readers see the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with open(path, "wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def seal(folder: Path, identity: dict[str, Any]) -> None:
+    """Write the marker: from now on the folder is a finished run."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MARKER)
+    digests = {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    write_file(folder / MARKER, json.dumps({"identity": identity, "files": digests}, indent=1).encode())
+
+
+def move_into_place(partial: Path, final: Path) -> None:
+    """Put a sealed folder where the finished run belongs; the older run there goes only then."""
+    old = final.with_name(final.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        os.rename(final, old)
+    os.rename(partial, final)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,95 @@
+"""The TensorBoard of a run: same tags in every experiment, so that runs overlay.
+
+loss            before each update, thinned to ``logger.points``
+error/truth     mean squared distance to the noise-free function, at the snapshot steps
+learning_rate   of the optimiser
+units/dead      share of hidden units that are zero on every row
+weights/..., activations/..., kinks    distributions at the snapshot steps
+fit             picture of the fit and of every hidden unit's part in it
+config, question   as text; the graph of the net
+"""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+import yaml
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from mlpfit.config import Config
+from mlpfit.datamodule import ReplicaData
+from mlpfit.picture import FitPicture
+from mlpfit.regression import Regression
+
+
+def logger(folder: Path) -> TensorBoardLogger:
+    """Writes its events directly into the run folder: TensorBoard then shows the run under the experiment's name."""
+    return TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+
+
+class TensorBoard(pl.Callback):
+    """Shows the first replica."""
+
+    def __init__(self, config: Config, data: ReplicaData, snapshots: list[int]) -> None:
+        self.config, self.snapshots = config, set(snapshots)
+        self.every = max(1, -(-config.trainer.max_steps // config.logger.points))
+        arrays = {name: values[0] for name, values in data.arrays.items()}
+        ordered = np.argsort(arrays["pool_x"][:, 0], kind="stable") if config.target.dim == 1 else slice(None)
+        self.grid, self.truth = arrays["pool_x"][ordered], arrays["pool_truth"][ordered]
+        self.rows = arrays["x"], arrays["y"]
+        self.picture: FitPicture | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, Regression)
+        if trainer.global_step:
+            return
+        writer = _writer(trainer)
+        writer.add_text("question", self.config.question)
+        writer.add_text("config", "```yaml\n" + yaml.safe_dump(self.config.plain(), sort_keys=False) + "```")
+        writer.add_graph(module.mlp, torch.zeros(1, 1, self.config.target.dim).to(next(module.parameters())))
+        self._snapshot(writer, module, 0)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        assert isinstance(module, Regression)
+        writer, done = _writer(trainer), trainer.global_step
+        block = module.losses[-1][:, 0].tolist()
+        for step, loss in enumerate(block, start=done - len(block) + 1):
+            if step % self.every == 0 or step == 1:
+                writer.add_scalar("loss", loss, step)
+        if done in self.snapshots:
+            writer.add_scalar("learning_rate", trainer.optimizers[0].param_groups[0]["lr"], done)
+            self._snapshot(writer, module, done)
+
+    def _snapshot(self, writer: Any, module: Regression, step: int) -> None:
+        mlp = module.mlp
+        with torch.no_grad():
+            first = mlp.layers[0][0]
+            grid = torch.from_numpy(self.grid).to(first)
+            outputs = mlp.outputs(grid.expand(len(first), *grid.shape))
+        prediction = outputs[-1][0, :, 0].double().cpu().numpy()
+        writer.add_scalar("error/truth", float(np.mean((prediction - self.truth[:, 0]) ** 2)), step)
+        for i, (weight, bias) in enumerate(mlp.layers):
+            writer.add_histogram(f"weights/{i}", weight[0].detach(), step)
+            if i < len(mlp.layers) - 1:
+                writer.add_histogram(f"activations/{i}", outputs[i + 1][0], step)
+            if i == 0 and weight.shape[1] == 1 and len(mlp.layers) > 1:
+                kinks = -bias[0, 0].detach() / weight[0, 0].detach()
+                writer.add_histogram("kinks", kinks[kinks.isfinite()].clamp(-1e3, 1e3), step)
+        parts = None
+        if len(outputs) > 2:
+            writer.add_scalar("units/dead", float((outputs[1][0] == 0).all(0).float().mean()), step)
+            parts = (outputs[-2][0] * mlp.layers[-1][0][0, :, 0].detach()).cpu().numpy()
+        writer.add_image("fit", self._picture(parts).draw(prediction, parts), step, dataformats="HWC")
+
+    def _picture(self, parts: np.ndarray | None) -> FitPicture:
+        if self.picture is None:
+            hidden = 0 if parts is None else parts.shape[1]
+            self.picture = FitPicture(*self.rows, self.grid, self.truth, hidden)
+        return self.picture
+
+
+def _writer(trainer: pl.Trainer) -> Any:
+    assert isinstance(trainer.logger, TensorBoardLogger)
+    return trainer.logger.experiment

@@ -1,0 +1,105 @@
+"""Train one experiment into its run folder.
+
+    python -m mlpfit.train experiment=tower/small [key=value ...]
+
+Without an experiment it lists what there is. ``force=true`` trains again although the same run is complete.
+"""
+
+import fcntl
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from mlpfit import runs
+from mlpfit.command import run_command
+from mlpfit.config import Config, compose, experiments
+from mlpfit.errors import ConfigError, Diverged, RunError
+from mlpfit.progress import console, display
+
+Report = Callable[[int, float], None]
+
+
+def train(config: Config, report: Report = lambda step, loss: None) -> bool:
+    """Train the run of this config unless the same run is complete. Returns whether anything was trained.
+
+    An interrupted run of the same identity goes on from its last checkpoint. Raises RunError if an interrupted run
+    of another identity is in the way, or if the loss diverges.
+    """
+    final = config.run_dir
+    partial = final.with_name(final.name + ".partial")
+    with locked(Path(config.output_dir) / ".locks" / "-".join(final.parts)):
+        if config.force:
+            shutil.rmtree(partial, ignore_errors=True)
+        elif runs.is_current(config):
+            return False
+        identity = runs.identity(config)
+        begin(partial, identity)
+        if not (partial / runs.MARKER).is_file():
+            from mlpfit.training import train_into
+
+            try:
+                train_into(partial, config, report)
+            except Diverged:
+                shutil.rmtree(partial)  # going on from its checkpoint would only diverge again
+                raise
+            (partial / "identity.json").unlink()
+            runs.seal(partial, identity)
+        runs.move_into_place(partial, final)
+    return True
+
+
+def begin(partial: Path, identity: dict) -> None:
+    """Make the folder of an unfinished run, or check that the one there is of the same run."""
+    file = partial / "identity.json"
+    if (partial / runs.MARKER).is_file():
+        identified = runs.load_run(partial).identity
+    elif file.is_file():
+        identified = json.loads(file.read_text())
+    else:  # nothing there, or killed before the first file was whole
+        shutil.rmtree(partial, ignore_errors=True)
+        runs.write_file(file, json.dumps(identity).encode())
+        return
+    if differing := runs.differences(identified, identity):
+        raise RunError(
+            f"{partial} holds an interrupted run with other settings ({'; '.join(differing)}): "
+            "finish it with those, or start anew with force=true"
+        )
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """One process at a time; the lock goes with the process, however that ends."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> int:
+    overrides = sys.argv[1:]
+    if not any(o.startswith("experiment=") for o in overrides):
+        raise ConfigError(f"experiment=...: say which one; there are {', '.join(experiments())}")
+    config = compose(overrides)
+    with display(runs=1) as shown:
+        if runs.is_current(config) and not config.force:
+            console.print(f"{config.run_dir} is up to date (force=true trains it again)")
+            return 0
+        with shown.run(config.name, config.trainer.max_steps) as report:
+            train(config, report)
+    console.print(f"{config.run_dir}: {summary(runs.load_run(config.run_dir))}")
+    return 0
+
+
+def summary(run: runs.Run) -> str:
+    """The final numbers in a line; medians where there are several replicas."""
+    names = {"mse": "mse", "sse": "sum of squares", "truth_mse": "distance to the truth"}
+    return ", ".join(f"{words} {float(np.nanmedian(run.metrics[name])):.6g}" for name, words in names.items())
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,87 @@
+"""Seeded tutorials are followed step by step; everything is recomputed here without mlpfit."""
+
+import numpy as np
+import torch
+
+from mlpfit import load_run
+
+
+def test_parabola_is_the_plain_pytorch_loop(reproduced):
+    np.random.seed(19)
+    torch.manual_seed(19)
+    x = np.random.uniform(-5, 5, 100)
+    net = torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.02)
+    rows, truth = (torch.from_numpy(v).reshape(-1, 1).float() for v in (x, x * x))
+    losses = []
+    for _ in range(5000):
+        loss = torch.nn.functional.mse_loss(net(rows), truth)
+        optimizer.zero_grad()
+        loss.backward()
+        losses.append(loss.item())
+        optimizer.step()
+    run = load_run(reproduced[0] / "outputs/runs/parabola/eight_neurons")
+    np.testing.assert_allclose(run.history["loss"][:, 0], losses, rtol=1e-4)
+    grid = np.linspace(-5, 5, 100)[:, None]
+    expected = net(torch.from_numpy(grid).float()).detach().numpy()
+    np.testing.assert_allclose(run.predict(grid)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def hand_written(hidden: int, activation: bool) -> tuple[list[float], np.ndarray]:
+    """Losses and final predictions of the page's arithmetic in numpy, float64."""
+    np.random.seed(1234)
+    w1, w2, b1, b2 = np.random.randn(1, hidden), np.random.randn(hidden, 1), np.zeros(hidden), np.zeros(1)
+    grid = np.linspace(-3, 3, 1024, dtype=np.float32)[:, None]
+    shuffled = grid[np.random.permutation(1024)]
+
+    def forward(x):
+        z = x @ w1 + b1
+        h = z * (z > 0) if activation else z
+        return h, h @ w2 + b2
+
+    losses = []
+    for _ in range(1000):
+        start = np.random.randint(0, 900)
+        x = shuffled[start : start + 100]
+        y = (2 * np.sin(x.astype(np.float64)) + 5).astype(np.float32)
+        h, prediction = forward(x)
+        losses.append(0.5 * np.mean((y - prediction) ** 2))
+        error = (prediction - y) / 100
+        below = (error @ w2.T) * ((h > 0) if activation else 1)
+        w2, b2 = w2 - 0.01 * (h.T @ error), b2 - 0.01 * error.sum(0)
+        w1, b1 = w1 - 0.01 * (x.T @ below), b1 - 0.01 * below.sum(0)
+    return losses, forward(grid)[1]
+
+
+def test_restoration_is_the_hand_written_arithmetic(reproduced):
+    grid = np.linspace(-3, 3, 1024, dtype=np.float32)[:, None]
+    for name, hidden, activation in (("narrow", 5, True), ("wide", 100, True), ("linear", 5, False)):
+        losses, prediction = hand_written(hidden, activation)
+        run = load_run(reproduced[0] / "outputs/runs/restoration" / name)
+        np.testing.assert_allclose(run.history["loss"][:, 0], losses, rtol=1e-9)
+        np.testing.assert_allclose(run.predict(grid)[0], prediction, rtol=1e-9)
+
+
+def test_framework_is_momentum_descent_over_puzzlelibs_blocks(reproduced):
+    np.random.seed(1234)
+    w = [np.random.randn(1, 100), np.zeros((1, 100)), np.random.randn(100, 1), np.zeros((1, 1))]
+    w = [v.astype(np.float32) for v in w]
+    x = np.linspace(-3, 3, 1024, dtype=np.float32)[np.random.permutation(1024)][:, None]
+    y = (2 * np.sin(x.astype(np.float64)) + 5).astype(np.float32)
+    momentum = [np.zeros_like(v) for v in w]
+    losses: list[float] = []
+    while len(losses) < 200:
+        for macro in np.random.permutation(2):
+            part = slice(macro * 1000, min(macro * 1000 + 1000, 1024))
+            for block in np.random.permutation(-(-len(x[part]) // 10)):
+                a, b = (v[part][block * 10 : block * 10 + 10] for v in (x, y))
+                h = np.maximum(a @ w[0] + w[1], 0)
+                error = h @ w[2] + w[3] - b
+                losses.append(0.5 * float(np.mean(error**2)))
+                error = error / np.float32(len(a))
+                below = (error @ w[2].T) * (h > 0)
+                slopes = [a.T @ below, below.sum(0, keepdims=True), h.T @ error, error.sum(0, keepdims=True)]
+                momentum = [np.float32(0.9) * m + g for m, g in zip(momentum, slopes, strict=True)]
+                w = [v - np.float32(0.01) * m for v, m in zip(w, momentum, strict=True)]
+    run = load_run(reproduced[0] / "outputs/runs/restoration/framework")
+    np.testing.assert_allclose(run.history["loss"][:200, 0], losses[:200], rtol=1e-3)
