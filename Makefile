@@ -7,7 +7,7 @@ TUTORIALS := tower plane gradient parabola restoration
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce figures $(TUTORIALS) test lint format tensorboard bench clean distclean FORCE
+.PHONY: help install reproduce ensembles figures $(TUTORIALS) test lint format tensorboard bench clean distclean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z$$()A-Z\/%. -]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sed 's/$$(TUTORIALS)/tower, plane, .../'
@@ -24,6 +24,9 @@ $(INSTALLED): requirements.lock requirements-torch.lock pyproject.toml
 
 reproduce: $(INSTALLED) ## train every experiment, draw every figure, print the table
 	@$(BIN)/python -m mlpfit.reproduce
+
+ensembles: $(INSTALLED) ## every experiment over 1000 seeds
+	@$(BIN)/python -m mlpfit.ensemble
 
 figures: $(INSTALLED) ## draw the figures again from finished runs
 	@$(BIN)/python -m mlpfit.figures
@@ -47,10 +50,11 @@ tensorboard: $(INSTALLED) ## open TensorBoard on all runs
 	@$(BIN)/tensorboard --logdir outputs/runs
 
 bench: $(INSTALLED) ## measure speed against the plain loop and the Trainer's defaults
+	@$(BIN)/python -c 'import jax' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'jax==0.10.2'
 	@$(BIN)/python -m mlpfit.bench
 
 clean: ## remove the runs
-	rm -rf outputs/runs outputs/ensembles outputs/.locks
+	rm -rf outputs/runs outputs/ensembles outputs/.locks outputs/.cache
 
 distclean: clean ## remove the environment and caches, too
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache src/mlpfit.egg-info

@@ -40,9 +40,16 @@ def test_the_whole_config_of_one_experiment():
         "data": {"batch_size": 100, "order": "slices", "start_below": 1000, "macro_batch": None},
         "model": {"hidden": 5, "activation": "relu", "init": "normal", "gradient": "by_hand"},
         "optimizer": {"name": "sgd", "lr": 0.01, "momentum": 0.0},
-        "trainer": {"max_steps": 1000, "accelerator": "cpu", "precision": "64-true", "block_steps": 50},
+        "trainer": {
+            "max_steps": 1000,
+            "accelerator": "cpu",
+            "precision": "64-true",
+            "block_steps": 50,
+            "compile": "auto",
+        },
         "logger": {"tensorboard": True, "points": 500, "pictures": 20},
         "checkpoint": {"every_n_steps": 500},
+        "ensemble": {"block": None, "processes": None, "history_points": 600},
         "output_dir": "outputs",
         "force": False,
     }

@@ -21,6 +21,7 @@ from mlpfit.ranges import Above, AtLeast, Between
 from mlpfit.targets import TARGETS, Target
 
 CONF = Path(__file__).parents[2] / "conf"
+NARROW = 16  # nets with no wider layer keep the replica axis last in memory (compiled.py)
 Seed = Annotated[int, Between(0, 2**32)]
 
 
@@ -81,6 +82,14 @@ class Trainer:
     accelerator: Literal["cpu", "gpu", "auto"]
     precision: Literal["32-true", "64-true"]
     block_steps: Annotated[int, AtLeast(1)]  # optimiser steps in one training_step
+    compile: bool | Literal["auto"]  # auto: when it pays (compiled.py)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    block: Annotated[int, AtLeast(1)] | None  # replicas trained together; null: what fits the cache (compiled.py)
+    processes: Annotated[int, AtLeast(1)] | None  # blocks trained in parallel; null: one per core
+    history_points: Annotated[int, AtLeast(1)]  # losses kept per replica, about
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,7 @@ class Config:
     trainer: Trainer
     logger: Logger
     checkpoint: Checkpoint
+    ensemble: Ensemble
     output_dir: str
     force: bool
 
@@ -141,10 +151,19 @@ class Config:
 
     def recipe(self) -> dict[str, Any]:
         """What decides the results: the config without words, places and requests."""
-        return {k: v for k, v in self.plain().items() if k not in ("question", "output_dir", "force")}
+        recipe = {k: v for k, v in self.plain().items() if k not in ("question", "output_dir", "force")}
+        recipe["ensemble"].pop("processes")
+        return recipe
 
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(self.recipe(), sort_keys=True).encode()).hexdigest()
+
+
+def block_size(replicas: int, most: int) -> int:
+    """How many replicas to take at a time: the largest number up to ``most`` that divides them, if at least half of
+    it, so that all parts have one shape and one compilation; else ``most``."""
+    fitting = (size for size in range(min(most, replicas), most // 2, -1) if replicas % size == 0)
+    return next(fitting, min(most, replicas))
 
 
 def parse(plain: Mapping[str, Any]) -> Config:

@@ -17,6 +17,58 @@ Activation = Literal["relu", "identity"]
 Init = Literal["torch", "normal", "ones"]
 
 
+Layer = tuple[Tensor, Tensor]  # weight (R, in, out), bias (R, 1, out)
+
+
+class Products:
+    """The three products that a layer and its gradient need, as batched matrix products."""
+
+    @staticmethod
+    def linear(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """h W + b: (R, n, in) -> (R, n, out)."""
+        return torch.baddbmm(bias, h, weight)
+
+    @staticmethod
+    def weight_gradient(h: Tensor, error: Tensor) -> Tensor:
+        """h^T e: (R, n, in), (R, n, out) -> (R, in, out)."""
+        return h.transpose(1, 2) @ error
+
+    @staticmethod
+    def back(error: Tensor, weight: Tensor) -> Tensor:
+        """e W^T: (R, n, out) -> (R, n, in)."""
+        return error @ weight.transpose(1, 2)
+
+
+def outputs(layers: Sequence[Layer], x: Tensor, activation: Activation, products: type[Products]) -> list[Tensor]:
+    """The input and what every layer makes of it: [x, hidden (R, n, h) ..., prediction (R, n, 1)]."""
+    made = [x]
+    for weight, bias in layers:
+        z = products.linear(made[-1], weight, bias)
+        hidden = len(made) < len(layers)
+        made.append(torch.relu(z) if hidden and activation == "relu" else z)
+    return made
+
+
+def gradients(
+    layers: Sequence[Layer], made: list[Tensor], error: Tensor, activation: Activation, products: type[Products]
+) -> list[Tensor]:
+    """The chain rule by hand: gradients of weight and bias, layer by layer, in the order of the parameters.
+
+    made as from :func:`outputs`; error = d loss / d prediction (R, n, 1). For z = h W + b and h = g(z):
+    dL/dW = h^T dL/dz, dL/db = sum over rows of dL/dz, dL/dh = dL/dz W^T and dL/dz = dL/dh g'(z). The derivative of
+    ReLU at 0 is taken as 0, as autograd does.
+    """
+    found: list[Tensor] = []
+    for layer in reversed(range(len(layers))):
+        below = made[layer]
+        found[:0] = [products.weight_gradient(below, error), error.sum(1, keepdim=True)]
+        if layer > 0:
+            error = products.back(error, layers[layer][0])
+            if activation == "relu":
+                error = error * (below > 0)
+    return found
+
+
 class MLP(nn.Module):
     """units (d, hidden ..., 1): fully connected layers with the activation between them; (d, 1) is one linear unit."""
 
@@ -35,29 +87,14 @@ class MLP(nn.Module):
         return self.outputs(x)[-1]
 
     def outputs(self, x: Tensor) -> list[Tensor]:
-        """The input and what every layer makes of it: [x, hidden (R, n, h) ..., prediction (R, n, 1)]."""
-        outputs = [x]
-        for weight, bias in self.layers:
-            z = torch.baddbmm(bias, outputs[-1], weight)
-            hidden = len(outputs) < len(self.layers)
-            outputs.append(torch.relu(z) if hidden and self.activation == "relu" else z)
-        return outputs
+        """See :func:`outputs`."""
+        return outputs(self.layers, x, self.activation, Products)
 
-    def backward_by_hand(self, outputs: list[Tensor], error: Tensor) -> None:
-        """Fill every parameter's ``grad`` by the chain rule.
-
-        outputs as from :meth:`outputs`; error = d loss / d prediction (R, n, 1). For z = h W + b and h = g(z):
-        dL/dW = h^T dL/dz, dL/db = sum over rows of dL/dz, dL/dh = dL/dz W^T and dL/dz = dL/dh g'(z). The derivative
-        of ReLU at 0 is taken as 0, as autograd does.
-        """
-        for layer, (weight, bias) in reversed(list(enumerate(self.layers))):
-            below = outputs[layer]
-            weight.grad = below.transpose(1, 2) @ error
-            bias.grad = error.sum(1, keepdim=True)
-            if layer > 0:
-                error = error @ weight.transpose(1, 2)
-                if self.activation == "relu":
-                    error = error * (below > 0)
+    def backward_by_hand(self, made: list[Tensor], error: Tensor) -> None:
+        """Fill every parameter's ``grad`` by :func:`gradients`."""
+        found = gradients(self.layers, made, error, self.activation, Products)
+        for parameter, gradient in zip(self.parameters(), found, strict=True):
+            parameter.grad = gradient
 
     def load(self, replicas: list[list[np.ndarray]]) -> None:
         """Set the parameters from one list of arrays per replica (as :func:`initial` draws them)."""

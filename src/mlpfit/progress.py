@@ -38,6 +38,19 @@ class Display:
         done = f"{steps:>5} steps, loss {last[0]:<10.4g}" if steps else "closed form" + " " * 16
         console.print(f"{name:<26} {done} {time.time() - started:5.1f} s")
 
+    @contextmanager
+    def ensemble(self, name: str, model_steps: int) -> Iterator[Callable[[int], None]]:
+        """Yields what to call with the model-steps done."""
+        task = self.bars.add_task(name, total=model_steps, note="") if self.bars else None
+
+        def report(done: int) -> None:
+            if self.bars and task is not None:
+                self.bars.update(task, completed=done, note=f"{done:,} of {model_steps:,}")
+
+        yield report
+        if self.bars and task is not None:
+            self.bars.remove_task(task)
+
 
 @contextmanager
 def display(runs: int) -> Iterator[Display]:

@@ -58,12 +58,12 @@ class Snapshots(pl.Callback):
 
 
 class Divergence(pl.Callback):
-    """Stops a single run whose loss is no longer finite; in an ensemble the other replicas go on."""
+    """Stops a single run whose loss is no longer finite. In an ensemble it is not used: the other replicas go on."""
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         assert isinstance(module, Regression)
         block = module.losses[-1]
-        if block.shape[1] == 1 and not block.isfinite().all():
+        if not block.isfinite().all():
             bad = int((~block.isfinite()).any(1).nonzero()[0])
             raise Diverged(trainer.global_step - len(block) + bad + 1, float(block[bad, 0]))
 
@@ -71,9 +71,9 @@ class Divergence(pl.Callback):
 class Checkpoints(pl.Callback):
     """last.ckpt at the given steps, best.ckpt whenever the error on the training rows is the lowest so far."""
 
-    def __init__(self, folder: Path, steps: Sequence[int], x: Tensor, y: Tensor) -> None:
+    def __init__(self, folder: Path, steps: Sequence[int], x: Tensor, y: Tensor, best: bool) -> None:
         self.folder, self.steps, self.rows = folder, set(steps), (x, y)
-        self.best = float("inf")
+        self.best = float("inf") if best else float("-inf")  # replicas have no best step in common
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         if trainer.global_step not in self.steps:

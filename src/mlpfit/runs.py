@@ -5,12 +5,15 @@ history.npz      loss of every step, before its update   data.npz     the rows o
 metrics.json     final numbers, one per replica      provenance.json  what made the run
 checkpoints/     last.ckpt, best.ckpt                events.out...    TensorBoard
 complete.json    written last: identity of the run and the SHA-256 of every file above
+
+An ensemble's folder holds its blocks of replicas, each such a folder, under blocks/; it reads as one run.
 """
 
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -23,9 +26,13 @@ from mlpfit.config import Config
 from mlpfit.errors import RunError
 
 MARKER = "complete.json"
+BLOCKS = "blocks"
 COMPUTING_PACKAGES = ("torch", "lightning", "numpy")
 # The modules that decide a run's numbers; a test holds the list against what train imports.
-COMPUTING_SOURCES = ("targets", "streams", "order", "losses", "mlp", "datamodule", "regression", "training")
+COMPUTING_SOURCES = (
+    *("targets", "streams", "order", "losses", "mlp"),
+    *("compiled", "datamodule", "regression", "training"),
+)
 
 
 class Run:
@@ -37,9 +44,10 @@ class Run:
     snapshots  the steps after which the weights were kept, 0 (initial) first
     """
 
-    def __init__(self, path: Path, marker: dict[str, Any]) -> None:
+    def __init__(self, path: Path, marker: dict[str, Any], parts: Sequence["Run"] = ()) -> None:
         self.path = path
         self.identity: dict[str, Any] = marker["identity"]
+        self.parts = parts
         self._digests: dict[str, str] = marker["files"]
 
     def __repr__(self) -> str:
@@ -47,23 +55,31 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        return yaml.safe_load(self._read("config.yaml"))
+        return self.parts[0].config if self.parts else yaml.safe_load(self._read("config.yaml"))
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
-        return json.loads(self._read("provenance.json"))
+        """Of an ensemble: that of its first block, with all seeds and the seconds of all blocks together."""
+        if not self.parts:
+            return json.loads(self._read("provenance.json"))
+        made = [part.provenance for part in self.parts]
+        seeds = [seed for m in made for seed in m["seeds"]]
+        return made[0] | {"seeds": seeds, "seconds": sum(m["seconds"] for m in made)}
 
     @cached_property
     def metrics(self) -> dict[str, np.ndarray]:
+        if self.parts:
+            return {k: np.concatenate([p.metrics[k] for p in self.parts]) for k in self.parts[0].metrics}
         return {k: np.array(v, dtype=float) for k, v in json.loads(self._read("metrics.json")).items()}
 
     @cached_property
     def history(self) -> dict[str, np.ndarray]:
-        return self._arrays("history.npz")
+        return self._arrays("history.npz", replica_axis=1)
 
     @cached_property
     def data(self) -> dict[str, np.ndarray]:
-        return self._arrays("data.npz")
+        arrays = self._arrays("data.npz", replica_axis=0)
+        return {k: np.broadcast_to(v, (self.replicas, *v.shape[1:])) for k, v in arrays.items()}
 
     @property
     def seeds(self) -> list[int]:
@@ -73,8 +89,15 @@ class Run:
     def replicas(self) -> int:
         return len(self.seeds)
 
+    @property
+    def diverged(self) -> np.ndarray:
+        """Which replicas lost their way: (R,)."""
+        return np.isfinite(self.metrics["diverged_at"]) | ~np.isfinite(self.metrics["mse"])
+
     def drawn_files(self) -> dict[str, str]:
         """Hashes of the files that hold numbers (not of times, places and TensorBoard's events)."""
+        if self.parts:
+            return {f"{p.path.name}/{n}": d for p in self.parts for n, d in p.drawn_files().items()}
         return {n: d for n, d in self._digests.items() if n.endswith(".npz") or n == "metrics.json"}
 
     @property
@@ -117,9 +140,13 @@ class Run:
 
     @cached_property
     def _weights(self) -> dict[str, np.ndarray]:
-        return self._arrays("weights.npz")
+        return self._arrays("weights.npz", replica_axis=1)
 
-    def _arrays(self, name: str) -> dict[str, np.ndarray]:
+    def _arrays(self, name: str, replica_axis: int) -> dict[str, np.ndarray]:
+        if self.parts:
+            loaded = [p.data if name == "data.npz" else p._arrays(name, replica_axis) for p in self.parts]
+            joined = {k: np.concatenate([a[k] for a in loaded], replica_axis) for k in loaded[0] if k != "step"}
+            return joined if "step" not in loaded[0] else {"step": loaded[0]["step"], **joined}
         self._read(name)
         with np.load(self.path / name, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
@@ -137,15 +164,33 @@ class Run:
 
 
 def load_run(path: str | Path) -> Run:
-    """The finished run in this folder. Raises RunError, naming the file, if it is incomplete or damaged."""
+    """The finished run or ensemble in this folder. Raises RunError, naming the file, if incomplete or damaged."""
     marker = Path(path) / MARKER
     try:
         content = json.loads(marker.read_text())
-        return Run(Path(path), {"identity": dict(content["identity"]), "files": dict(content["files"])})
+        parts = [load_run(Path(path) / BLOCKS / name) for name in content.get("blocks", [])]
+        run = Run(Path(path), {"identity": dict(content["identity"]), "files": dict(content["files"])}, parts)
     except OSError:
         raise RunError(f"{path}: no finished run here (no {MARKER}); train it first") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise RunError(f"{marker}: damaged; train the run again with force=true") from None
+    for part in parts:
+        if part.identity != run.identity:
+            raise RunError(f"{part.path}: a block of another run; train the ensemble again with force=true")
+    return run
+
+
+def merge(runs: Sequence[Run]) -> Run:
+    """Runs of one recipe with different seeds, read as one ensemble. Raises RunError if they don't go together."""
+    for other in runs[1:]:
+        found = differences(runs[0].identity, other.identity)
+        if differing := [d for d in found if not d.startswith(("seed:", "seeds:", "replicas:", "ensemble."))]:
+            raise RunError(f"{other.path} is not of the same recipe as {runs[0].path}: {'; '.join(differing)}")
+    parts = [part for run in runs for part in (run.parts or [run])]
+    merged = Run(runs[0].path, {"identity": runs[0].identity, "files": {}}, parts)
+    if len(set(merged.seeds)) < merged.replicas:
+        raise RunError(f"{', '.join(str(run.path) for run in runs)} share seeds: every seed counts once")
+    return merged
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -166,7 +211,9 @@ def is_current(config: Config) -> bool:
         run = load_run(config.run_dir)
     except RunError:
         return False
-    return run.identity == identity(config) and all((run.path / name).is_file() for name in run._digests)
+    return run.identity == identity(config) and all(
+        (part.path / name).is_file() for part in (run, *run.parts) for name in part._digests
+    )
 
 
 def differences(a: Any, b: Any, key: str = "") -> list[str]:
@@ -196,10 +243,13 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def seal(folder: Path, identity: dict[str, Any]) -> None:
-    """Write the marker: from now on the folder is a finished run."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MARKER)
+    """Write the marker: from now on the folder is a finished run, or an ensemble of the finished blocks in it."""
+    blocks = sorted(p.name for p in (folder / BLOCKS).iterdir()) if (folder / BLOCKS).is_dir() else []
+    inside = (p for p in folder.rglob("*") if BLOCKS not in p.relative_to(folder).parts)
+    files = sorted(p for p in inside if p.is_file() and p.name != MARKER)
     digests = {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-    write_file(folder / MARKER, json.dumps({"identity": identity, "files": digests}, indent=1).encode())
+    content = {"identity": identity, "files": digests} | ({"blocks": blocks} if blocks else {})
+    write_file(folder / MARKER, json.dumps(content, indent=1).encode())
 
 
 def move_into_place(partial: Path, final: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlpfit import runs
+from mlpfit import ensemble, runs
 from mlpfit.command import run_command
 from mlpfit.config import Config, compose, experiments
 from mlpfit.errors import ConfigError, Diverged, RunError
@@ -27,30 +27,51 @@ Report = Callable[[int, float], None]
 def train(config: Config, report: Report = lambda step, loss: None) -> bool:
     """Train the run of this config unless the same run is complete. Returns whether anything was trained.
 
-    An interrupted run of the same identity goes on from its last checkpoint. Raises RunError if an interrupted run
-    of another identity is in the way, or if the loss diverges.
+    An interrupted run of the same identity goes on from its last checkpoint, an ensemble with its missing blocks.
+    Raises RunError if an interrupted run of another identity is in the way, or if the loss of a single run diverges.
     """
-    final = config.run_dir
-    partial = final.with_name(final.name + ".partial")
-    with locked(Path(config.output_dir) / ".locks" / "-".join(final.parts)):
-        if config.force:
-            shutil.rmtree(partial, ignore_errors=True)
-        elif runs.is_current(config):
+    with claimed(config) as partial:
+        if partial is None:
             return False
-        identity = runs.identity(config)
-        begin(partial, identity)
-        if not (partial / runs.MARKER).is_file():
+        if len(config.replica_seeds) == 1:
             from mlpfit.training import train_into
 
             try:
-                train_into(partial, config, report)
+                train_into(partial, config, config.replica_seeds, report)
             except Diverged:
                 shutil.rmtree(partial)  # going on from its checkpoint would only diverge again
                 raise
+        else:
+            todo = ensemble.blocks(config, partial)
+            worth = sum(block.seconds for block in todo) > 20  # starting a process takes five seconds
+            processes = config.ensemble.processes or (ensemble.cores() if worth else 1)
+            ensemble.train_blocks(todo, processes, lambda done: report(done // len(config.replica_seeds), float("nan")))
+    return True
+
+
+@contextmanager
+def claimed(config: Config) -> Iterator[Path | None]:
+    """The folder in which this config's run is to be finished, for this process alone; None if it is up to date.
+
+    After the body, what is in the folder is sealed and put in the place of the finished run.
+    """
+    final = config.run_dir
+    partial = final.with_name(final.name + ".partial")
+    with locked(Path(config.output_dir) / ".locks" / "-".join(final.parts[-3:])):
+        if config.force:
+            shutil.rmtree(partial, ignore_errors=True)
+        elif runs.is_current(config):
+            yield None
+            return
+        identity = runs.identity(config)
+        begin(partial, identity)
+        if (partial / runs.MARKER).is_file():  # stopped between sealing and moving
+            yield None
+        else:
+            yield partial
             (partial / "identity.json").unlink()
             runs.seal(partial, identity)
         runs.move_into_place(partial, final)
-    return True
 
 
 def begin(partial: Path, identity: dict) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -13,9 +14,10 @@ import numpy as np
 import torch
 import yaml
 
-from mlpfit import losses, tensorboard
+from mlpfit import compiled, losses, tensorboard
 from mlpfit.config import Config, LeastSquares
 from mlpfit.datamodule import ReplicaData
+from mlpfit.progress import console
 from mlpfit.provenance import provenance
 from mlpfit.recording import AtomicCheckpointIO, Checkpoints, Divergence, Progress, Report, Snapshots, snapshot_steps
 from mlpfit.regression import Regression
@@ -31,20 +33,21 @@ class Plan:
     boundaries: list[int]
 
 
-def plan(config: Config) -> Plan:
+def plan(config: Config, replicas: int) -> Plan:
+    """A single run is recorded as it develops, an ensemble at its beginning and its end."""
     steps, every = config.trainer.max_steps, config.checkpoint.every_n_steps
-    snapshots = snapshot_steps(steps, config.logger.pictures)
+    snapshots = snapshot_steps(steps, config.logger.pictures) if replicas == 1 else sorted({0, steps})
     checkpoints = sorted({*range(every, steps, every), steps} - {0})
     blocks = range(0, steps, config.trainer.block_steps)
     return Plan(snapshots, checkpoints, sorted({*blocks, *snapshots, *checkpoints}))
 
 
-def train_into(folder: Path, config: Config, progress: Progress) -> None:
-    """Train, or go on training from the folder's last checkpoint, and write every file of the run but the marker."""
+def train_into(folder: Path, config: Config, seeds: Sequence[int], report: Progress) -> None:
+    """Train the replicas with these seeds, or go on training them from the folder's last checkpoint, and write every
+    file of the run but the marker."""
     started = time.time()
     torch.set_num_threads(1)  # two threads on tensors this small are up to a hundred times slower
-    seeds = config.replica_seeds
-    steps = plan(config)
+    steps = plan(config, len(config.replica_seeds))
     data = ReplicaData(config, seeds, steps.boundaries)
     module = build(config, seeds)
     snapshots = Snapshots(steps.snapshots)
@@ -52,15 +55,43 @@ def train_into(folder: Path, config: Config, progress: Progress) -> None:
         solve(module, data)
         snapshots.keep(0, module)
     else:
-        fit(folder, config, steps, data, module, snapshots, progress)
-    history = module.history().numpy()
-    write_arrays(folder / "history.npz", {"step": np.arange(1, len(history) + 1), "loss": history})
+        fit(folder, config, steps, data, module, snapshots, report)
+    history = module.history().cpu().numpy()
+    (folder / "metrics.json").write_text(json.dumps(metrics(module, data, history), indent=1))
+    kept = kept_steps(config)
+    write_arrays(folder / "history.npz", {"step": kept, "loss": history[kept - 1]})
     write_arrays(folder / "weights.npz", snapshots.arrays())
-    write_arrays(folder / "data.npz", data.arrays)
-    (folder / "metrics.json").write_text(json.dumps(metrics(module, data), indent=1))
+    write_arrays(folder / "data.npz", {name: once(values) for name, values in data.arrays.items()})
     (folder / "config.yaml").write_text(yaml.safe_dump(config.plain(), sort_keys=False))
     made = provenance() | {"seeds": list(seeds), "threads": torch.get_num_threads(), "seconds": time.time() - started}
-    (folder / "provenance.json").write_text(json.dumps(made, indent=1))
+    (folder / "provenance.json").write_text(json.dumps(made | {"compiled": module.compile_steps}, indent=1))
+
+
+def kept_steps(config: Config) -> np.ndarray:
+    """Steps whose loss is kept, counted from 1: all of a single run; of an ensemble the first, the last and every 1st,
+    2nd, 5th or 10th, so that about ``ensemble.history_points`` remain. The published steps are multiples of 10."""
+    steps = config.trainer.max_steps
+    every = np.arange(1, steps + 1)
+    if len(config.replica_seeds) == 1:
+        return every
+    stride = next((k for k in (1, 2, 5) if steps / k <= config.ensemble.history_points), 10)
+    return every[(every % stride == 0) | (every == 1) | (every == steps)]
+
+
+def once(values: np.ndarray) -> np.ndarray:
+    """(R, ...) -> (1, ...) if all replicas have the same values."""
+    return values[:1] if (values == values[:1]).all() else values
+
+
+def compiles(config: Config) -> bool:
+    """Whether the steps are compiled: as the config says, or (auto) when it pays and there is a C++ compiler."""
+    wanted = config.trainer.compile
+    if wanted == "auto":
+        wanted = len(config.replica_seeds) * config.trainer.max_steps >= compiled.PAYS_FROM
+    if wanted and compiled.compiler() is None:
+        console.print("no C++ compiler (g++ or clang++): the steps run uncompiled, some hundred times slower")
+        return False
+    return bool(wanted)
 
 
 def build(config: Config, seeds: Sequence[int]) -> Regression:
@@ -85,15 +116,20 @@ def fit(
     data: ReplicaData,
     module: Regression,
     snapshots: Snapshots,
-    progress: Progress,
+    report: Progress,
 ) -> None:
     """Lightning's Trainer over all blocks, from the last checkpoint if there is one."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # its tips and its list of absent devices
     checkpoints = folder / "checkpoints"
-    callbacks: list[pl.Callback] = [snapshots, Divergence(), Report(progress)]
-    if config.logger.tensorboard:
-        callbacks.append(tensorboard.TensorBoard(config, data, steps.snapshots))
-    callbacks.append(Checkpoints(checkpoints, steps.checkpoints, data.x, data.y))
+    module.compile_steps = compiles(config)
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(config.output_dir).resolve() / ".cache" / "inductor"))
+    callbacks: list[pl.Callback] = [snapshots, Report(report)]
+    single = len(config.replica_seeds) == 1
+    if single:
+        callbacks.append(Divergence())
+        if config.logger.tensorboard:
+            callbacks.append(tensorboard.TensorBoard(config, data, steps.snapshots))
+    callbacks.append(Checkpoints(checkpoints, steps.checkpoints, data.x, data.y, best=single))
     with warnings.catch_warnings():
         # Lightning 2.6 asks after a class that torch 2.13 has deprecated; nothing here can be done about it.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
@@ -102,7 +138,7 @@ def fit(
             accelerator=config.trainer.accelerator,
             devices=1,
             precision=config.trainer.precision,
-            logger=tensorboard.logger(folder) if config.logger.tensorboard else False,
+            logger=tensorboard.logger(folder) if single and config.logger.tensorboard else False,
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
             default_root_dir=folder,
@@ -126,22 +162,23 @@ def solve(module: Regression, data: ReplicaData) -> None:
         bias.copy_(solution[:, -1:])
 
 
-def metrics(module: Regression, data: ReplicaData) -> dict[str, list[float]]:
-    """Final numbers, one per replica, all after the last update.
+def metrics(module: Regression, data: ReplicaData, history: np.ndarray) -> dict[str, list[float | None]]:
+    """Final numbers, one per replica, all after the last update; None where a number is not finite.
 
     mse, sse on the training rows; truth_mse: mean squared distance to the noise-free function on all rows generated;
-    dead_units: hidden units that are zero on every one of them.
+    dead_units: hidden units that are zero on every one of them; diverged_at: first step whose loss is not finite.
     """
     with torch.no_grad():
-        x = torch.from_numpy(data.arrays["pool_x"]).to(data.x)
-        truth = torch.from_numpy(data.arrays["pool_truth"]).to(data.x)
         mlp = module.cpu().mlp
+        x, truth = (torch.from_numpy(data.arrays[name]).to(data.x) for name in ("pool_x", "pool_truth"))
         outputs, prediction = mlp.outputs(x), mlp(data.x)
         dead = sum(((h == 0).all(1).sum(1) for h in outputs[1:-1]), torch.zeros(len(x)))
         numbers = {
-            "mse": losses.loss("mse", prediction, data.y),
-            "sse": losses.loss("sse", prediction, data.y),
-            "truth_mse": losses.loss("mse", outputs[-1], truth),
-            "dead_units": dead,
+            "mse": losses.loss("mse", prediction, data.y).numpy(),
+            "sse": losses.loss("sse", prediction, data.y).numpy(),
+            "truth_mse": losses.loss("mse", outputs[-1], truth).numpy(),
+            "dead_units": dead.numpy(),
         }
-    return {name: values.tolist() for name, values in numbers.items()}
+    bad = ~np.isfinite(history)
+    numbers["diverged_at"] = np.where(bad.any(0), bad.argmax(0) + 1 if len(bad) else 0, np.nan)
+    return {k: [float(v) if np.isfinite(v) else None for v in values] for k, values in numbers.items()}

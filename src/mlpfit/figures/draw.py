@@ -3,16 +3,24 @@
 python -m mlpfit.figures [tutorial | tutorial/figure ...]
 """
 
+from __future__ import annotations
+
 import hashlib
 import importlib
 import io
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlpfit import config, runs
 from mlpfit.errors import ConfigError, RunError
+from mlpfit.figures.distribution import distribution
 from mlpfit.figures.parts import Picture
 from mlpfit.runs import Run, load_run, write_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def pictures() -> list[Picture]:
@@ -34,43 +42,67 @@ def _matches(picture: Picture, name: str) -> bool:
     return name in (picture.name, picture.name.split("/")[0], picture.experiment)
 
 
-def draw(picture: Picture, outputs: Path) -> bool:
-    """Draw the figure unless the file there is already of the same runs and code. Returns whether it was drawn.
+def draw(picture: Picture, outputs: Path) -> list[bool]:
+    """Draw the figure, and once more over a band where there is an ensemble. Returns which were drawn anew."""
+    run = load_run(outputs / "runs" / picture.experiment)
+    code = (f"{picture.name.split('/')[0]}.py", "parts.py", "style.py", "style.mplstyle")
+    drawn = [_save(outputs, picture.name, picture.caption, [run], code, lambda: picture.draw(run, None))]
+    replicas = _ensemble(outputs, picture.experiment) if picture.band else None
+    if replicas is not None:
+        name, caption = f"{picture.name}_band", f"{picture.caption}; behind it {replicas.replicas} replicas"
+        drawn.append(_save(outputs, name, caption, [run, replicas], code, lambda: picture.draw(run, replicas)))
+    return drawn
+
+
+def draw_distribution(tutorial: str, outputs: Path) -> list[bool]:
+    """Draw how a tutorial's final numbers are distributed over the replicas, if all its ensembles are there."""
+    found = {e: _ensemble(outputs, e) for e in config.experiments() if e.split("/")[0] == tutorial}
+    ensembles = {name: run for name, run in found.items() if run is not None}
+    if len(ensembles) < len(found):
+        return []
+    code = ("distribution.py", "parts.py", "style.py", "style.mplstyle", f"../published/{tutorial}.yaml")
+    caption = f"Final numbers of {tutorial} over the replicas, published values marked"
+    name = f"{tutorial}/distribution"
+    return [_save(outputs, name, caption, list(ensembles.values()), code, lambda: distribution(ensembles))]
+
+
+def _save(
+    outputs: Path, name: str, caption: str, sources: list[Run], code: Sequence[str], make: Callable[[], Figure]
+) -> bool:
+    """Write the figure unless the file there is already of the same runs and code. Returns whether it was drawn.
 
     The SVG carries, as its description, what it was drawn from; no date, so equal runs give equal bytes.
     """
-    run = load_run(outputs / "runs" / picture.experiment)
-    replicas = _ensemble(outputs / "ensembles" / picture.experiment)
-    source = description(picture, run, replicas)
-    file = outputs / "figures" / f"{picture.name}.svg"
+    source = description(sources, code)
+    file = outputs / "figures" / f"{name}.svg"
     if file.is_file() and source in file.read_bytes()[:4000].decode(errors="replace"):
         return False
     from mlpfit.figures import style
 
     with style.use():
-        figure = picture.draw(run, replicas)
         buffer = io.BytesIO()
-        metadata = {"Date": None, "Creator": "mlpfit", "Title": picture.caption, "Description": source}
-        figure.savefig(buffer, format="svg", metadata=metadata)
+        metadata = {"Date": None, "Creator": "mlpfit", "Title": caption, "Description": source}
+        make().savefig(buffer, format="svg", metadata=metadata)
     write_file(file, buffer.getvalue())
     return True
 
 
-def description(picture: Picture, run: Run, replicas: Run | None) -> str:
-    """What decides the picture: seeds, and hashes of the drawn data and of the drawing code."""
-    digest = hashlib.sha256()
-    folder = Path(__file__).parent
-    tutorial = picture.name.split("/")[0]
-    for code in (f"{tutorial}.py", "parts.py", "style.py", "style.mplstyle"):
-        digest.update((folder / code).read_bytes())
-    data = hashlib.sha256()
-    for source in (run, replicas):
-        data.update(json.dumps(source.drawn_files() if source else None).encode())
-    seeds = f"seed {run.seeds[0]}" + (f", band of {replicas.replicas} replicas" if replicas else "")
-    return f"{picture.experiment} {seeds}; data {data.hexdigest()[:16]}; code {digest.hexdigest()[:16]}"
+def description(sources: list[Run], code: Sequence[str]) -> str:
+    """What decides a picture: experiments and seeds, and hashes of the drawn data and of the drawing code."""
+    drawing, data = hashlib.sha256(), hashlib.sha256()
+    for file in code:
+        drawing.update((Path(__file__).parent / file).read_bytes())
+    words = []
+    for run in sources:
+        data.update(json.dumps(run.drawn_files()).encode())
+        recipe = run.identity["recipe"]
+        many = run.replicas > 1
+        words.append(f"{recipe['name']} " + (f"{run.replicas} replicas" if many else f"seed {run.seeds[0]}"))
+    return f"{', '.join(words)}; data {data.hexdigest()[:16]}; code {drawing.hexdigest()[:16]}"
 
 
-def _ensemble(path: Path) -> Run | None:
+def _ensemble(outputs: Path, experiment: str) -> Run | None:
+    path = outputs / "ensembles" / experiment
     return load_run(path) if (path / runs.MARKER).is_file() else None
 
 
@@ -80,5 +112,7 @@ def draw_all(names: list[str], outputs: Path) -> tuple[int, int]:
     missing = sorted({p.experiment for p in every if not (outputs / "runs" / p.experiment / runs.MARKER).is_file()})
     if missing:
         raise RunError(f"no finished run of {', '.join(missing)} under {outputs}/runs: train first (make reproduce)")
-    drawn = sum(draw(picture, outputs) for picture in every)
-    return drawn, len(every) - drawn
+    done = [drawn for picture in every for drawn in draw(picture, outputs)]
+    for tutorial in dict.fromkeys(picture.name.split("/")[0] for picture in every):
+        done += draw_distribution(tutorial, outputs)
+    return sum(done), len(done) - sum(done)

@@ -97,11 +97,11 @@ def coefficients(run: Run) -> tuple[float, float]:
 
 PICTURES = [
     Picture(line_data, "gradient/line_by_hand", "100 noisy observations of a line"),
-    Picture(line_loss, "gradient/line_by_hand", "Loss of the hand-derived descent on the line"),
+    Picture(line_loss, "gradient/line_by_hand", "Loss of the hand-derived descent on the line", band=True),
     Picture(line_fit, "gradient/line_by_hand", "Standardised rows and the line found by hand-derived descent"),
     Picture(sine_data, "gradient/sine_by_hand", "4 sin x and 20 noisy observations"),
-    Picture(sine_line_loss, "gradient/sine_by_hand", "Loss of the straight line on the sine"),
+    Picture(sine_line_loss, "gradient/sine_by_hand", "Loss of the straight line on the sine", band=True),
     Picture(sine_line_fit, "gradient/sine_by_hand", "The straight line over the sine, fitted and as the page draws it"),
     Picture(line_autograd_fit, "gradient/line_autograd", "Standardised rows and the line found with autograd"),
-    Picture(sine_network_fit, "gradient/sine_network", "The network over the sine"),
+    Picture(sine_network_fit, "gradient/sine_network", "The network over the sine", band=True),
 ]

@@ -61,7 +61,7 @@ def draw_parabola(ax: Axes) -> None:
 
 PICTURES = [
     Picture(samples, "parabola/eight_neurons", "x squared and the 100 samples"),
-    Picture(loss, "parabola/eight_neurons", "Loss of every step"),
-    Picture(prediction, "parabola/eight_neurons", "Prediction over x squared"),
+    Picture(loss, "parabola/eight_neurons", "Loss of every step", band=True),
+    Picture(prediction, "parabola/eight_neurons", "Prediction over x squared", band=True),
     Picture(neurons, "parabola/eight_neurons", "Output of each of the eight hidden units"),
 ]

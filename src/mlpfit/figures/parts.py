@@ -21,11 +21,13 @@ class Picture:
     """One published figure: how it is drawn, from which experiment's run, and what it shows (its alternative text).
 
     ``draw(run, replicas)``: replicas is the ensemble of the same experiment for a band behind the run, or None.
+    ``band`` says whether the figure has a place for one; it is then drawn a second time as <name>_band.
     """
 
     draw: Callable[[Run, Run | None], Figure]
     experiment: str
     caption: str
+    band: bool = False
 
     @property
     def name(self) -> str:
@@ -43,13 +45,15 @@ def new() -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def grid_of_axes(*, rows: int, columns: int, panels: int, share_y: bool = True) -> tuple[Figure, list[Axes]]:
+def grid_of_axes(
+    *, rows: int, columns: int, panels: int, share_y: bool = True, share_x: bool = True
+) -> tuple[Figure, list[Axes]]:
     """A figure with ``panels`` axes in a grid; more panels than the grid holds get further rows."""
     from matplotlib.figure import Figure
 
     rows = max(rows, -(-panels // columns))
     figure = Figure(figsize=(9.6, 4.2 if rows == 1 else 2.3 * rows))
-    axes = figure.subplots(rows, columns, sharex=True, sharey=share_y, squeeze=False).ravel()
+    axes = figure.subplots(rows, columns, sharex=share_x, sharey=share_y, squeeze=False).ravel()
     for empty in axes[panels:]:
         empty.remove()
     return figure, list(axes[:panels])

@@ -42,8 +42,8 @@ def linear(run: Run, replicas: Run | None) -> Figure:
 
 
 PICTURES = [
-    Picture(narrow, "restoration/narrow", "Five hidden units before and after 1000 steps"),
-    Picture(wide, "restoration/wide", "A hundred hidden units before and after 1000 steps"),
-    Picture(framework, "restoration/framework", "A hundred units with momentum before and after 30 epochs"),
-    Picture(linear, "restoration/linear", "Five units without activation before and after 1000 steps"),
+    Picture(narrow, "restoration/narrow", "Five hidden units before and after 1000 steps", band=True),
+    Picture(wide, "restoration/wide", "A hundred hidden units before and after 1000 steps", band=True),
+    Picture(framework, "restoration/framework", "A hundred units with momentum before and after 30 epochs", band=True),
+    Picture(linear, "restoration/linear", "Five units without activation before and after 1000 steps", band=True),
 ]

@@ -49,6 +49,6 @@ def large_fit(run: Run, replicas: Run | None) -> Figure:
 
 PICTURES = [
     Picture(target, "tower/small", "The target: a step function with three levels"),
-    Picture(small_fit, "tower/small", "The net with one hidden layer of 32 units over the data"),
-    Picture(large_fit, "tower/large", "The net with three hidden layers of 64 units over the data"),
+    Picture(small_fit, "tower/small", "The net with one hidden layer of 32 units over the data", band=True),
+    Picture(large_fit, "tower/large", "The net with three hidden layers of 64 units over the data", band=True),
 ]

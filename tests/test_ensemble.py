@@ -1,0 +1,228 @@
+"""Replica k of a run is the run of seed k alone, whatever its company and however it is computed.
+
+Most recipes keep rounding errors small, so replicas agree to 1e-5 in float32. Three don't: descent at the edge of
+stability (parabola, framework) and Adam with a large step (sine_network) blow a rounding error up by a factor of ten
+every few steps. In float64, where the same growth starts from 1e-16, every recipe agrees to 1e-10: what differs is
+rounding, not the recipe.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mlpfit import RunError, load_run
+from mlpfit.config import block_size, compose, experiments
+from mlpfit.datamodule import ReplicaData
+from mlpfit.regression import Regression
+from mlpfit.runs import merge
+from mlpfit.train import train
+from mlpfit.training import build, kept_steps, plan, train_into
+
+RANDOM = [name for name in experiments() if name != "plane/least_squares"]
+SENSITIVE = {"gradient/sine_network", "parabola/eight_neurons", "restoration/framework"}
+
+
+def trace(tmp_path, name, seeds, compiled, precision, steps=100):
+    """Losses (steps, R) of these seeds, trained together under the Trainer."""
+    config = compose(
+        [
+            f"experiment={name}",
+            f"seeds={list(seeds)}",
+            f"trainer.max_steps={steps}",
+            f"trainer.compile={str(compiled).lower()}",
+            f"trainer.precision={precision}",
+            f"output_dir={tmp_path}",
+            "logger.tensorboard=false",
+            "ensemble.history_points=1000",
+        ]
+    )
+    folder = tmp_path / f"{name}-{'-'.join(map(str, seeds))}-{compiled}-{precision}".replace("/", "-")
+    folder.mkdir(parents=True)
+    train_into(folder, config, seeds, lambda step, loss: None)
+    with np.load(folder / "history.npz") as arrays:
+        return arrays["loss"]
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_data_and_initial_weights_of_a_replica_are_those_of_its_seed_bit_for_bit(name):
+    many = compose([f"experiment={name}", "seeds=[1,4,2]"])
+    data, net = ReplicaData(many, many.replica_seeds, [0, 1]), build(many, many.replica_seeds)
+    for k, seed in enumerate((1, 4, 2)):
+        one = compose([f"experiment={name}", f"seed={seed}"])
+        alone, single = ReplicaData(one, [seed], [0, 1]), build(one, [seed])
+        assert torch.equal(data.x[k], alone.x[0]) and torch.equal(data.y[k], alone.y[0])
+        for ours, theirs in zip(net.parameters(), single.parameters(), strict=True):
+            assert torch.equal(ours[k], theirs[0])
+        if data.order is not None:
+            np.testing.assert_array_equal(data.order.batches(0, 20)[0][:, k], alone.order.batches(0, 20)[0][:, 0])
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_a_replica_is_the_single_run_of_its_seed(name, tmp_path):
+    """Eager alone against compiled in company of five in another order, in double precision."""
+    first = compose([f"experiment={name}"]).seed
+    seeds = [first + 3, first, first + 1, first + 4, first + 2]
+    together = trace(tmp_path, name, seeds, compiled=True, precision="64-true")
+    for k in (1, 3):
+        alone = trace(tmp_path, name, [seeds[k]], compiled=False, precision="64-true")
+        np.testing.assert_allclose(together[:, k], alone[:, 0], rtol=1e-10)
+
+
+SINGLE = [n for n in RANDOM if n not in SENSITIVE and compose([f"experiment={n}"]).trainer.precision == "32-true"]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_in_single_precision_too_where_the_recipe_keeps_rounding_small(name, tmp_path):
+    first = compose([f"experiment={name}"]).seed
+    seeds = [first + 1, first, first + 2]
+    together = trace(tmp_path, name, seeds, compiled=True, precision="32-true")
+    alone = trace(tmp_path, name, [first], compiled=False, precision="32-true")
+    np.testing.assert_allclose(together[:, 1], alone[:, 0], rtol=1e-5)
+
+
+def test_the_published_seed_of_the_parabola_agrees_in_single_precision(tmp_path):
+    together = trace(tmp_path, "parabola/eight_neurons", [19, 20], compiled=True, precision="32-true")
+    alone = trace(tmp_path, "parabola/eight_neurons", [19], compiled=False, precision="32-true")
+    np.testing.assert_allclose(together[:, 0], alone[:, 0], rtol=1e-5)
+
+
+ENSEMBLE = ("experiment=tower/small", "replicas=6", "ensemble.block=2", "trainer.max_steps=40", "model.hidden=4")
+
+
+def test_an_ensemble_reads_as_one_run(quick):
+    config = quick(*ENSEMBLE)
+    assert train(config)
+    run = load_run(config.run_dir)
+    assert config.run_dir.parts[-3:] == ("ensembles", "tower", "small")
+    assert run.seeds == [0, 1, 2, 3, 4, 5]
+    assert run.history["loss"].shape == (40, 6)
+    assert run.metrics["mse"].shape == (6,)
+    assert run.predict([[0.5], [1.5]]).shape == (6, 2, 1)
+    assert run.data["x"].shape == (6, 301, 1)
+    assert not train(config)
+    single = quick("experiment=tower/small", "seed=4", *ENSEMBLE[3:])
+    train(single)
+    np.testing.assert_allclose(run.history["loss"][:, 4], load_run(single.run_dir).history["loss"][:, 0], rtol=1e-5)
+
+
+def test_merged_ranges_are_one_run_of_the_same_seeds(tmp_path, quick):
+    whole = quick(*ENSEMBLE, f"output_dir={tmp_path}/whole")
+    halves = [quick(*ENSEMBLE, "replicas=3", f"seed={s}", f"output_dir={tmp_path}/{s}") for s in (0, 3)]
+    for config in (whole, *halves):
+        train(config)
+    merged = merge([load_run(config.run_dir) for config in halves])
+    expected = load_run(whole.run_dir)
+    assert merged.seeds == expected.seeds
+    np.testing.assert_allclose(merged.history["loss"], expected.history["loss"], rtol=1e-5)
+    np.testing.assert_array_equal(merged.data["y"], expected.data["y"])
+    with pytest.raises(RunError, match="share seeds"):
+        merge([load_run(halves[0].run_dir)] * 2)
+    other = quick(*ENSEMBLE, "optimizer.lr=0.1", "seed=9", f"output_dir={tmp_path}/other")
+    train(other)
+    with pytest.raises(RunError, match=r"optimizer.lr: 0.001, now 0.1"):
+        merge([expected, load_run(other.run_dir)])
+
+
+def test_least_squares_has_replicas_too(quick):
+    config = quick("experiment=plane/least_squares", "replicas=5")
+    train(config)
+    run = load_run(config.run_dir)
+    for k in range(5):
+        design = np.hstack([run.data["x"][k], np.ones((200, 1))])
+        _, residual, *_ = np.linalg.lstsq(design, run.data["y"][k], rcond=None)
+        assert run.metrics["sse"][k] == pytest.approx(residual[0])
+
+
+def test_a_diverging_replica_is_counted_and_leaves_its_neighbours_alone(quick, tmp_path):
+    overrides = ("experiment=restoration/framework", "trainer.max_steps=300", "logger.tensorboard=false")
+    config = quick(*overrides, "replicas=12")
+    train(config)
+    run = load_run(config.run_dir)
+    assert 0 < run.diverged.sum() < 12
+    lost = np.flatnonzero(run.diverged)
+    assert np.isnan(run.metrics["mse"][lost]).any() or np.isfinite(run.metrics["diverged_at"][lost]).all()
+    kept = np.flatnonzero(~run.diverged)
+    assert np.isfinite(run.history["loss"][:, kept]).all()
+
+
+def test_a_killed_ensemble_goes_on_with_the_missing_blocks(tmp_path):
+    command = [sys.executable, "-m", "mlpfit.train", "experiment=tower/small", "replicas=8", "ensemble.block=2"]
+    command += ["trainer.max_steps=400", "ensemble.processes=1", "trainer.compile=false"]
+    started = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    folder = tmp_path / "outputs/ensembles/tower/small.partial/blocks"
+    while not list(folder.glob("*/complete.json")):
+        assert started.poll() is None
+        time.sleep(0.01)
+    os.kill(started.pid, signal.SIGKILL)
+    started.wait()
+    first = folder / "0000/complete.json"
+    assert not (tmp_path / "outputs/ensembles/tower/small").exists()
+    written = first.stat().st_mtime_ns
+    subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    run = load_run(tmp_path / "outputs/ensembles/tower/small")
+    assert (run.path / "blocks/0000/complete.json").stat().st_mtime_ns == written
+    subprocess.run([*command, "output_dir=undisturbed"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    other = load_run(tmp_path / "undisturbed/ensembles/tower/small")
+    for name in ("history.npz", "weights.npz", "metrics.json"):
+        for ours, theirs in zip(run.parts, other.parts, strict=True):
+            assert (ours.path / name).read_bytes() == (theirs.path / name).read_bytes()
+
+
+def test_published_steps_are_always_kept():
+    from mlpfit.published import tutorial
+
+    for name in RANDOM:
+        config = compose([f"experiment={name}", "replicas=2"])
+        published = {n.step for n in tutorial(name.split("/")[0]).numbers if n.experiment == name and n.step}
+        kept = set(kept_steps(config).tolist())
+        assert published | {1, config.trainer.max_steps} <= kept
+        assert len(kept) <= config.ensemble.history_points + 1
+    assert len(kept_steps(compose(["experiment=parabola/eight_neurons"]))) == 5000
+
+
+def test_compiled_steps_leave_torchs_own_optimiser_state(tmp_path):
+    """A run checkpointed by compiled steps can be continued by torch.optim and the other way round."""
+    config = compose(["experiment=tower/small", "trainer.max_steps=40", f"output_dir={tmp_path}"])
+    states = []
+    for order in ((True, False), (False, True), (False, False)):
+        module = build(config, [0, 1, 2])
+        optimizer = module.configure_optimizers()
+        data = ReplicaData(config, [0, 1, 2], plan(config, 3).boundaries)
+        for compiled, (first, last) in zip(order, ((0, 20), (20, 40)), strict=True):
+            advance(module, optimizer, data.block(first, last), compiled)
+        states.append([p.detach().clone() for p in module.parameters()])
+        assert int(optimizer.state[next(module.parameters())]["step"]) == 40
+    for mixed in states[:2]:
+        for ours, eager in zip(mixed, states[2], strict=True):
+            torch.testing.assert_close(ours, eager, rtol=1e-4, atol=1e-6)
+
+
+def advance(module: Regression, optimizer, block, compiled: bool) -> None:
+    from mlpfit.compiled import CompiledSteps
+
+    if compiled:
+        CompiledSteps(module.mlp, module.loss, module.gradient, optimizer)(block["x"], block["y"], block["weights"])
+    else:
+        for x, y in zip(block["x"], block["y"], strict=True):
+            module._step(optimizer, x, y, None)
+
+
+@pytest.mark.parametrize("replicas, most, size", [(1000, 256, 250), (1000, 8, 8), (250, 8, 5), (7, 8, 7), (97, 64, 64)])
+def test_block_sizes_divide_where_they_can(replicas, most, size):
+    assert block_size(replicas, most) == size
+
+
+def test_without_a_compiler_the_steps_run_uncompiled_and_say_so(monkeypatch, capsys, quick):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    config = quick(*ENSEMBLE, "trainer.compile=true")
+    train(replace(config, ensemble=replace(config.ensemble, block=6)))
+    assert capsys.readouterr().out.startswith("no C++ compiler")
+    assert load_run(config.run_dir).provenance["compiled"] is False
