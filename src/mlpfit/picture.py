@@ -20,7 +20,7 @@ class FitPicture:
         self.one_input = x.shape[1] == 1
         panels = 2 if self.one_input and hidden else 1
         with style.use(), matplotlib.rc_context({"figure.constrained_layout.use": False}):
-            figure = Figure(figsize=(3.2 * panels, 2.4), dpi=80, layout=None)
+            figure = Figure(figsize=(3.2 * panels, 2.4), dpi=60, layout=None)
             self.canvas = FigureCanvasAgg(figure)
             self.axes = axes = [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
             figure.subplots_adjust(left=0.12, right=0.98, bottom=0.12, top=0.97)

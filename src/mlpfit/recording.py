@@ -19,9 +19,9 @@ from mlpfit.runs import write_file
 Progress = Callable[[int, float], None]  # steps done, last loss (median over replicas)
 
 
-def snapshot_steps(steps: int, pictures: int) -> list[int]:
-    """0, the last step and about ``pictures`` between them, close together at the beginning, where most happens."""
-    spaced = np.geomspace(1, steps, pictures).round().astype(int).tolist() if steps else []
+def snapshot_steps(steps: int, count: int) -> list[int]:
+    """0, the last step and about ``count`` between them, close together at the beginning, where most happens."""
+    spaced = np.geomspace(1, steps, count).round().astype(int).tolist() if steps else []
     return sorted({0, steps, *spaced})
 
 

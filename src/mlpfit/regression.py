@@ -35,7 +35,7 @@ class Regression(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         # Lightning runs one optimiser step a training_step by itself; with nets this small that costs ten times the
-        # step. Driving the optimiser ourselves, through Lightning's wrapper, keeps global_step counting.
+        # step. Driving the optimiser ourselves, many steps at a time, costs nothing; global_step is kept by _count.
         self.automatic_optimization = False
         self.loss, self.gradient = loss, gradient
         self.mlp = mlp.MLP(units, activation, len(seeds)).to(getattr(torch, dtype))
@@ -59,28 +59,25 @@ class Regression(pl.LightningModule):
 
     def training_step(self, block: dict[str, Tensor], index: int) -> None:
         """One optimiser step per leading index of the block; the loss is taken before each update."""
-        optimizer = self.optimizers()
-        assert isinstance(optimizer, pl.core.optimizer.LightningOptimizer)
+        (optimizer,) = self.trainer.optimizers
         if self.compile_steps:
-            self.losses.append(self._compiled_steps(optimizer, block))
-            return
-        weights = block["weights"] if block["weights"] is not None else [None] * len(block["x"])
-        trace = []
-        for x, y, w in zip(block["x"].unbind(), block["y"].unbind(), weights, strict=True):
-            trace.append(self._step(optimizer, x, y, w))
-        self.losses.append(torch.stack(trace))
+            self._compiled = self._compiled or CompiledSteps(self.mlp, self.loss, self.gradient, optimizer)
+            trace = self._compiled(block["x"], block["y"], block["weights"])
+        else:
+            weights = block["weights"] if block["weights"] is not None else [None] * len(block["x"])
+            rows = zip(block["x"].unbind(), block["y"].unbind(), weights, strict=True)
+            trace = torch.stack([self._step(optimizer, x, y, w) for x, y, w in rows])
+        self.losses.append(trace)
+        self._count(len(trace))
 
-    def _compiled_steps(self, optimizer: pl.core.optimizer.LightningOptimizer, block: dict[str, Tensor]) -> Tensor:
-        if self._compiled is None:
-            self._compiled = CompiledSteps(self.mlp, self.loss, self.gradient, optimizer.optimizer)
-        trace = self._compiled(block["x"], block["y"], block["weights"])
-        # What LightningOptimizer.step would have counted, one by one, at a fifth of the time of a whole step.
+    def _count(self, steps: int) -> None:
+        """Advance the Trainer's global_step, as LightningOptimizer.step would one by one; its hooks, called for every
+        callback in every step, would take a fifth of the time."""
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.total.ready += len(trace)
-        progress.total.completed += len(trace)
-        return trace
+        progress.total.ready += steps
+        progress.total.completed += steps
 
-    def _step(self, optimizer: Any, x: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:
+    def _step(self, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:
         with torch.set_grad_enabled(self.gradient == "autograd"):
             outputs = self.mlp.outputs(x)
         with torch.no_grad():

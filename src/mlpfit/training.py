@@ -36,7 +36,7 @@ class Plan:
 def plan(config: Config, replicas: int) -> Plan:
     """A single run is recorded as it develops, an ensemble at its beginning and its end."""
     steps, every = config.trainer.max_steps, config.checkpoint.every_n_steps
-    snapshots = snapshot_steps(steps, config.logger.pictures) if replicas == 1 else sorted({0, steps})
+    snapshots = snapshot_steps(steps, config.logger.snapshots) if replicas == 1 else sorted({0, steps})
     checkpoints = sorted({*range(every, steps, every), steps} - {0})
     blocks = range(0, steps, config.trainer.block_steps)
     return Plan(snapshots, checkpoints, sorted({*blocks, *snapshots, *checkpoints}))
