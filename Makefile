@@ -7,7 +7,7 @@ TUTORIALS := tower plane gradient parabola restoration
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce ensembles figures $(TUTORIALS) test lint format tensorboard bench clean distclean FORCE
+.PHONY: help install reproduce ensembles figures report $(TUTORIALS) test lint format tensorboard bench clean distclean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z$$()A-Z\/%. -]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sed 's/$$(TUTORIALS)/tower, plane, .../'
@@ -48,6 +48,9 @@ format: $(INSTALLED) ## format the code
 
 tensorboard: $(INSTALLED) ## open TensorBoard on all runs
 	@$(BIN)/tensorboard --logdir outputs/runs
+
+report: $(INSTALLED) ## judge the published numbers and write outputs/report.html (after reproduce and ensembles)
+	@$(BIN)/python -m mlpfit.report --judge
 
 bench: $(INSTALLED) ## measure speed against the plain loop and the Trainer's defaults
 	@$(BIN)/python -c 'import jax' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'jax==0.10.2'

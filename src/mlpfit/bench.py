@@ -44,8 +44,8 @@ def main() -> int:
     for name in names:
         kept[name] = f"{sections[name]()}\n\n{_machine()}"
         print(kept[name])
-    text = "\n\n".join(f"<!-- {name} -->\n{kept[name]}" for name in sections if name in kept)
-    write_file(file, f"# Benchmarks\n\n{text}\n".encode())
+        text = "\n\n".join(f"<!-- {name} -->\n{kept[name]}" for name in sections if name in kept)
+        write_file(file, f"# Benchmarks\n\n{text}\n".encode())
     return 0
 
 

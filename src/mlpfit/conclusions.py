@@ -5,6 +5,7 @@ Methods on shared data are compared seed by seed. A diverged replica counts as o
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def less(name: str, *experiments: str) -> Callable[[Ensembles], np.ndarray]:
 
     def holds(runs: Ensembles) -> np.ndarray:
         values = [number(runs, experiment, name) for experiment in experiments]
-        return np.logical_and.reduce([a < b for a, b in zip(values, values[1:], strict=False)])
+        return np.logical_and.reduce([a < b for a, b in pairwise(values)])
 
     return holds
 
@@ -71,9 +72,11 @@ def gradients_agree(run: Run) -> np.ndarray:
 
     from mlpfit import losses, mlp
 
-    x, y = (torch.from_numpy(run.data[name]).double() for name in ("x", "y"))
-    layers = [(torch.from_numpy(w).double().requires_grad_(), torch.from_numpy(b).double().requires_grad_())
-              for w, b in run.parameters(step=0)]  # fmt: skip
+    x, y = (torch.tensor(run.data[name], dtype=torch.float64) for name in ("x", "y"))
+    layers = [
+        (torch.from_numpy(w).double().requires_grad_(), torch.from_numpy(b).double().requires_grad_())
+        for w, b in run.parameters(step=0)
+    ]
     kind, activation = run.config["loss"], run.config["model"]["activation"]
     made = mlp.outputs(layers, x, activation, mlp.Products)
     parameters = [p for layer in layers for p in layer]
@@ -93,41 +96,108 @@ def best_line_mse(run: Run) -> np.ndarray:
 
 
 SSE = "sum of squares on the training rows after the last update"
+SECTION = "kinks -b/w inside the range, none closer than 1 % of it"
 MSE = "mean squared error on all 1024 rows after the last update"
 CONCLUSIONS = [
-    Conclusion("tower", "the larger net fits better", f"{SSE}, seed by seed", less("sse", "tower/large", "tower/small")),
-    Conclusion("plane", "least squares < sequential < scratch", f"{SSE}, all in this order",
-               less("sse", "plane/least_squares", "plane/sequential", "plane/scratch")),
+    Conclusion(
+        "tower", "the larger net fits better", f"{SSE}, seed by seed", less("sse", "tower/large", "tower/small")
+    ),
+    Conclusion(
+        "plane",
+        "least squares < sequential < scratch",
+        f"{SSE}, all in this order",
+        less("sse", "plane/least_squares", "plane/sequential", "plane/scratch"),
+    ),
     Conclusion("plane", "least squares < sequential", SSE, less("sse", "plane/least_squares", "plane/sequential")),
     Conclusion("plane", "least squares < scratch", SSE, less("sse", "plane/least_squares", "plane/scratch")),
     Conclusion("plane", "sequential < scratch", SSE, less("sse", "plane/sequential", "plane/scratch")),
-    Conclusion("plane", "the net from scratch comes within 5 % of least squares", f"{SSE}, at most 1.05 times",
-               within("sse", "plane/scratch", "plane/least_squares", 0.05)),
-    Conclusion("plane", "the sequential net comes within 5 % of least squares", f"{SSE}, at most 1.05 times",
-               within("sse", "plane/sequential", "plane/least_squares", 0.05)),
-    Conclusion("gradient", "the hand-derived gradient equals autograd", "largest deviation at the start below 1e-5, linear unit",
-               lambda runs: gradients_agree(runs["gradient/line_by_hand"])),
-    Conclusion("plane", "the hand-derived gradient equals autograd", "largest deviation at the start below 1e-5, 3-32-1 ReLU",
-               lambda runs: gradients_agree(runs["plane/scratch"])),
-    Conclusion("gradient", "a straight line is not a good fit for the sine", "explains less than 90 % of the variance of the 20 rows",
-               lambda runs: r2(runs["gradient/sine_by_hand"]) < 0.9),
-    Conclusion("gradient", "the network is a good fit for the sine", "explains at least 90 % of the variance of the 20 rows",
-               lambda runs: r2(runs["gradient/sine_network"]) >= 0.9),
-    Conclusion("gradient", "the network follows the true function", "mean squared distance to 4 sin x on all 100 rows below the noise variance 1",
-               lambda runs: number(runs, "gradient/sine_network", "truth_mse") < 1),
-    Conclusion("parabola", "eight neurons approximate the parabola", "root mean squared error at most 2 % of the range 0 to 25",
-               lambda runs: number(runs, "parabola/eight_neurons", "truth_mse") <= 0.5**2),
-    Conclusion("parabola", "all eight neurons are alive", "no hidden unit is zero on every sample",
-               lambda runs: runs["parabola/eight_neurons"].metrics["dead_units"] == 0),
-    Conclusion("parabola", "each hidden unit takes its own section of the curve", "kinks -b/w inside [-5, 5], none closer than 1 % of it",
-               lambda runs: own_sections(runs["parabola/eight_neurons"])),
-    Conclusion("restoration", "each of the five units takes its own section of the curve", "kinks -b/w inside [-3, 3], none closer than 1 % of it",
-               lambda runs: own_sections(runs["restoration/narrow"])),
-    Conclusion("restoration", "a hundred neurons beat five", MSE, less("mse", "restoration/wide", "restoration/narrow")),
-    Conclusion("restoration", "the framework's optimiser beats the plain one", f"{MSE}; size and epochs of the framework's net are our choice",
-               less("mse", "restoration/framework", "restoration/wide")),
-    Conclusion("restoration", "without activation the curve can't be restored", f"{MSE}, above that of five units with activation",
-               less("mse", "restoration/narrow", "restoration/linear")),
-    Conclusion("restoration", "without activation it gets no better than the best straight line", "mean squared error at least that of the least-squares line",
-               lambda runs: number(runs, "restoration/linear", "mse") >= best_line_mse(runs["restoration/linear"]) * (1 - 1e-9)),
-]  # fmt: skip
+    Conclusion(
+        "plane",
+        "the net from scratch comes within 5 % of least squares",
+        f"{SSE}, at most 1.05 times",
+        within("sse", "plane/scratch", "plane/least_squares", 0.05),
+    ),
+    Conclusion(
+        "plane",
+        "the sequential net comes within 5 % of least squares",
+        f"{SSE}, at most 1.05 times",
+        within("sse", "plane/sequential", "plane/least_squares", 0.05),
+    ),
+    Conclusion(
+        "gradient",
+        "the hand-derived gradient equals autograd",
+        "largest deviation at the start below 1e-5, linear unit",
+        lambda runs: gradients_agree(runs["gradient/line_by_hand"]),
+    ),
+    Conclusion(
+        "plane",
+        "the hand-derived gradient equals autograd",
+        "largest deviation at the start below 1e-5, 3-32-1 ReLU",
+        lambda runs: gradients_agree(runs["plane/scratch"]),
+    ),
+    Conclusion(
+        "gradient",
+        "a straight line is not a good fit for the sine",
+        "explains less than 90 % of the variance of the 20 rows",
+        lambda runs: r2(runs["gradient/sine_by_hand"]) < 0.9,
+    ),
+    Conclusion(
+        "gradient",
+        "the network is a good fit for the sine",
+        "explains at least 90 % of the variance of the 20 rows",
+        lambda runs: r2(runs["gradient/sine_network"]) >= 0.9,
+    ),
+    Conclusion(
+        "gradient",
+        "the network follows the true function",
+        "mean squared distance to 4 sin x on all 100 rows below the noise variance 1",
+        lambda runs: number(runs, "gradient/sine_network", "truth_mse") < 1,
+    ),
+    Conclusion(
+        "parabola",
+        "eight neurons approximate the parabola",
+        "root mean squared error at most 2 % of the range 0 to 25",
+        lambda runs: number(runs, "parabola/eight_neurons", "truth_mse") <= 0.5**2,
+    ),
+    Conclusion(
+        "parabola",
+        "all eight neurons are alive",
+        "no hidden unit is zero on every sample",
+        lambda runs: runs["parabola/eight_neurons"].metrics["dead_units"] == 0,
+    ),
+    Conclusion(
+        "parabola",
+        "each hidden unit takes its own section of the curve",
+        SECTION,
+        lambda runs: own_sections(runs["parabola/eight_neurons"]),
+    ),
+    Conclusion(
+        "restoration",
+        "each of the five units takes its own section of the curve",
+        SECTION,
+        lambda runs: own_sections(runs["restoration/narrow"]),
+    ),
+    Conclusion(
+        "restoration", "a hundred neurons beat five", MSE, less("mse", "restoration/wide", "restoration/narrow")
+    ),
+    Conclusion(
+        "restoration",
+        "the framework's optimiser beats the plain one",
+        f"{MSE}; size and epochs of the framework's net are our choice",
+        less("mse", "restoration/framework", "restoration/wide"),
+    ),
+    Conclusion(
+        "restoration",
+        "without activation the curve can't be restored",
+        f"{MSE}, above that of five units with activation",
+        less("mse", "restoration/narrow", "restoration/linear"),
+    ),
+    Conclusion(
+        "restoration",
+        "without activation it gets no better than the best straight line",
+        "mean squared error at least that of the least-squares line",
+        lambda runs: (
+            number(runs, "restoration/linear", "mse") >= best_line_mse(runs["restoration/linear"]) * (1 - 1e-9)
+        ),
+    ),
+]

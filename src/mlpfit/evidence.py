@@ -57,9 +57,7 @@ def trace_test(published: np.ndarray, replicas: np.ndarray) -> float:
     share of traces at least as extreme in lexicographic order. Under exchangeability P(p <= a) <= a.
     """
     traces = np.vstack([published, np.where(np.isfinite(replicas), replicas, np.inf)])
-    below = (traces[None] < traces[:, None]).sum(1) if len(traces) < 300 else _ranks_below(traces)
-    above = _ranks_below(-traces) if len(traces) >= 300 else (traces[None] > traces[:, None]).sum(1)
-    depth = np.sort(1 + np.minimum(below, above), axis=1)
+    depth = np.sort(1 + np.minimum(_ranks_below(traces), _ranks_below(-traces)), axis=1)
     keys = [tuple(row) for row in depth.tolist()]
     return sum(key <= keys[0] for key in keys) / len(keys)
 
@@ -96,8 +94,9 @@ def recover_line(steps: np.ndarray, losses: np.ndarray, rows: int, lr: float) ->
     """Fit L_k = L* + A (1 - 2 a (n - 1))^(2(k - 1)) + B (1 - 2 a n)^(2(k - 1)) to printed losses.
 
     On standardised rows the Hessian of the sum of squares is diagonal, 2(n - 1) for the slope and 2n for the
-    intercept, so descent from w_0 shrinks w_k - w* by 1 - 2a(n - 1) and 1 - 2an a step; A = (n - 1)(slope_0 - slope*)^2,
-    B = n intercept_0^2, L* = (n - 1)(1 - R^2), slope*^2 = R^2. The signs of the start are those nearest to 0.
+    intercept, so descent from w_0 shrinks w_k - w* by 1 - 2a(n - 1) and 1 - 2an a step;
+    A = (n - 1)(slope_0 - slope*)^2, B = n intercept_0^2, L* = (n - 1)(1 - R^2),
+    slope*^2 = R^2. The signs of the start are those nearest to 0.
     """
     k = steps - 1
     design = np.stack([np.ones(len(k)), (1 - 2 * lr * (rows - 1)) ** (2 * k), (1 - 2 * lr * rows) ** (2 * k)], axis=1)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from mlpfit import evidence, published
+from mlpfit import evidence, published, results
 from mlpfit.command import run_command
 from mlpfit.conclusions import CONCLUSIONS, Ensembles
 from mlpfit.config import experiments, tutorials
@@ -69,7 +69,7 @@ def judge(number: published.Number, runs: Ensembles, recovered: evidence.Recover
         return entry | {"evidence": "none", "verdict": "not checkable", "reason": NOT_CHECKABLE[number.quantity]}
     if number.quantity.startswith("gradient_autograd"):
         return entry | gradient_check(number)
-    if number.experiment == "gradient/line_autograd":
+    if number.experiment == "gradient/line_autograd" and recovered.residual < 1e-5:
         reason = f"the closed form of descent gives all 20 to {recovered.residual:.0e} relative"
         found = {"evidence": "recovered", "verdict": "recovered", "reason": reason}
     else:
@@ -97,7 +97,7 @@ def recover(numbers: list[published.Number]) -> evidence.Recovered:
 
 def traces(numbers: list[published.Number], runs: Ensembles) -> list[dict[str, Any]]:
     """Each printed trace of losses as a whole, corrected for there being several."""
-    found = []
+    found: list[dict[str, Any]] = []
     for name, run in runs.items():
         trace = [n for n in numbers if n.experiment == name and n.update == "before" and n.step is not None]
         trace = [n for n in trace if n.quantity == run.config["loss"]]
@@ -105,7 +105,7 @@ def traces(numbers: list[published.Number], runs: Ensembles) -> list[dict[str, A
             values = [published.measured(run, n.quantity, n.update, n.step) for n in trace]
             p = evidence.trace_test(np.array([n.value for n in trace]), np.stack(values, axis=1))
             found.append({"experiment": name, "steps": [n.step for n in trace], "p": p, "replicas": run.replicas})
-    for entry, p in zip(found, evidence.adjusted([e["p"] for e in found]), strict=True):
+    for entry, p in zip(found, evidence.adjusted([float(e["p"]) for e in found]), strict=True):
         entry |= {"p_adjusted": p, "verdict": evidence.verdict(p)}
     return found
 
@@ -163,6 +163,8 @@ def main() -> int:
     outputs = Path("outputs")
     content = ledger(ensembles(outputs))
     changed = write(content, outputs)
+    if (outputs / "results.csv").is_file():
+        results.update_readme(outputs)
     show(content)
     if changed:
         print(f"mlpfit: {len(changed)} verdicts changed: {'; '.join(changed)}", file=sys.stderr)

@@ -40,9 +40,8 @@ def main() -> int:
         return 0
     found = [results.result(name, OUTPUTS) for name in wanted]
     if wanted == experiments():
-        table = results.write(found, OUTPUTS)
-        if Path("README.md").is_file():
-            results.insert(Path("README.md"), results.readme_table(table))
+        results.write(found, OUTPUTS)
+        results.update_readme(OUTPUTS)
     console.print(closing_table(found))
     console.print(f"{len(stale)} trained, {drawn} figures drawn, {current} up to date ({time.time() - started:.1f} s)")
     return 0

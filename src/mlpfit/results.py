@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,26 +68,35 @@ def write(results: list[Result], outputs: Path) -> Path:
     return file
 
 
-def readme_table(table: Path) -> str:
-    """The Markdown table of a results.csv."""
-    lines = ["| experiment | figures | final number | seed | the page |", "| --- | --- | --- | --- | --- |"]
+def readme_table(outputs: Path) -> str:
+    """The README's table: results.csv, and what the ledger says of each final number."""
+    file = outputs / "ledger.json"
+    judged = {n["key"]: n for n in json.loads(file.read_text())["numbers"]} if file.is_file() else {}
+    head = ["experiment", "figures", "final number", "here", "page", "median of replicas (5 to 95 %)", "verdict"]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     words = {"mse": "mean squared error", "sse": "sum of squares"}
-    with open(table, newline="") as file:
-        for row in csv.DictReader(file):
-            folder = f"{table.parent.name}/figures/{row['experiment'].split('/')[0]}"
+    with open(outputs / "results.csv", newline="") as table:
+        for row in csv.DictReader(table):
+            folder = f"{outputs.name}/figures/{row['experiment'].split('/')[0]}"
             links = ", ".join(f"[{name}]({folder}/{name}.svg)" for name in row["figures"].split())
-            value, known = f"{float(row['value']):.4g}", row["published"] or "curve only"
-            lines.append(
-                f"| `{row['experiment']}` | {links} | {words[row['quantity']]} {value} | {row['seed']} | {known} |"
-            )
+            number = published.final(row["experiment"])
+            entry = judged.get(number.key) if number else None
+            band = f"{entry['median']:.4g} ({entry['p5']:.4g} to {entry['p95']:.4g})" if entry else ""
+            verdict = entry["verdict"] if entry else ""
+            here = f"{float(row['value']):.4g}"
+            cells = f"`{row['experiment']}`", links, words[row["quantity"]], here, row["published"] or "curve only"
+            lines.append(f"| {' | '.join([*cells, band, verdict])} |")
     return "\n".join(lines) + "\n"
 
 
-def insert(readme: Path, table: str) -> None:
-    """Put the table between the README's markers. Raises RunError if they are gone."""
+def update_readme(outputs: Path, readme: Path = Path("README.md")) -> None:
+    """Put the table between the README's markers, if there is a README here. Raises RunError if they are gone."""
+    if not readme.is_file():
+        return
     text = readme.read_text()
     if not MARKERS.search(text):
         raise RunError(f"{readme}: no <!-- results --> ... <!-- /results --> to put the table between")
+    table = readme_table(outputs)
     updated = MARKERS.sub(lambda m: m[1] + table + m[2], text)
     if updated != text:
         write_file(readme, updated.encode())

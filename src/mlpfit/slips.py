@@ -66,7 +66,7 @@ def error_where_never_drawn(runs: Ensembles) -> np.ndarray:
 def short_batch_weight(runs: Ensembles) -> np.ndarray:
     """Weight of a row in the shortest batch of an epoch over that of a row in a full one."""
     config = parse(runs["restoration/framework"].config)
-    _, starts, lengths = draw(config, config.seed)[1]
+    lengths = draw(config, config.seed)[1][2]
     return np.array([lengths.max() / lengths.min()], dtype=float)
 
 
@@ -93,35 +93,95 @@ def _seeds(runs: Ensembles) -> list[int]:
 
 
 SLIPS = [
-    Slip("gradient", "The line drawn over the sine passes the intercept as its slope, too.",
-         "sum of squares of the line as drawn, over that of the fitted line", 1.0, intercept_as_slope),
-    Slip("gradient", "Two hundred steps of autograd descent stop before the line is found; the page calls it trained.",
-         "sum of squares after the last step, over the least possible one", 1.0, not_converged),
-    Slip("plane", "The sequential net's sum of squares is one step stale: the page sums the prediction made before the "
-         "last update, and its plot shows the same one.",
-         "reported minus actual sum of squares", 0.0, stale_prediction),
-    Slip("plane", "The page's own numbers give it away: 221.6205 is 200 times the last printed loss 1.108102.",
-         "printed sum minus 200 times the printed mean", 0.0, printed_sum_is_stale),
-    Slip("plane", "The page's ranking (least squares, sequential, scratch) is presented as a finding; it is one draw.",
-         "1 in seeds that rank so; the mean is the share", 1.0, lucky_order),
-    Slip("restoration", "Start indices are drawn below 1000 - batch although there are 1024 points: the end of the "
-         "permutation is never shown. The last start is 899, so at least 25 rows (not 24) stay unseen.",
-         "rows of 1024 that no batch shows (first 100 seeds)", 0.0, never_drawn),
-    Slip("restoration", "What the rows that are never shown cost: next to nothing, their neighbours are shown.",
-         "mean squared error on unseen over that on seen rows (first 100 seeds)", 1.0, error_where_never_drawn),
-    Slip("restoration", "Macro batches of 1000 cut the 1024 rows so that an epoch holds a batch of 4: its rows count "
-         "more than the others.", "weight of a row there, over that of a row in a full batch", 1.0, short_batch_weight),
-    Slip("restoration", "The framework part is shown once; with N(0, 1) weights, a hundred units and momentum 0.9 the "
-         "same recipe often diverges.", "1 in seeds that diverge; the mean is the share", 0.0, lost),
-]  # fmt: skip
+    Slip(
+        "gradient",
+        "The line drawn over the sine passes the intercept as its slope, too.",
+        "sum of squares of the line as drawn, over that of the fitted line",
+        1.0,
+        intercept_as_slope,
+    ),
+    Slip(
+        "gradient",
+        "Two hundred steps of autograd descent stop before the line is found; the page calls it trained.",
+        "sum of squares after the last step, over the least possible one",
+        1.0,
+        not_converged,
+    ),
+    Slip(
+        "plane",
+        "The sequential net's sum of squares is one step stale: the page sums the prediction made before the "
+        "last update, and its plot shows the same one.",
+        "reported minus actual sum of squares",
+        0.0,
+        stale_prediction,
+    ),
+    Slip(
+        "plane",
+        "The page's own numbers give it away: 221.6205 is 200 times the last printed loss 1.108102.",
+        "printed sum minus 200 times the printed mean",
+        0.0,
+        printed_sum_is_stale,
+    ),
+    Slip(
+        "plane",
+        "The page's ranking (least squares, sequential, scratch) is presented as a finding; it is one draw.",
+        "1 in seeds that rank so; the mean is the share",
+        1.0,
+        lucky_order,
+    ),
+    Slip(
+        "restoration",
+        "Start indices are drawn below 1000 - batch although there are 1024 points: the end of the "
+        "permutation is never shown. The last start is 899, so at least 25 rows (not 24) stay unseen.",
+        "rows of 1024 that no batch shows (first 100 seeds)",
+        0.0,
+        never_drawn,
+    ),
+    Slip(
+        "restoration",
+        "What the rows that are never shown cost: next to nothing, their neighbours are shown.",
+        "mean squared error on unseen over that on seen rows (first 100 seeds)",
+        1.0,
+        error_where_never_drawn,
+    ),
+    Slip(
+        "restoration",
+        "Macro batches of 1000 cut the 1024 rows so that an epoch holds a batch of 4: its rows count "
+        "more than the others.",
+        "weight of a row there, over that of a row in a full batch",
+        1.0,
+        short_batch_weight,
+    ),
+    Slip(
+        "restoration",
+        "The framework part is shown once; with N(0, 1) weights, a hundred units and momentum 0.9 the "
+        "same recipe often diverges.",
+        "1 in seeds that diverge; the mean is the share",
+        0.0,
+        lost,
+    ),
+]
 
 # Slips without a number: the figures here show the corrected version.
 WORDS = [
-    ("parabola", "Predictions and activations are labelled \"samples\" in the legends; here they are labelled as what they are."),
-    ("restoration", "The formula takes the derivative of ReLU at 0 as 1, the code as 0; no row ever lies on a kink, so nothing changes."),
-    ("restoration", "PuzzleLib's trainer permutes contiguous blocks, it does not shuffle samples; the page shuffles once beforehand. "
-     "data.order=blocks follows it, data.order=shuffle is the textbook's."),
-    ("plane", "The sums of squares are commented as \"Mean squared error, L2 loss\"; they are sums over 200 rows."),
-    ("gradient", "The noise of the line is written N(x'w, 2.0), the sine's N(4 sin x, 1^2): the 2.0 is a standard deviation, not a variance."),
+    (
+        "parabola",
+        'Predictions and activations are labelled "samples" in the legends; here they are labelled as what they are.',
+    ),
+    (
+        "restoration",
+        "The formula takes the derivative of ReLU at 0 as 1, the code as 0; no row lies on a kink, so nothing changes.",
+    ),
+    (
+        "restoration",
+        "PuzzleLib's trainer permutes contiguous blocks, it does not shuffle samples; the page shuffles once "
+        "beforehand. data.order=blocks follows it, data.order=shuffle is the textbook's.",
+    ),
+    ("plane", 'The sums of squares are commented as "Mean squared error, L2 loss"; they are sums over 200 rows.'),
+    (
+        "gradient",
+        "The noise of the line is written N(x'w, 2.0), that of the sine N(4 sin x, 1^2): the 2.0 is a standard "
+        "deviation, not a variance.",
+    ),
     ("gradient", "The derivative is headed d network / dw; it is that of the squared loss."),
-]  # fmt: skip
+]

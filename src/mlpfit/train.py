@@ -2,7 +2,8 @@
 
     python -m mlpfit.train experiment=tower/small [key=value ...]
 
-Without an experiment it lists what there is. ``force=true`` trains again although the same run is complete.
+With -m, values separated by commas make a sweep (sweep.py). Without an experiment it lists what there is.
+``force=true`` trains again although the same run is complete.
 """
 
 import fcntl
@@ -103,6 +104,10 @@ def locked(file: Path) -> Iterator[None]:
 
 def main() -> int:
     overrides = sys.argv[1:]
+    if {"-m", "--multirun"} & set(overrides):
+        from mlpfit.sweep import sweep
+
+        return sweep()
     if not any(o.startswith("experiment=") for o in overrides):
         raise ConfigError(f"experiment=...: say which one; there are {', '.join(experiments())}")
     config = compose(overrides)

@@ -1,7 +1,7 @@
 """The numbers the tutorials print (``<tutorial>.yaml`` beside this file), and the same quantity of a run.
 
-A file holds author, title, year and page, then ``numbers``: experiment, quantity, update (the value stands before or
-after that step's update; ``none``: no step is involved), convention in words, steps and values as printed.
+A file holds author, title, year, page and a summary, then ``numbers``: experiment, quantity, update (the value stands
+before or after that step's update; ``none``: no step is involved), convention in words, steps and values as printed.
 """
 
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ class Tutorial:
     title: str
     year: int | None
     page: str | None
+    summary: str
     numbers: tuple[Number, ...]
 
     def citation(self) -> str:
@@ -54,7 +55,9 @@ def tutorial(name: str) -> Tutorial:
         for entry in content["numbers"]
         for step, value in zip(entry["steps"], entry["values"], strict=True)
     )
-    return Tutorial(name, content["author"], content["title"], content["year"], content["page"], numbers)
+    return Tutorial(
+        name, content["author"], content["title"], content["year"], content["page"], content["summary"], numbers
+    )
 
 
 def final(experiment: str) -> Number | None:
