@@ -7,7 +7,7 @@ TUTORIALS := tower plane gradient parabola restoration
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce ensembles figures report $(TUTORIALS) test lint format tensorboard bench clean distclean FORCE
+.PHONY: help install reproduce ensembles figures report $(TUTORIALS) test test-launchers lint format tensorboard bench clean distclean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z$$()A-Z\/%. -]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sed 's/$$(TUTORIALS)/tower, plane, .../'
@@ -26,7 +26,7 @@ reproduce: $(INSTALLED) ## train every experiment, draw every figure, print the 
 	@$(BIN)/python -m mlpfit.reproduce
 
 ensembles: $(INSTALLED) ## every experiment over 1000 seeds
-	@$(BIN)/python -m mlpfit.ensemble
+	@$(BIN)/python -m mlpfit.ensembles
 
 figures: $(INSTALLED) ## draw the figures again from finished runs
 	@$(BIN)/python -m mlpfit.figures
@@ -39,6 +39,10 @@ outputs/figures/%.svg: FORCE $(INSTALLED) ## one figure and the run it needs
 
 test: $(INSTALLED) ## run the tests
 	@$(BIN)/python -m pytest
+
+test-launchers: $(INSTALLED) ## the same bits through submitit and a local Ray cluster (installs both)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check hydra-submitit-launcher==1.2.0 hydra-ray-launcher==1.2.2
+	@$(BIN)/python -m pytest -m slow
 
 lint: $(INSTALLED) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -44,7 +44,7 @@ def test_the_whole_config_of_one_experiment():
             "max_steps": 1000,
             "accelerator": "cpu",
             "precision": "64-true",
-            "block_steps": 50,
+            "block_steps": 200,
             "compile": "auto",
         },
         "logger": {"tensorboard": True, "points": 200, "snapshots": 20},

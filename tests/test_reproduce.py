@@ -10,8 +10,9 @@ import pytest
 from conftest import ROOT, run
 
 from mlpfit import load_run, published, results
-from mlpfit.config import experiments, tutorials
+from mlpfit.config import compose, experiments, tutorials
 from mlpfit.figures.draw import draw_all, pictures
+from mlpfit.runs import is_current
 
 PUBLISHED_FIGURES = {
     "tower": "target small_fit large_fit",
@@ -109,3 +110,14 @@ def test_figures_without_runs_say_what_to_do(tmp_path):
 def test_the_makefile_knows_every_tutorial():
     line = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("TUTORIALS"))
     assert line.split(":= ")[1].split() == [p.stem for p in map(Path, tutorials())]
+
+
+def test_editing_one_yaml_makes_that_experiment_alone_stale(reproduced, tmp_path):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    file = tmp_path / "conf/experiment/plane/scratch.yaml"
+    file.write_text(file.read_text().replace("lr: 0.01", "lr: 0.02"))
+    configs = [
+        compose([f"experiment={name}", f"output_dir={reproduced[0]}/outputs"], tmp_path / "conf")
+        for name in experiments()
+    ]
+    assert [config.name for config in configs if not is_current(config)] == ["plane/scratch"]

@@ -4,6 +4,7 @@ Tables go to outputs/bench.md. Every contender solves the same problem on the sa
 medians of five turns are compared. JAX is an extra: pip install -e .[bench].
 """
 
+import gc
 import multiprocessing
 import resource
 import statistics
@@ -17,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from mlpfit.blocks import Block, blocks, cores
 from mlpfit.command import run_command
 from mlpfit.config import Config, compose
-from mlpfit.ensemble import Block, blocks, cores
 from mlpfit.errors import ConfigError
 from mlpfit.provenance import provenance
 from mlpfit.runs import write_file
@@ -27,7 +28,7 @@ from mlpfit.runs import write_file
 TURNS = 5
 # experiment, replicas of a turn, steps of a turn for JAX and mlpfit, steps of a turn of the plain loop
 PROBLEMS = {
-    "parabola/eight_neurons": (512, 2000, 2000),
+    "parabola/eight_neurons": (512, 5000, 2000),
     "tower/small": (128, 1000, 1000),
     "tower/large": (100, 40, 300),
 }
@@ -229,7 +230,8 @@ class _Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.pool.terminate()
+        self.pool.close()
+        self.pool.join()
 
     def each(self, turn: Callable[[Any], Any], arguments: list[Any]) -> list[Any]:
         """One argument a process: each takes exactly one, since all take longer than handing out."""
@@ -272,6 +274,7 @@ def _mlpfit_turn(given: tuple[dict[str, Any], list[tuple[int, ...]]]) -> dict[st
                 started = time.perf_counter()
                 fit(Path(folder), setting, steps, data, module, Snapshots(steps.snapshots), lambda step, loss: None)
                 began += time.perf_counter() - started
+            gc.collect()  # Trainer and module refer to each other
         seconds[part] = began
     return seconds
 
@@ -363,12 +366,14 @@ def cost() -> str:
 
 def _measured_alone(name: str, replicas: int, steps: int) -> tuple[float, float]:
     """In a process of its own, so that its peak memory is its own."""
-    with multiprocessing.get_context("spawn").Pool(1, initializer=_quiet) as pool:
-        return pool.apply(_cost_turn, (name, replicas, steps))
+    with _Crew(1) as crew:
+        return crew.each(_cost_turn, [(name, replicas, steps)])[0]
 
 
-def _cost_turn(name: str, replicas: int, steps: int) -> tuple[float, float]:
-    config = compose([f"experiment={name}", f"replicas={replicas}", f"trainer.max_steps={steps}"])
+def _cost_turn(given: tuple[str, int, int]) -> tuple[float, float]:
+    name, replicas, steps = given
+    overrides = [f"replicas={replicas}", f"trainer.max_steps={steps}", "logger.tensorboard=false"]
+    config = compose([f"experiment={name}", *overrides])
     parts: list[Block] = blocks(config, Path())
     seconds = _mlpfit_turn((config.plain(), [b.seeds for b in parts]))["seconds"]
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

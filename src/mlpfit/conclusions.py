@@ -88,11 +88,16 @@ def gradients_agree(run: Run) -> np.ndarray:
     return (torch.stack([d for d, _ in apart]).amax(0) <= 1e-5 * largest).numpy()
 
 
-def best_line_mse(run: Run) -> np.ndarray:
-    """Mean squared error of the least-squares straight line on all rows generated."""
-    x, y = run.data["pool_x"][..., 0], run.data["pool_y"][..., 0]
+def best_line_mse(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Mean squared error of the least-squares straight line through x, y (R, n, 1): (R,)."""
+    x, y = x[..., 0], y[..., 0]
     x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
     return (y**2).mean(1) - (x * y).mean(1) ** 2 / (x**2).mean(1)
+
+
+def _best_line(runs: Ensembles) -> np.ndarray:
+    data = runs["restoration/linear"].data
+    return best_line_mse(data["x"], data["y"])
 
 
 SSE = "sum of squares on the training rows after the last update"
@@ -196,8 +201,6 @@ CONCLUSIONS = [
         "restoration",
         "without activation it gets no better than the best straight line",
         "mean squared error at least that of the least-squares line",
-        lambda runs: (
-            number(runs, "restoration/linear", "mse") >= best_line_mse(runs["restoration/linear"]) * (1 - 1e-9)
-        ),
+        lambda runs: number(runs, "restoration/linear", "mse") >= _best_line(runs) * (1 - 1e-9),
     ),
 ]

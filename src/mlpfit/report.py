@@ -171,12 +171,12 @@ def conclusions(entries: list[dict[str, Any]]) -> str:
 
 def recovery(found: dict[str, float]) -> str:
     """What the printed losses of line_autograd tell of the run that made them."""
+    start = f"slope {found['slope0']:.2f} and intercept ±{found['intercept0']:.2f}"
     words = (
         f"The page publishes neither its rows nor its start, but twenty losses of gradient/line_autograd. Descent on "
         f"standardised rows has a closed form with three unknowns; fitted to the twenty it leaves "
         f"{found['residual']:.0e} relative at most. So the run is known: R² of the rows {found['r2']:.4f}, least sum "
-        f"of squares {found['sse']:.4f}, best slope {found['slope']:.4f}; the start was near slope {found['slope0']:.2f} "
-        f"and intercept ±{found['intercept0']:.2f}."
+        f"of squares {found['sse']:.4f}, best slope {found['slope']:.4f}; the start was near {start}."
     )
     return f"<h3>The published run, recovered</h3><p>{e(words)}</p>"
 

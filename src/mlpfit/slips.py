@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlpfit import order, published
-from mlpfit.conclusions import Ensembles, less
+from mlpfit.conclusions import Ensembles, best_line_mse, less
 from mlpfit.config import parse
 from mlpfit.datamodule import draw
 
@@ -73,9 +73,7 @@ def short_batch_weight(runs: Ensembles) -> np.ndarray:
 def not_converged(runs: Ensembles) -> np.ndarray:
     """Sum of squares after the 200 steps over the least possible one on the same rows."""
     run = runs["gradient/line_autograd"]
-    x, y = run.data["x"][..., 0], run.data["y"][..., 0]
-    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
-    return run.metrics["sse"] / ((y**2).sum(1) - (x * y).sum(1) ** 2 / (x**2).sum(1))
+    return run.metrics["mse"] / best_line_mse(run.data["x"], run.data["y"])
 
 
 def lucky_order(runs: Ensembles) -> np.ndarray:

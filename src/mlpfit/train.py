@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlpfit import ensemble, runs
+from mlpfit import blocks, runs
 from mlpfit.command import run_command
 from mlpfit.config import Config, compose, experiments
 from mlpfit.errors import ConfigError, Diverged, RunError
@@ -39,14 +39,14 @@ def train(config: Config, report: Report = lambda step, loss: None) -> bool:
 
             try:
                 train_into(partial, config, config.replica_seeds, report)
-            except Diverged:
+            except (ConfigError, Diverged):
                 shutil.rmtree(partial)  # going on from its checkpoint would only diverge again
                 raise
         else:
-            todo = ensemble.blocks(config, partial)
+            todo = blocks.blocks(config, partial)
             worth = sum(block.seconds for block in todo) > 20  # starting a process takes five seconds
-            processes = config.ensemble.processes or (ensemble.cores() if worth else 1)
-            ensemble.train_blocks(todo, processes, lambda done: report(done // len(config.replica_seeds), float("nan")))
+            processes = config.ensemble.processes or (blocks.cores() if worth else 1)
+            blocks.train_blocks(todo, processes, lambda done: report(done // len(config.replica_seeds), float("nan")))
     return True
 
 

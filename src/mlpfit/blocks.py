@@ -1,15 +1,13 @@
-"""Many replicas of one experiment: split into blocks that fit the cache, trained in parallel processes.
-
-    python -m mlpfit.ensemble [tutorial | experiment ...] [replicas=1000] [key=value ...]
+"""Many replicas of one experiment: split into blocks, trained in parallel processes.
 
 Each block is a run of its own seeds in a folder of its own, so a killed ensemble goes on with the blocks that are
 missing, and memory does not grow with the number of replicas.
 """
 
+import gc
 import multiprocessing
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -118,49 +116,8 @@ def train_block(block: Block) -> None:
     train_into(block.folder, block.config, block.seeds, lambda step, loss: None)
     shutil.rmtree(block.folder / "checkpoints", ignore_errors=True)  # only for going on with an unfinished block
     runs.seal(block.folder, runs.identity(block.config))
+    gc.collect()  # Trainer and module refer to each other; without this, memory grows for some blocks
 
 
 def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def main() -> int:
-    from contextlib import ExitStack
-
-    from mlpfit.config import compose
-    from mlpfit.progress import console, display
-    from mlpfit.reproduce import selected
-    from mlpfit.train import claimed
-
-    overrides = [a for a in sys.argv[1:] if "=" in a]
-    if not any(a.startswith(("replicas=", "seeds=")) for a in overrides):
-        overrides.append("replicas=1000")
-    names = selected([a for a in sys.argv[1:] if "=" not in a])
-    configs = [compose([f"experiment={name}", *overrides]) for name in names]
-    started = time.time()
-    with ExitStack() as stack:
-        folders = [(config, stack.enter_context(claimed(config))) for config in configs]
-        todo = [block for config, folder in folders if folder for block in blocks(config, folder)]
-        if not todo:
-            console.print(f"everything is up to date: {len(configs)} ensembles")
-            return 0
-        processes = configs[0].ensemble.processes or cores()
-        left = [block for block in todo if not (block.folder / runs.MARKER).is_file()]
-        predicted = sum(block.seconds for block in left) / processes + 15
-        trained = len({block.config.name for block in todo})
-        console.print(f"{trained} ensembles, {len(left)} blocks, {processes} processes: about {predicted:.0f} s")
-        with display(runs=1) as shown, shown.ensemble("model-steps", sum(b.model_steps for b in todo)) as report:
-            train_blocks(todo, processes, report)
-    for config in configs:
-        run = runs.load_run(config.run_dir)
-        lost = int(run.diverged.sum())
-        seconds = run.provenance["seconds"]
-        console.print(f"{config.name:<26} {run.replicas:>5} replicas, {lost:>3} diverged, {seconds:6.1f} core-seconds")
-    console.print(f"predicted {predicted:.0f} s, took {time.time() - started:.0f} s")
-    return 0
-
-
-if __name__ == "__main__":
-    from mlpfit.command import run_command
-
-    run_command(main)

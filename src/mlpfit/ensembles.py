@@ -1,0 +1,51 @@
+"""Train experiments over many seeds.
+
+    python -m mlpfit.ensembles [tutorial | experiment ...] [replicas=1000] [key=value ...]
+
+The blocks of all ensembles share the processes, the longest first.
+"""
+
+import sys
+import time
+from contextlib import ExitStack
+
+from mlpfit import runs
+from mlpfit.blocks import blocks, cores, train_blocks
+from mlpfit.command import run_command
+from mlpfit.config import compose
+from mlpfit.progress import console, display
+from mlpfit.reproduce import selected
+from mlpfit.train import claimed
+
+
+def main() -> int:
+    overrides = [a for a in sys.argv[1:] if "=" in a]
+    if not any(a.startswith(("replicas=", "seeds=")) for a in overrides):
+        overrides.append("replicas=1000")
+    names = selected([a for a in sys.argv[1:] if "=" not in a])
+    configs = [compose([f"experiment={name}", *overrides]) for name in names]
+    started = time.time()
+    with ExitStack() as stack:
+        folders = [(config, stack.enter_context(claimed(config))) for config in configs]
+        todo = [block for config, folder in folders if folder for block in blocks(config, folder)]
+        if not todo:
+            console.print(f"everything is up to date: {len(configs)} ensembles")
+            return 0
+        processes = configs[0].ensemble.processes or cores()
+        left = [block for block in todo if not (block.folder / runs.MARKER).is_file()]
+        predicted = sum(block.seconds for block in left) / processes + 15
+        trained = len({block.config.name for block in todo})
+        console.print(f"{trained} ensembles, {len(left)} blocks, {processes} processes: about {predicted:.0f} s")
+        with display(runs=1) as shown, shown.ensemble("model-steps", sum(b.model_steps for b in todo)) as report:
+            train_blocks(todo, processes, report)
+    for config in configs:
+        run = runs.load_run(config.run_dir)
+        lost = int(run.diverged.sum())
+        seconds = run.provenance["seconds"]
+        console.print(f"{config.name:<26} {run.replicas:>5} replicas, {lost:>3} diverged, {seconds:6.1f} core-seconds")
+    console.print(f"predicted {predicted:.0f} s, took {time.time() - started:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
