@@ -28,8 +28,8 @@ from mlpfit.runs import write_file
 TURNS = 5
 # experiment, replicas of a turn, steps of a turn for JAX and mlpfit, steps of a turn of the plain loop
 PROBLEMS = {
-    "parabola/eight_neurons": (512, 5000, 2000),
-    "tower/small": (128, 1000, 1000),
+    "parabola/eight_neurons": (500, 5000, 2000),
+    "tower/small": (500, 1000, 1000),
     "tower/large": (100, 40, 300),
 }
 

@@ -96,7 +96,7 @@ class Ensemble:
 class Logger:
     tensorboard: bool
     points: Annotated[int, AtLeast(2)]  # scalars per run at most
-    snapshots: Annotated[int, AtLeast(2)]  # of the weights; every second with pictures and histograms
+    snapshots: Annotated[int, AtLeast(2)]  # of the weights; every fourth with pictures and histograms
 
 
 @dataclass(frozen=True)

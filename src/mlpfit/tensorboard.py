@@ -35,8 +35,9 @@ class TensorBoard(pl.Callback):
     """Shows the first replica."""
 
     def __init__(self, config: Config, data: ReplicaData, snapshots: list[int]) -> None:
-        # Half the snapshots: a picture and its histograms take 15 ms, and runs last a second or two.
-        self.config, self.snapshots = config, {*snapshots[::2], snapshots[-1]}
+        self.config, self.snapshots = config, set(snapshots)
+        # A picture and its histograms take 20 ms, and runs last a second or two.
+        self.pictured = {*snapshots[::4], snapshots[-1]}
         self.every = max(1, -(-config.trainer.max_steps // config.logger.points))
         arrays = {name: values[0] for name, values in data.arrays.items()}
         ordered = np.argsort(arrays["pool_x"][:, 0], kind="stable") if config.target.dim == 1 else slice(None)
@@ -73,17 +74,19 @@ class TensorBoard(pl.Callback):
             outputs = mlp.outputs(grid.expand(len(first), *grid.shape))
         prediction = outputs[-1][0, :, 0].double().cpu().numpy()
         writer.add_scalar("error/truth", float(np.mean((prediction - self.truth[:, 0]) ** 2)), step)
+        hidden = outputs[1:-1]
+        if hidden:
+            writer.add_scalar("units/dead", float((hidden[0][0] == 0).all(0).float().mean()), step)
+        if step not in self.pictured:
+            return
         for i, (weight, bias) in enumerate(mlp.layers):
             writer.add_histogram(f"weights/{i}", weight[0].detach(), step, bins=BINS)
-            if i < len(mlp.layers) - 1:
-                writer.add_histogram(f"activations/{i}", outputs[i + 1][0], step, bins=BINS)
-            if i == 0 and weight.shape[1] == 1 and len(mlp.layers) > 1:
+            if i < len(hidden):
+                writer.add_histogram(f"activations/{i}", hidden[i][0], step, bins=BINS)
+            if i == 0 and weight.shape[1] == 1 and hidden:
                 kinks = -bias[0, 0].detach() / weight[0, 0].detach()
                 writer.add_histogram("kinks", kinks[kinks.isfinite()].clamp(-1e3, 1e3), step, bins=BINS)
-        parts = None
-        if len(outputs) > 2:
-            writer.add_scalar("units/dead", float((outputs[1][0] == 0).all(0).float().mean()), step)
-            parts = (outputs[-2][0] * mlp.layers[-1][0][0, :, 0].detach()).cpu().numpy()
+        parts = (hidden[-1][0] * mlp.layers[-1][0][0, :, 0].detach()).cpu().numpy() if hidden else None
         writer.add_image("fit", self._picture(parts).draw(prediction, parts), step, dataformats="HWC")
 
     def _picture(self, parts: np.ndarray | None) -> FitPicture:
