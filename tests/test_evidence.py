@@ -92,13 +92,13 @@ def test_every_published_number_is_in_the_ledger_once_with_a_verdict():
 
 @pytest.mark.parametrize("name, steps", [("plane/sequential", 200), ("gradient/sine_network", 100)])
 def test_percentiles_agree_with_a_plain_loop_over_other_seeds(name, steps):
-    """Layers, optimiser and loop from torch, eighty seeds beyond those of the ledger."""
+    """Layers, optimiser and loop from torch, fifty seeds beyond those of the ledger."""
     config = compose([f"experiment={name}"])
     number = next(n for n in reversed(published.tutorial(name.split("/")[0]).numbers)
                   if n.experiment == name and n.quantity == "mse")  # fmt: skip
     entry = next(e for e in LEDGER["numbers"] if e["key"] == number.key)
     below = below_median = 0
-    for seed in range(5000, 5080):
+    for seed in range(5000, 5050):
         rows, _ = draw(config, seed)
         x, y = (torch.from_numpy(v).float() for v in (rows.x, rows.y))
         torch.manual_seed(seed)
@@ -112,5 +112,5 @@ def test_percentiles_agree_with_a_plain_loop_over_other_seeds(name, steps):
             optimizer.step()
         below += loss.item() < number.value
         below_median += loss.item() < entry["median"]
-    assert binomtest(below, 80, min(max(entry["percentile"], 1e-3), 1 - 1e-3)).pvalue > 1e-3
-    assert binomtest(below_median, 80, 0.5).pvalue > 1e-3
+    assert binomtest(below, 50, min(max(entry["percentile"], 1e-3), 1 - 1e-3)).pvalue > 1e-3
+    assert binomtest(below_median, 50, 0.5).pvalue > 1e-3

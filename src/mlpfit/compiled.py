@@ -27,6 +27,7 @@ from mlpfit import losses, mlp
 from mlpfit.config import NARROW, block_size
 
 CACHE = 4 * 2**20  # bytes for what a group of replicas computes in a step: measured best, and L2 to L3 everywhere
+LANES = 16  # float32 numbers in the widest vector registers there are
 PAYS_FROM = 100_000  # model-steps: half a minute of the plain loop, against some ten seconds of compilation
 
 _GRAPHS: dict[str, Callable[..., list[Tensor]]] = {}
@@ -111,13 +112,15 @@ class CompiledSteps:
         trace = []
         step: Callable[..., list[Tensor]] | None = None
         for k in range(len(x)):
-            given = [row[k if len(row) > 1 else 0] for row in rows] + ([] if weights is None else [weights[k]])
+            given = [row[k if len(row) > 1 else 0] for row in rows]
+            given += [] if weights is None else [self._format(weights[k])]
             step = step or self._graph([*state, factors[k], *given])
             *state, loss = step(*state, factors[k], *given)
             trace.append(loss)
+        size = x.shape[1]
         for values, new in zip(kept, state, strict=True):
-            values[group] = new
-        return torch.stack(trace)
+            values[group] = new[:size]
+        return torch.stack(trace)[:, :size]
 
     def _graph(self, example: list[Tensor]) -> Callable[..., list[Tensor]]:
         """The compiled :meth:`_step` for tensors of these shapes, made once a process."""
@@ -178,10 +181,12 @@ class CompiledSteps:
         return torch.stack([self.options["lr"] / (1 - b1**t), (1 - b2**t).sqrt()], dim=1).to(like)
 
     def _format(self, values: Tensor) -> Tensor:
-        """The same (R, ...) tensor with the replica axis last in memory, or first."""
+        """The same (R, ...) tensor with the replica axis first in memory, or last and whole vectors long."""
         if not self.last:
             return values.contiguous()
-        return values.movedim(0, -1).contiguous().movedim(-1, 0)
+        # Filled up to whole vectors by repeating the last replica: lanes left over would run one by one, at half speed.
+        filled = torch.cat([values, values[-1:].expand(-len(values) % LANES, *values.shape[1:])])
+        return filled.movedim(0, -1).contiguous().movedim(-1, 0)
 
     def _steps_done(self) -> int:
         return int(self.optimizer.state[self.parameters[0]].get("step", 0))
