@@ -93,9 +93,9 @@ def test_the_published_seed_of_the_parabola_agrees_in_single_precision(tmp_path)
     np.testing.assert_allclose(together[:, 0], alone[:, 0], rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["parabola/eight_neurons", "gradient/sine_network", "restoration/framework"])
-def test_compiled_replicas_are_the_same_bits_in_any_company(name, tmp_path):
-    """Also for the recipes that blow rounding errors up: the compiled arithmetic of a replica is its own."""
+@pytest.mark.parametrize("name", ["parabola/eight_neurons", "restoration/narrow"])
+def test_compiled_replicas_of_narrow_nets_are_the_same_bits_in_any_company(name, tmp_path):
+    """Also where the recipe blows rounding errors up: with the replica axis last every replica has its own lane."""
     first = compose([f"experiment={name}"]).seed
     precision = compose([f"experiment={name}"]).trainer.precision
     together = trace(tmp_path, name, [first + 1, first, first + 2], compiled=True, precision=precision)
