@@ -1,5 +1,6 @@
 """How far things are: bars on a terminal, plain lines when piped."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +36,8 @@ class Display:
             self.bars.remove_task(task)
         if self.bars and self.overall is not None:
             self.bars.advance(self.overall)
-        done = f"{steps:>5} steps, loss {last[0]:<10.4g}" if steps else "closed form" + " " * 16
+        loss = "" if math.isnan(last[0]) else f", loss {last[0]:<10.4g}"  # an ensemble has no one loss
+        done = f"{steps:>5} steps{loss}" if steps else "closed form" + " " * 16
         console.print(f"{name:<26} {done} {time.time() - started:5.1f} s")
 
     @contextmanager
