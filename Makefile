@@ -4,13 +4,14 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 TUTORIALS := tower plane gradient parabola restoration
+SWEEPS := $(patsubst conf/sweep/%.yaml,%,$(wildcard conf/sweep/*/*.yaml))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce ensembles figures report $(TUTORIALS) test test-launchers lint format tensorboard bench clean distclean FORCE
+.PHONY: help install reproduce ensembles sweeps $(SWEEPS) figures report $(TUTORIALS) test test-launchers lint format tensorboard bench clean distclean FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z$$()A-Z\/%. -]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sed 's/$$(TUTORIALS)/tower, plane, .../'
+	@awk -F ':.*## ' '/^[a-z$$()A-Z\/%. -]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sed -e 's/$$(TUTORIALS)/tower, plane, .../' -e 's|$$(SWEEPS)|parabola/hidden_units...|'
 
 install: $(INSTALLED) ## create .venv from the lock files
 
@@ -28,6 +29,11 @@ reproduce: $(INSTALLED) ## train every experiment, draw every figure, print the 
 ensembles: $(INSTALLED) ## every experiment over 1000 seeds
 	@$(BIN)/python -m mlpfit.ensembles
 
+sweeps: $(SWEEPS) ## every ready sweep, 64 replicas a job (three to five minutes)
+
+$(SWEEPS): $(INSTALLED) ## one ready sweep
+	@$(BIN)/python -m mlpfit.train -m sweep=$@
+
 figures: $(INSTALLED) ## draw the figures again from finished runs
 	@$(BIN)/python -m mlpfit.figures
 
@@ -40,8 +46,8 @@ outputs/figures/%.svg: FORCE $(INSTALLED) ## one figure and the run it needs
 test: $(INSTALLED) ## run the tests
 	@$(BIN)/python -m pytest
 
-test-launchers: $(INSTALLED) ## the same bits through submitit and a local Ray cluster (installs both)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check hydra-submitit-launcher==1.2.0 hydra-ray-launcher==1.2.2
+test-launchers: $(INSTALLED) ## the same bits through joblib, submitit and a local Ray cluster (installs them)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check hydra-submitit-launcher==1.2.0 hydra-ray-launcher==1.2.2 hydra-joblib-launcher==1.2.0
 	@$(BIN)/python -m pytest -m slow
 
 lint: $(INSTALLED) ## ruff and mypy
@@ -50,8 +56,9 @@ lint: $(INSTALLED) ## ruff and mypy
 format: $(INSTALLED) ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-tensorboard: $(INSTALLED) ## open TensorBoard on all runs
-	@$(BIN)/tensorboard --logdir outputs/runs
+tensorboard: $(INSTALLED) ## open TensorBoard on all runs, ensembles and sweeps
+	@$(BIN)/python -m mlpfit.board
+	@$(BIN)/tensorboard --logdir outputs --samples_per_plugin images=100,text=20
 
 report: $(INSTALLED) ## judge the published numbers and write outputs/report.html (after reproduce and ensembles)
 	@$(BIN)/python -m mlpfit.report --judge

@@ -1,57 +1,311 @@
-"""Multiruns: jobs by content, failures that stay alone, the same bits through another launcher."""
+"""Multiruns: jobs by content, failures that stay alone, the same bits whichever way a job runs."""
 
-import json
+import csv
+import itertools
+import shutil
 
 import numpy as np
 import pytest
-from conftest import run
+from conftest import ROOT, run
 
-from mlpfit import load_run
+from mlpfit import ConfigError, load_run
+from mlpfit.answers import ANSWERS, answer
+from mlpfit.config import compose, ready_sweep, ready_sweeps
+from mlpfit.figures.sweep import by_keys, curves, draw_sweep, stability_of
 from mlpfit.runs import merge
+from mlpfit.sharpness import sharpness
+from mlpfit.summary import FRESH, FRESH_SEED, measured, read
+from mlpfit.sweep import combinations, plan
+from mlpfit.train import train
 
 SWEEP = ("-m", "experiment=tower/small", "trainer.max_steps=30", "model.hidden=4", "logger.tensorboard=false")
-PREFIX = "outputs/sweeps/tower/small"
+FILES = ("history.npz", "weights.npz", "metrics.json")
+
+OWN_TARGET = '''
+"""A slope that may take its process along."""
+import os, signal, sys
+from dataclasses import dataclass
+from typing import Literal
+from mlpfit.targets import Target
+
+@dataclass(frozen=True, kw_only=True)
+class Ramp(Target, name="ramp"):
+    slope: float
+    fault: Literal["none", "raise", "exit", "kill"]
+
+    def __call__(self, x):
+        if self.fault == "raise":
+            raise RuntimeError("no such slope")
+        if self.fault == "exit":
+            sys.exit(5)
+        if self.fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.slope * x
+'''
+OWN_YAML = """
+name: ramp
+slope: 2.0
+fault: none
+points: 20
+inputs: grid
+low: 0.0
+high: 1.0
+noise: 0.1
+observed: null
+standardise: false
+float32: true
+"""
+OWN_EXPERIMENT = """
+# @package _global_
+defaults:
+  - override /target: ramp
+name: own/ramp
+question: How steep?
+model: {hidden: 3}
+trainer: {max_steps: 20}
+"""
 
 
-def test_a_sweep_runs_every_job_once_and_a_failing_one_stops_no_other(tmp_path):
-    command = ("mlpfit.train", *SWEEP, "optimizer.lr=0.001,-1,0.01")
-    first = run(*command, cwd=tmp_path)
+def own_folder(tmp_path):
+    """A user's own target and experiment, outside the package."""
+    folder = tmp_path / "mine"
+    for name, text in {"target/ramp.yaml": OWN_YAML, "experiment/own/ramp.yaml": OWN_EXPERIMENT}.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(text)
+    (folder / "targets.py").write_text(OWN_TARGET)
+    return str(folder)
+
+
+def rows_of(file):
+    with open(file, newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def test_failing_jobs_of_a_users_own_target_stop_no_other_and_run_again(tmp_path):
+    mine = own_folder(tmp_path)
+    command = ("mlpfit.train", "-m", "experiment=own/ramp", "ensemble.processes=2")
+    first = run(*command, "target.fault=kill,raise,none,exit", cwd=tmp_path, MLPFIT_PATH=mine)
     assert first.returncode == 1
-    assert "ConfigError: optimizer.lr=-1: must be above 0" in first.stderr
-    notes = {p.parent.name: json.loads(p.read_text()) for p in (tmp_path / PREFIX).glob("*/job.json")}
-    assert len(notes) == 3 and sum(note["error"] is None for note in notes.values()) == 2
-    done = [tmp_path / note["run"] for note in notes.values() if note["error"] is None]
-    times = [(path / "complete.json").stat().st_mtime_ns for path in done]
-    assert run(*command, cwd=tmp_path).returncode == 1
-    assert [(path / "complete.json").stat().st_mtime_ns for path in done] == times
+    for cause in ("killed by signal 9", "RuntimeError: no such slope", "SystemExit: 5"):
+        assert first.stderr.count(cause) == 1
+    assert "3 of 4 jobs failed" in first.stderr and "Traceback" not in first.stderr
+    folder = tmp_path / "outputs/sweeps/own/ramp/target.fault"
+    rows = rows_of(folder / "summary.csv")
+    assert [row["failure"] == "" for row in rows] == [row["target.fault"] == "none" for row in rows]
+    assert (folder / "figure.svg").is_file()
+    done = sorted(folder.glob("*/runs/own/ramp/complete.json"))
+    assert [path.parents[3].name for path in done] == ["ramp,target.fault=none"]
+    times = [path.stat().st_mtime_ns for path in done]
+    again = run(*command, "target.fault=none,raise", cwd=tmp_path, MLPFIT_PATH=mine)
+    assert again.returncode == 1 and "2 jobs, 1 need no training" in again.stdout
+    assert [path.stat().st_mtime_ns for path in done] == times
+    unknown = run("mlpfit.train", "experiment=own/ramp", cwd=tmp_path)
+    assert unknown.returncode == 2 and "no such choice" in unknown.stderr
 
 
-def ranges(tmp_path, *overrides: str) -> list:
-    done = run("mlpfit.train", *SWEEP, "replicas=2", "seed=range(0,6,2)", *overrides, cwd=tmp_path)
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["experiment=tower/small", "optimizer.lr=range(0,0)"], "the sweep has no jobs"),
+        (["optimizer.lr=1,2"], "experiment=...: say which one is swept"),
+        (["experiment=tower/small", "optimizer.lr=1,,2"], "optimizer.lr=1,,2"),
+    ],
+)
+def test_a_sweep_without_jobs_is_refused(overrides, message):
+    with pytest.raises(ConfigError) as error:
+        plan(overrides, None)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_grids_ranges_choices_and_globs_are_hydras():
+    given = [
+        "experiment=tower/small,tower/large",
+        "seed=range(0,2)",
+        "optimizer=glob(*,exclude=least*)",
+        "output_dir=x",
+    ]
+    jobs, folder = plan(given, None)
+    assert len(jobs) == 2 * 2 * 2 and str(folder) == "x/sweeps/tower/small/experiment+seed+optimizer"
+    assert len({job.config.output_dir for job in jobs}) == 8
+    assert {job.config.optimizer.name for job in jobs} == {"adam", "sgd"}
+    assert {job.config.name for job in jobs} == {"tower/small", "tower/large"}
+
+
+def test_folders_are_named_by_content_and_stay_short():
+    jobs, _ = plan(["experiment=tower/small", "seeds=[1,2],[3,4]", "model.hidden=4"], None)
+    names = [job.config.output_dir.split("/")[-1] for job in jobs]
+    assert names[0].startswith("small,model.hidden=4,seeds=_1,2_-") and names[0] != names[1]
+    long, _ = plan(["experiment=tower/small", "model.hidden=" + "-".join("4" * 90) + ",5"], None)
+    assert max(len(job.config.output_dir.split("/")[-1]) for job in long) < 140
+    twice, _ = plan(["experiment=tower/small", "seed=1,1,2"], None)
+    assert len(twice) == 2
+
+
+def ranges(folder, *overrides: str) -> list:
+    """Three jobs of two replicas each."""
+    done = run("mlpfit.train", *SWEEP, "replicas=2", "seed=range(0,6,2)", *overrides, cwd=folder)
     assert done.returncode == 0, done.stderr
-    return [load_run(path) for path in sorted((tmp_path / PREFIX).glob("*/ensembles/tower/small"))]
+    return [load_run(path) for path in sorted((folder / "outputs/sweeps").rglob("ensembles/tower/small"))]
 
 
-def test_ranges_of_seeds_merge_to_one_run_of_the_same_seeds(tmp_path, quick):
-    from mlpfit.train import train
-
-    merged = merge(ranges(tmp_path))
+def test_ranges_of_seeds_are_the_runs_alone_and_merge_to_one(tmp_path, quick):
+    jobs = ranges(tmp_path)
+    alone = quick(*SWEEP[1:], "replicas=2", "seed=2")
+    train(alone)
+    for name in FILES:
+        ours, theirs = (r.parts[0].path / name for r in (jobs[1], load_run(alone.run_dir)))
+        assert ours.read_bytes() == theirs.read_bytes()
+    merged = merge(jobs)
     whole = quick(*SWEEP[1:], "replicas=6")
     train(whole)
-    expected = load_run(whole.run_dir)
     order = np.argsort(merged.seeds)
-    assert sorted(merged.seeds) == expected.seeds
-    np.testing.assert_allclose(merged.history["loss"][:, order], expected.history["loss"], rtol=1e-5)
+    assert sorted(merged.seeds) == load_run(whole.run_dir).seeds
+    np.testing.assert_allclose(merged.history["loss"][:, order], load_run(whole.run_dir).history["loss"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("launcher, package", [("submitit_local", "submitit"), ("ray", "ray")])
+def test_a_summary_says_what_the_runs_hold(quick):
+    config = quick("experiment=parabola/eight_neurons", "trainer.max_steps=50", "replicas=7")
+    train(config)
+    run_, row = load_run(config.run_dir), measured(config, sharpness=True)
+    assert float(row["mse_median"]) == pytest.approx(np.sort(run_.metrics["mse"])[3], rel=1e-5)
+    assert row["parameters"] == "25" and row["layers"] == "1" and row["diverged"] == "0"
+    x = np.random.default_rng(FRESH_SEED).uniform(-5, 5, (FRESH, 1))  # the parabola has no noise
+    fresh = ((run_.predict(x) - x**2) ** 2).mean((1, 2))
+    assert float(row["fresh_mse_median"]) == pytest.approx(np.sort(fresh)[3], rel=1e-4)
+
+
+def test_sharpness_of_a_linear_unit_is_that_of_its_design(quick):
+    """Half the mean square has the Hessian X^T X / n, and the mean square twice that, whatever the weights."""
+    config = quick("experiment=plane/scratch", "model.hidden=none", "trainer.max_steps=3", "replicas=3")
+    train(config)
+    run_ = load_run(config.run_dir)
+    for found, x in zip(sharpness(run_, None), run_.data["x"], strict=True):
+        design = np.hstack([x, np.ones((len(x), 1))])
+        expected = np.linalg.eigvalsh(2 * design.T @ design / len(x))[-1]
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_descent_is_stable_below_two_over_the_sharpness_and_not_above(quick):
+    losses = []
+    for factor in (0.98, 1.02):
+        config = quick("experiment=gradient/line_autograd", "trainer.max_steps=600", "loss=mse")
+        train(config)
+        limit = 2 / sharpness(load_run(config.run_dir), None)[0]
+        config = quick(
+            "experiment=gradient/line_autograd", "trainer.max_steps=600", "loss=mse", f"optimizer.lr={limit * factor}"
+        )
+        train(config)
+        history = load_run(config.run_dir).history["loss"][:, 0]
+        losses.append(history[-1] / history[0])
+    assert losses[0] < 1 < 100 < losses[1]
+
+
+def grid(*keys):
+    """Rows as summary.csv holds them, over these keys."""
+    jobs = itertools.product(*(["1", "2", "8"] for _ in keys))
+    numbers = {f"{q}_{w}": "0.5" for q in ("mse", "truth_mse", "fresh_mse") for w in ("p5", "median", "p95")}
+    return [dict(zip(keys, job, strict=True)) | numbers | {"diverged": "0.1", "parameters": "9"} for job in jobs]
+
+
+@pytest.mark.parametrize("keys, panels", [(("a",), 1), (("a", "b"), 1), (("a", "b", "c"), 3)])
+def test_the_figure_suits_the_number_of_swept_keys(keys, panels):
+    figure = by_keys(grid(*keys), list(keys))
+    assert len(figure.axes) == panels
+    lines, images = len(figure.axes[0].lines), len(figure.axes[0].images)
+    assert (lines > 0, images) == ((True, 0) if len(keys) == 1 else (False, 1))
+
+
+def test_a_curve_marks_lost_jobs():
+    rows = grid("a")
+    rows[2] |= {"mse_median": "inf", "mse_p95": "inf", "diverged": "0.9"}
+    (ax,) = curves(rows, "a").axes
+    crosses = next(line for line in ax.lines if line.get_marker() == "x")
+    assert list(crosses.get_xdata()) == [8.0]
+
+
+def test_stability_is_read_from_the_gentlest_job():
+    rows = [r | {"lr": lr, "diverged": lost} for r, lr, lost in zip(grid("a"), "123", ("0", "0", "0.5"), strict=True)]
+    for row, value in zip(rows, (4.0, 8.0, 16.0), strict=True):
+        row |= {f"sharpness_{q}": str(value) for q in ("p5", "median", "p95")}
+    assert stability_of(rows, "lr") == (0.5, 0.5, 0.5, 2.0)
+
+
+def test_every_ready_sweep_composes_has_its_question_and_an_answer():
+    assert set(ready_sweeps()) == set(ANSWERS)
+    for name in ready_sweeps():
+        _, combined = combinations(ready_sweep(name)["overrides"])
+        for job in (combined[0], combined[-1]):
+            assert compose(job).replicas == 64
+        assert ready_sweep(name)["question"].endswith("?")
+
+
+def test_width_is_held_against_depth_at_equal_parameters():
+    jobs, _ = plan(ready_sweep("tower/width_and_depth")["overrides"], None)
+    counts = np.array([sum((a + 1) * b for a, b in itertools.pairwise(job.config.units)) for job in jobs])
+    for group in counts.reshape(3, 3):
+        assert group.max() < 1.1 * group.min()
+
+
+@pytest.mark.parametrize("name", sorted(ANSWERS))
+def test_the_kept_summaries_are_of_the_sweeps_and_answer_them(name, tmp_path):
+    kept = ROOT / "outputs/sweeps" / name
+    folder = tmp_path / "sweeps" / name
+    folder.mkdir(parents=True)
+    shutil.copy(kept / "summary.csv", folder)
+    keys, rows = read(folder)
+    swept, combined = combinations(ready_sweep(name)["overrides"])
+    assert keys == swept
+    for row, job in zip(rows, combined, strict=True):
+        assert {f"{key}={row[key]}" for key in keys} <= set(job)
+    assert answer(name, rows).endswith(".")
+    draw_sweep(folder)
+    assert (folder / "figure.svg").read_bytes() == (kept / "figure.svg").read_bytes()
+
+
+def test_runs_that_differ_in_the_learning_rate_share_a_compiled_graph(tmp_path, quick):
+    from mlpfit import compiled
+
+    known = set(compiled._GRAPHS)
+    for lr in (0.01, 0.02):
+        config = quick(
+            "experiment=parabola/eight_neurons", "trainer.max_steps=20", "replicas=3", "trainer.compile=true",
+            f"optimizer.lr={lr}", f"output_dir={tmp_path}/{lr}",
+        )  # fmt: skip
+        train(config)
+        loss = load_run(config.run_dir).history["loss"]
+        eager = quick(*[f"{k}" for k in ("experiment=parabola/eight_neurons", "trainer.max_steps=20", "replicas=3")],
+                      f"optimizer.lr={lr}", f"output_dir={tmp_path}/eager{lr}")  # fmt: skip
+        train(eager)
+        np.testing.assert_allclose(loss, load_run(eager.run_dir).history["loss"], rtol=1e-4)
+    assert len(set(compiled._GRAPHS) - known) <= 1
+
+
+LAUNCHERS = {"joblib": "joblib", "basic": "", "submitit_local": "submitit", "ray": "ray"}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 @pytest.mark.slow
-def test_other_launchers_give_the_same_bits(tmp_path, launcher, package):
-    pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher", reason=f"pip install hydra-{package}-launcher")
+def test_other_launchers_give_the_same_bits(tmp_path, launcher):
+    if package := LAUNCHERS[launcher]:
+        pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher", reason=f"pip install hydra-{package}-launcher")
     (tmp_path / "here").mkdir(), (tmp_path / "there").mkdir()
     here, there = ranges(tmp_path / "here"), ranges(tmp_path / "there", f"hydra/launcher={launcher}")
     assert len(here) == len(there) == 3
     for ours, theirs in zip(here, there, strict=True):
         for one, other in zip(ours.parts, theirs.parts, strict=True):
-            for name in ("history.npz", "weights.npz", "metrics.json"):
+            for name in FILES:
                 assert (one.path / name).read_bytes() == (other.path / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_worker_of_joblib_that_is_killed_does_not_sink_the_rest(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="pip install hydra-joblib-launcher")
+    mine = own_folder(tmp_path)
+    command = ("mlpfit.train", "-m", "experiment=own/ramp", "target.fault=none,raise,kill,exit", "target.slope=1,2,3")
+    done = run(*command, "hydra/launcher=joblib", cwd=tmp_path, MLPFIT_PATH=mine)
+    assert done.returncode == 1
+    rows = rows_of(tmp_path / "outputs/sweeps/own/ramp/target.fault+target.slope/summary.csv")
+    failures = {(row["target.fault"], row["failure"].split(":")[0]) for row in rows}
+    assert failures == {
+        ("none", ""), ("raise", "RuntimeError"), ("exit", "SystemExit"), ("kill", "ended without a word")
+    }  # fmt: skip

@@ -5,20 +5,17 @@ missing, and memory does not grow with the number of replicas.
 """
 
 import gc
-import multiprocessing
 import os
 import shutil
-import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from mlpfit import runs
 from mlpfit.config import NARROW, Config, block_size
 from mlpfit.errors import RunError
+from mlpfit.workers import work
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ def blocks(config: Config, folder: Path) -> list[Block]:
 def train_blocks(todo: Sequence[Block], processes: int, report: Callable[[int], None]) -> None:
     """Train the blocks that are not finished; report gets the number of model-steps done so far.
 
-    Raises RunError if a process ends before its work is done.
+    Raises RunError if a block fails, after all others are done.
     """
     missing = [block for block in todo if not (block.folder / runs.MARKER).is_file()]
     before = sum(block.model_steps for block in todo) - sum(block.model_steps for block in missing)
@@ -69,44 +66,21 @@ def train_blocks(todo: Sequence[Block], processes: int, report: Callable[[int], 
             before += block.model_steps
             report(before)
         return
-    context = multiprocessing.get_context("spawn")
     missing.sort(key=lambda block: -block.seconds)
-    following = context.Value("i", 0)
-    arguments = (missing, following, os.getpid())
-    workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(processes)]
-    try:
-        for worker in workers:
-            worker.start()
-        while any(worker.is_alive() for worker in workers):
-            report(before + sum(b.model_steps for b in missing if (b.folder / runs.MARKER).is_file()))
-            if any(worker.exitcode for worker in workers):
-                break
-            time.sleep(0.1)
-    finally:
-        for worker in workers:
-            worker.terminate()
-            worker.join()
-    unfinished = [b for b in missing if not (b.folder / runs.MARKER).is_file()]
-    if unfinished:
-        codes = [w.exitcode for w in workers]
-        raise RunError(f"{unfinished[0].folder}: a training process ended early (exit codes {codes}); run it again")
+    failures: list[str] = []
 
+    def done(index: int, failure: str | None) -> None:
+        nonlocal before
+        if failure is None:
+            before += missing[index].model_steps
+            report(before)
+        else:
+            failures.append(f"{missing[index].folder}: {failure}; run it again")
 
-def _work(todo: list[Block], following: Any, parent: int) -> None:
-    """What a process does: take the next block until none is left, or the parent is gone."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    while True:
-        with following.get_lock():
-            index, following.value = following.value, following.value + 1
-        if index >= len(todo):
-            return
-        train_block(todo[index])
+    report(before)
+    work(train_block, missing, processes, done)
+    if failures:
+        raise RunError(failures[0])
 
 
 def train_block(block: Block) -> None:

@@ -28,7 +28,6 @@ from mlpfit.config import NARROW, block_size
 
 CACHE = 4 * 2**20  # bytes for what a group of replicas computes in a step: measured best, and L2 to L3 everywhere
 LANES = 16  # float32 numbers in the widest vector registers there are
-PAYS_FROM = 100_000  # model-steps: half a minute of the plain loop, against some ten seconds of compilation
 
 _GRAPHS: dict[str, Callable[..., list[Tensor]]] = {}
 
@@ -95,7 +94,7 @@ class CompiledSteps:
         size = block_size(replicas, max(1, CACHE // (2 * x.shape[2] * widths * x.element_size())))
         groups = [slice(first, first + size) for first in range(0, replicas, size)]
         done = self._steps_done()
-        factors = self._bias_corrections(done, len(x)).unbind()
+        factors = self._factors(done, len(x)).unbind()
         self._fill_buffers()
         trace = [self._run(g, factors, x[:, g], y[:, g], None if weights is None else weights[:, g]) for g in groups]
         if self.adam:
@@ -124,7 +123,8 @@ class CompiledSteps:
 
     def _graph(self, example: list[Tensor]) -> Callable[..., list[Tensor]]:
         """The compiled :meth:`_step` for tensors of these shapes, made once a process."""
-        key = repr((self.net.activation, self.loss, self.gradient, self.adam, self.options)) + repr(
+        written = (self.options["betas"], self.options["eps"]) if self.adam else bool(self.buffers)
+        key = repr((self.net.activation, self.loss, self.gradient, self.adam, written)) + repr(
             [(v.shape, v.stride(), v.dtype, v.device) for v in example]
         )
         if key not in _GRAPHS:
@@ -134,7 +134,7 @@ class CompiledSteps:
         return _GRAPHS[key]
 
     def _step(self, *tensors: Tensor) -> list[Tensor]:
-        """The graph, one optimiser step: parameters, buffers, Adam's factors, x, y and perhaps row weights
+        """The graph, one optimiser step: parameters, buffers, factors (_factors), x, y and perhaps row weights
         -> parameters, buffers, loss (R,)."""
         count = len(self.parameters)
         parameters, state = list(tensors[:count]), list(tensors[count : count * (1 + len(self.buffers))])
@@ -155,12 +155,11 @@ class CompiledSteps:
     def _outputs(self, parameters: list[Tensor], x: Tensor) -> list[Tensor]:
         return mlp.outputs(_layers(parameters), x, self.net.activation, FusedProducts)
 
-    def _sgd(self, parameters: list[Tensor], state: list[Tensor], slopes: list[Tensor], _: Tensor) -> list[Tensor]:
-        """buffer = momentum buffer + slope; w = w - lr buffer (torch.optim.SGD)."""
-        lr, momentum = self.options["lr"], self.options["momentum"]
+    def _sgd(self, parameters: list[Tensor], state: list[Tensor], slopes: list[Tensor], f: Tensor) -> list[Tensor]:
+        """buffer = momentum buffer + slope; w = w - lr buffer (torch.optim.SGD); f = (lr, momentum)."""
         if state:
-            state = slopes = [momentum * buffer + slope for buffer, slope in zip(state, slopes, strict=True)]
-        return [p - lr * slope for p, slope in zip(parameters, slopes, strict=True)] + state
+            state = slopes = [f[1] * buffer + slope for buffer, slope in zip(state, slopes, strict=True)]
+        return [p - f[0] * slope for p, slope in zip(parameters, slopes, strict=True)] + state
 
     def _adam(self, parameters: list[Tensor], state: list[Tensor], slopes: list[Tensor], f: Tensor) -> list[Tensor]:
         """Kingma and Ba (2015), algorithm 1, as torch.optim.Adam writes it; f = (lr / (1 - b1^t), sqrt(1 - b2^t))."""
@@ -171,11 +170,13 @@ class CompiledSteps:
         updated = [p - f[0] * m / (v.sqrt() / f[1] + eps) for p, m, v in zip(parameters, m, v, strict=True)]
         return updated + m + v
 
-    def _bias_corrections(self, done: int, steps: int) -> Tensor:
-        """Adam's factors of the next steps (steps, 2), from float64: in float32 1 - b2^t loses half its digits."""
+    def _factors(self, done: int, steps: int) -> Tensor:
+        """What the graph is given for each of the next steps (steps, 2), so that runs which differ in the learning rate
+        share a graph. Adam's from float64: in float32 1 - b2^t loses half its digits."""
         like = self.parameters[0]
         if not self.adam:
-            return torch.zeros(steps, 2, dtype=like.dtype, device=like.device)
+            given = torch.tensor([self.options["lr"], self.options["momentum"]], dtype=torch.float64)
+            return given.to(like).expand(steps, 2)
         t = torch.arange(done + 1, done + steps + 1, dtype=torch.float64)
         b1, b2 = self.options["betas"]
         return torch.stack([self.options["lr"] / (1 - b1**t), (1 - b2**t).sqrt()], dim=1).to(like)

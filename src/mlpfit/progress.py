@@ -53,6 +53,22 @@ class Display:
         if self.bars and task is not None:
             self.bars.remove_task(task)
 
+    @contextmanager
+    def jobs(self, count: int) -> Iterator[Callable[[], None]]:
+        """Yields what to call whenever a job has ended."""
+        task = self.bars.add_task("jobs", total=count, note="") if self.bars else None
+        ended = 0
+
+        def report() -> None:
+            nonlocal ended
+            ended += 1
+            if self.bars and task is not None:
+                self.bars.update(task, completed=ended, note=f"{ended} of {count}")
+
+        yield report
+        if self.bars and task is not None:
+            self.bars.remove_task(task)
+
 
 @contextmanager
 def display(runs: int) -> Iterator[Display]:

@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 
 from mlpfit import published
+from mlpfit.answers import answer
 from mlpfit.command import run_command
-from mlpfit.config import CONF, experiments, tutorials
+from mlpfit.config import CONF, experiments, ready_sweep, ready_sweeps, tutorials
 from mlpfit.errors import RunError
 from mlpfit.explorer import explorer
 from mlpfit.figures.draw import draw_all, pictures
@@ -25,6 +26,7 @@ from mlpfit.ledger import ledger as ledger_of
 from mlpfit.ledger import write as write_ledger
 from mlpfit.results import update_readme
 from mlpfit.runs import Run, load_run, write_file
+from mlpfit.summary import read
 
 HERE = Path(__file__).parent
 WORDS = {
@@ -125,6 +127,7 @@ def section(tutorial: str, ledger: dict[str, Any], runs: dict[str, Run], outputs
         f"<p>{e(page.summary)}</p>",
         figures(tutorial, outputs),
         f"<h3>Watch it learn</h3>{''.join(explorer(name, run) for name, run in own.items())}",
+        "".join(sweep(name, outputs) for name in ready_sweeps() if name.startswith(f"{tutorial}/")),
         recovery(ledger["recovered"]) if tutorial == "gradient" else "",
         f"<h3>Conclusions</h3>{conclusions(mine['conclusions'])}",
         f"<h3>Slips of the page, and what they change</h3>{slips(mine['slips'])}",
@@ -159,6 +162,32 @@ def _aspect(svg: Path) -> float:
     """Width over height of a picture."""
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg.read_text())
     return float(box[1]) / float(box[2]) if box else 1.0
+
+
+def sweep(name: str, outputs: Path) -> str:
+    """A ready sweep: its question, its answer, its figure and its numbers; how to run it where it has not been."""
+    folder = outputs / "sweeps" / name
+    question = ready_sweep(name)["question"]
+    head = f"<h3>Sweep {e(name)}</h3><p><b>{e(question)}</b>"
+    if not (folder / "figure.svg").is_file():
+        return f"{head} Not run yet: <code>make {e(name)}</code></p>"
+    keys, rows = read(folder)
+    data = base64.b64encode((folder / "figure.svg").read_bytes()).decode()
+    cells = [
+        [*(row[k] for k in keys), row["replicas"], f"{float(row['diverged']):.0%}"]
+        + [f"{float(row[f'{q}_median']):.4g}" for q in ("mse", "fresh_mse")]
+        + [f"{float(row['mse_p5']):.4g} to {float(row['mse_p95']):.4g}"]
+        for row in rows
+        if not row["failure"]
+    ]
+    heads = [*keys, "replicas", "diverged", "mse, median", "on fresh rows", "mse, 5 to 95 %"]
+    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{e(question)}" loading="lazy">'
+    return (
+        f"{head} {e(answer(name, rows))}</p>"
+        f'<figure class="wide">{image}<figcaption>median and 5 to 95 % over the replicas; a cross: most '
+        f"diverged, a hollow point: some did</figcaption></figure>"
+        f"<details><summary>All {len(cells)} jobs</summary>{table(heads, cells)}</details>"
+    )
 
 
 def conclusions(entries: list[dict[str, Any]]) -> str:

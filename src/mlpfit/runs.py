@@ -10,6 +10,7 @@ An ensemble's folder holds its blocks of replicas, each such a folder, under blo
 """
 
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -198,6 +199,9 @@ def identity(config: Config) -> dict[str, Any]:
     digest = hashlib.sha256()
     for module in COMPUTING_SOURCES:
         digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
+    written = inspect.getsourcefile(type(config.target))  # perhaps the user's own
+    if written and Path(written).parent != Path(__file__).parent:
+        digest.update(Path(written).read_bytes())
     return {
         "recipe": config.recipe(),
         "code": digest.hexdigest(),

@@ -1,82 +1,237 @@
-"""A Hydra multirun: python -m mlpfit.train -m experiment=... key=a,b,c
+"""A multirun: every combination of the values given, each job trained into a folder named by its overrides.
 
-Every job trains into a folder named by its overrides, outputs/sweeps/<experiment>/<overrides>/, through whatever
-launcher Hydra is given. A complete job is not run again; a failing one is reported at the end and stops no other.
+    python -m mlpfit.train -m experiment=parabola/eight_neurons optimizer.lr=0.005,0.02 replicas=64
+    python -m mlpfit.train -m sweep=parabola/learning_rate        # a ready one, conf/sweep/
+    python -m mlpfit.train -m ... hydra/launcher=joblib           # or submitit_slurm, ray, basic
+
+Jobs go to outputs/sweeps/<sweep>/<job>/. A complete job is not run again, a failing one stops no other; summary.csv and
+figure.svg show them all. Without a launcher named, jobs run in a few processes here, those of one graph in succession.
 """
 
-import json
 import os
+import re
 import sys
 import time
-import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import hydra
-import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
-from mlpfit.config import CONF, parse
+from mlpfit import summary
+from mlpfit.answers import answer
+from mlpfit.blocks import blocks, cores
+from mlpfit.config import CONF, Config, compose, composing, job_name, parse, ready_sweep, searchpath_override
 from mlpfit.errors import ConfigError
-from mlpfit.progress import console
-from mlpfit.runs import load_run, write_file
+from mlpfit.figures.sweep import draw_sweep
+from mlpfit.progress import console, display
+from mlpfit.runs import is_current, write_file
 from mlpfit.train import train
+from mlpfit.workers import one_line, work
 
-SWEEP = "MLPFIT_SWEEP"  # tells the jobs of this sweep, in whatever process they run, from older ones
-RESULT = "job.json"
+FAILURE = "failure.txt"
+STARTING = 4.0  # seconds for a process to import torch and Lightning
+COMPILING = 7.0  # seconds for a graph
 
 
-def sweep() -> int:
-    """Run the multirun of the command line. Returns 1 if a job failed, 2 if Hydra refused the command."""
-    os.environ[SWEEP] = uuid.uuid4().hex
-    application = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
-    try:
-        application()
-    except SystemExit as stopped:  # Hydra has said what is wrong
-        if stopped.code:
-            return 2 if stopped.code == 1 else int(stopped.code)
-    outputs = next((a.split("=", 1)[1] for a in sys.argv if a.startswith("output_dir=")), "outputs")
-    found = [json.loads(file.read_text()) for file in sorted((Path(outputs) / "sweeps").rglob(RESULT))]
-    jobs = [entry for entry in found if entry["sweep"] == os.environ[SWEEP]]
-    if not jobs:
-        raise ConfigError("the sweep has no jobs: every key needs at least one value")
-    console.print(_table(jobs))
-    failed = [entry for entry in jobs if entry["error"]]
-    for entry in failed:
-        print(f"mlpfit: {entry['overrides']}: {entry['error']}", file=sys.stderr)
+@dataclass(frozen=True)
+class Job:
+    """One combination of values: its swept keys, and its config or why it has none."""
+
+    swept: dict[str, str]
+    config: Config | None
+    refusal: str = ""
+
+    def __str__(self) -> str:
+        return ", ".join(f"{key}={value}" for key, value in self.swept.items())
+
+    def failure(self) -> str:
+        """Why the job is not done; empty if it is."""
+        if self.config is None:
+            return self.refusal
+        if is_current(self.config):
+            return ""
+        file = Path(self.config.output_dir) / FAILURE
+        return file.read_text() if file.is_file() else "ended without a word: killed, or never started"
+
+
+def sweep(arguments: Sequence[str]) -> int:
+    """Run the multirun of these command-line arguments. Returns 1 if a job failed.
+
+    Raises ConfigError if the arguments are wrong or no job is left to run by them.
+    """
+    started = time.time()
+    ready, given = expand_ready([a for a in arguments if a not in ("-m", "--multirun")])
+    launchers = [a for a in given if a.startswith("hydra/launcher=")]
+    jobs, folder = plan([a for a in given if not a.startswith("hydra")], ready)
+    configs = [job.config for job in jobs if job.config is not None]
+    refused = [job for job in jobs if job.config is None]
+    if refused and (launchers or not configs):  # a launcher composes every job before it starts the first
+        raise ConfigError(refused[0].refusal)
+    left = [config for config in configs if config.force or not is_current(config)]
+    for config in left:
+        (Path(config.output_dir) / FAILURE).unlink(missing_ok=True)
+    ends = [replace(config, force=False) for config in configs]  # force asks for one training, not for one a look
+    jobs = [replace(job, config=ends.pop(0)) if job.config else job for job in jobs]
+    if left and launchers:
+        console.print(f"{folder}: {len(jobs)} jobs, {len(left)} to train, {launchers[0]}")
+        launch(given, folder, jobs)
+    elif left:
+        run_here(left, folder, len(jobs))
+    rows = summary.write(
+        folder, [job.swept for job in jobs], [j.config for j in jobs], [j.failure() for j in jobs], ready
+    )
+    console.print(closing_table(rows, list(jobs[0].swept)))
+    if sentence := answer(ready or "", rows):
+        console.print(sentence)
+    console.print(f"{folder}/summary.csv, {draw_sweep(folder)} ({time.time() - started:.0f} s)")
+    failed = [(job, job.failure()) for job in jobs if job.failure()]
+    for job, cause in failed:
+        print(f"mlpfit: {job}: {cause}", file=sys.stderr)
+    if failed:
+        print(f"mlpfit: {len(failed)} of {len(jobs)} jobs failed; the same command runs them again", file=sys.stderr)
     return 1 if failed else 0
 
 
-def job(composed: DictConfig) -> None:
-    """One job, in whatever process the launcher starts: train, and leave a note of how it went."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    note: dict[str, Any] = {"sweep": os.environ.get(SWEEP), "overrides": folder.name, "error": None}
-    started = time.time()
+def expand_ready(overrides: list[str]) -> tuple[str | None, list[str]]:
+    """A ready sweep's name and overrides in place of sweep=<name>; what else is given comes after and wins."""
+    names = [o.removeprefix("sweep=") for o in overrides if o.startswith("sweep=")]
+    if not names:
+        return None, overrides
+    return names[0], [*ready_sweep(names[0])["overrides"], *(o for o in overrides if not o.startswith("sweep="))]
+
+
+def plan(overrides: list[str], ready: str | None) -> tuple[list[Job], Path]:
+    """All jobs of a sweep and its folder. Raises ConfigError if the overrides can't be read or give no job."""
+    keys, combined = combinations(overrides)
+    if not combined:
+        raise ConfigError("the sweep has no jobs: every key needs at least one value")
+    if not any(o.startswith("experiment=") for o in overrides):
+        raise ConfigError("experiment=...: say which one is swept")
+    values = {o.partition("=")[0]: o.partition("=")[2] for o in combined[0]}
+    name = ready or f"{values['experiment']}/{'+'.join(keys) or 'one'}"
+    folder = Path(values.get("output_dir", "outputs")) / "sweeps" / re.sub(r"[^\w.+/-]", "_", name)
+    return _jobs(combined, keys, folder), folder
+
+
+def combinations(overrides: list[str]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """The swept keys and every combination of their values, each once, as Hydra's own sweeper makes them."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    with composing(CONF) as loader:
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
+        combined = BasicSweeper.split_arguments(parsed, None)[0]
+    return [o.get_key_element() for o in parsed if o.is_sweep_override()], list(dict.fromkeys(map(tuple, combined)))
+
+
+def _jobs(combined: list[tuple[str, ...]], keys: list[str], folder: Path) -> list[Job]:
+    jobs = []
+    for combination in combined:
+        swept = {key: value for key, _, value in (o.partition("=") for o in combination) if key in keys}
+        try:
+            config = compose(combination)
+            jobs.append(Job(swept, replace(config, output_dir=str(folder / job_name(combination, config)))))
+        except ConfigError as error:
+            jobs.append(Job(swept, None, str(error)))
+    return jobs
+
+
+def run_here(configs: list[Config], folder: Path, jobs: int) -> None:
+    """Train in processes of this machine, those of one graph in succession, the longest graphs first."""
+    groups: dict[str, list[Config]] = {}
+    for config in configs:
+        groups.setdefault(_graph(config), []).append(config)
+    spent = {key: sum(map(seconds, group)) + COMPILING * group[0].worth_compiling for key, group in groups.items()}
+    ordered = [config for key in sorted(groups, key=lambda key: -spent[key]) for config in groups[key]]
+    processes = min(
+        configs[0].ensemble.processes or cores(), max(1, round(sum(spent.values()) / STARTING)), len(configs)
+    )
+    predicted = STARTING + sum(spent.values()) / processes
+    console.print(
+        f"{folder}: {jobs} jobs, {jobs - len(configs)} need no training, {len(configs)} in {processes} processes: "
+        f"about {predicted:.0f} s"
+    )
+    tasks = [replace(config, ensemble=replace(config.ensemble, processes=1)) for config in ordered]
+    with display(runs=1) as shown, shown.jobs(len(tasks)) as ended:
+
+        def done(index: int, failure: str | None) -> None:
+            if failure is not None:
+                write_file(Path(tasks[index].output_dir) / FAILURE, failure.encode())
+            ended()
+
+        work(train_job, tasks, processes, done)
+
+
+def seconds(config: Config) -> float:
+    """Predicted for one job and its files."""
+    if config.worth_compiling:
+        return sum(block.seconds for block in blocks(config, Path()))
+    return 0.5 + config.plain_seconds
+
+
+def _graph(config: Config) -> str:
+    """Jobs that share it share a compiled graph: shapes and formulas, not the learning rate."""
+    momentum = getattr(config.optimizer, "momentum", 0) > 0
+    rows = config.data.batch_size or config.rows
+    shapes = config.units, rows, len(config.replica_seeds), config.trainer.precision
+    return repr((shapes, config.model.gradient, config.loss, config.optimizer.name, momentum))
+
+
+def train_job(config: Config) -> None:
+    """Train one job, in whatever process; what goes wrong is left in its folder for the sweep to report."""
     try:
-        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-        assert isinstance(plain, dict)
-        config = parse({str(k): v for k, v in plain.items()} | {"output_dir": str(folder)})
         train(config)
-        run = load_run(config.run_dir)
-        mse = run.metrics["mse"]
-        p5, median, p95 = np.nanquantile(mse, [0.05, 0.5, 0.95]).tolist() if np.isfinite(mse).any() else [None] * 3
-        note |= {"run": str(config.run_dir), "replicas": run.replicas, "diverged": int(run.diverged.sum())}
-        note |= {"p5": p5, "median": median, "p95": p95}
-    except (Exception, SystemExit) as error:  # a job must not take the others with it; it is reported at the end
-        note["error"] = " ".join(f"{type(error).__name__}: {error}".split())
-    note["seconds"] = time.time() - started
-    write_file(folder / RESULT, json.dumps(note, indent=1).encode())
+    except (Exception, SystemExit) as error:  # a job must not take the others with it
+        write_file(Path(config.output_dir) / FAILURE, one_line(error).encode())
 
 
-def _table(jobs: list[dict[str, Any]]) -> Table:
-    table = Table("job", "replicas", "diverged", "mse, median (5 to 95 %)", "seconds", box=None, pad_edge=False)
-    for entry in jobs:
-        if entry["error"]:
-            cells = ["", "", "failed"]
+def launch(overrides: list[str], folder: Path, jobs: list[Job]) -> None:
+    """Run the jobs through Hydra's launcher. One that breaks (joblib does when a worker is killed) is started again as
+    long as that brings more jobs to an end: those that are complete are not repeated."""
+    own = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=.", *searchpath_override()]
+    argv, sys.argv = sys.argv, [sys.argv[0], "-m", *overrides, *own]
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes a launcher starts
+    application = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(hydra_job)
+    try:
+        waiting = len(jobs) + 1
+        while 0 < (now := sum(job.failure().startswith("ended without") for job in jobs)) < waiting:
+            waiting = now
+            try:
+                application()
+            except SystemExit as stopped:  # Hydra has said what is wrong
+                if stopped.code not in (0, 1, None):
+                    raise
+            except (Exception, KeyboardInterrupt) as error:
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                console.print(f"the launcher stopped: {one_line(error)}")
+    finally:
+        sys.argv = argv
+
+
+def hydra_job(composed: DictConfig) -> None:
+    """One job of a launcher: its config is the one the sweep has planned."""
+    settings = HydraConfig.get()
+    try:
+        config = parse({str(k): v for k, v in OmegaConf.to_container(composed, resolve=True).items()})  # type: ignore[union-attr]
+    except ConfigError:
+        return  # refused by the sweep already
+    folder = Path(settings.sweep.dir) / job_name(list(settings.overrides.task), config)
+    train_job(replace(config, output_dir=str(folder)))
+
+
+def closing_table(rows: list[dict[str, str]], keys: list[str]) -> Table:
+    table = Table(*keys, "replicas", "diverged", "mse, median (5 to 95 %)", "seconds", box=None, pad_edge=False)
+    for row in rows:
+        if row["failure"]:
+            cells = ["", "", "failed", ""]
         else:
-            band = "" if entry["median"] is None else f"{entry['median']:.4g} ({entry['p5']:.4g} to {entry['p95']:.4g})"
-            cells = [str(entry["replicas"]), str(entry["diverged"]), band]
-        table.add_row(entry["overrides"], *cells, f"{entry['seconds']:.1f}")
+            low, middle, high = (f"{float(row[f'mse_{q}']):.4g}" for q in ("p5", "median", "p95"))
+            lost = f"{float(row['diverged']):.0%}"
+            cells = [row["replicas"], lost, f"{middle} ({low} to {high})", f"{float(row['seconds']):.1f}"]
+        table.add_row(*(row[key] for key in keys), *cells)
     return table

@@ -1,14 +1,19 @@
 """The functions to be learnt, and how a tutorial samples rows from them.
 
 A target is a frozen dataclass: its fields are the keys of its YAML (``conf/target/<name>.yaml``). A new one is a
-subclass with a name, an input dimension and ``__call__``.
+subclass with a name, an input dimension and ``__call__``; the user's own live in a ``targets.py`` of a folder named in
+MLPFIT_PATH.
 """
 
+import importlib.util
+import sys
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
+from mlpfit.errors import ConfigError
 from mlpfit.ranges import AtLeast
 
 TARGETS: dict[str, type["Target"]] = {}
@@ -57,6 +62,8 @@ class Target:
     dim: ClassVar[int] = 1
 
     def __init_subclass__(cls, *, name: str, dim: int = 1) -> None:
+        if name in TARGETS:
+            raise ConfigError(f"target {name}: there is one of this name already; choose another")
         cls.name, cls.dim = name, dim
         TARGETS[name] = cls
 
@@ -155,3 +162,24 @@ class Parabola(Target, name="parabola"):
 def keys(target: type[Target]) -> list[str]:
     """The YAML keys of a target."""
     return [field.name for field in fields(target)]
+
+
+_LOADED: dict[Path, Any] = {}
+
+
+def load_user_targets(file: Path) -> None:
+    """Import the user's targets from this file, once. Raises ConfigError in one line if it can't be imported."""
+    if file in _LOADED or not file.is_file():
+        return
+    spec = importlib.util.spec_from_file_location(f"mlpfit_user_targets_{len(_LOADED)}", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    known = dict(TARGETS)
+    try:
+        sys.modules[spec.name] = module  # dataclasses look their module up
+        spec.loader.exec_module(module)
+    except Exception as error:
+        TARGETS.clear()
+        TARGETS.update(known)
+        raise ConfigError(f"{file}: {' '.join(f'{type(error).__name__}: {error}'.split())}") from error
+    _LOADED[file] = module

@@ -1,12 +1,12 @@
-"""The TensorBoard of a run: same tags in every experiment, so that runs overlay.
+"""What a run writes for TensorBoard while it trains: same tags in every experiment, so that runs overlay.
 
 loss            before each update, thinned to ``logger.points``
 error/truth     mean squared distance to the noise-free function, at the snapshot steps
 learning_rate   of the optimiser
 units/dead      share of hidden units that are zero on every row
-weights/..., activations/..., kinks    distributions at the snapshot steps
-fit             picture of the fit and of every hidden unit's part in it
-config, question   as text; the graph of the net
+config, question, command   as text; the graph of the net
+
+Pictures and distributions come from the finished run's weights (board.py): drawn here they would take a tenth of it.
 """
 
 from pathlib import Path
@@ -20,10 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from mlpfit.config import Config
 from mlpfit.datamodule import ReplicaData
-from mlpfit.picture import FitPicture
 from mlpfit.regression import Regression
-
-BINS: Any = 30  # torch's own 1500 make records that take longer to checksum than all the rest
 
 
 def logger(folder: Path) -> TensorBoardLogger:
@@ -36,14 +33,9 @@ class TensorBoard(pl.Callback):
 
     def __init__(self, config: Config, data: ReplicaData, snapshots: list[int]) -> None:
         self.config, self.snapshots = config, set(snapshots)
-        # A picture and its histograms take 20 ms, and runs last a second or two.
-        self.pictured = {*snapshots[::4], snapshots[-1]}
         self.every = max(1, -(-config.trainer.max_steps // config.logger.points))
         arrays = {name: values[0] for name, values in data.arrays.items()}
-        ordered = np.argsort(arrays["pool_x"][:, 0], kind="stable") if config.target.dim == 1 else slice(None)
-        self.grid, self.truth = arrays["pool_x"][ordered], arrays["pool_truth"][ordered]
-        self.rows = arrays["x"], arrays["y"]
-        self.picture: FitPicture | None = None
+        self.grid, self.truth = arrays["pool_x"], arrays["pool_truth"]
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, Regression)
@@ -51,6 +43,9 @@ class TensorBoard(pl.Callback):
             return
         writer = _writer(trainer)
         writer.add_text("question", self.config.question)
+        writer.add_text(
+            "command", f"`python -m mlpfit.train experiment={self.config.name}`, and the config's differences"
+        )
         writer.add_text("config", "```yaml\n" + yaml.safe_dump(self.config.plain(), sort_keys=False) + "```")
         writer.add_graph(module.mlp, torch.zeros(1, 1, self.config.target.dim).to(next(module.parameters())))
         self._snapshot(writer, module, 0)
@@ -77,23 +72,6 @@ class TensorBoard(pl.Callback):
         hidden = outputs[1:-1]
         if hidden:
             writer.add_scalar("units/dead", float((hidden[0][0] == 0).all(0).float().mean()), step)
-        if step not in self.pictured:
-            return
-        for i, (weight, bias) in enumerate(mlp.layers):
-            writer.add_histogram(f"weights/{i}", weight[0].detach(), step, bins=BINS)
-            if i < len(hidden):
-                writer.add_histogram(f"activations/{i}", hidden[i][0], step, bins=BINS)
-            if i == 0 and weight.shape[1] == 1 and hidden:
-                kinks = -bias[0, 0].detach() / weight[0, 0].detach()
-                writer.add_histogram("kinks", kinks[kinks.isfinite()].clamp(-1e3, 1e3), step, bins=BINS)
-        parts = (hidden[-1][0] * mlp.layers[-1][0][0, :, 0].detach()).cpu().numpy() if hidden else None
-        writer.add_image("fit", self._picture(parts).draw(prediction, parts), step, dataformats="HWC")
-
-    def _picture(self, parts: np.ndarray | None) -> FitPicture:
-        if self.picture is None:
-            hidden = 0 if parts is None else parts.shape[1]
-            self.picture = FitPicture(*self.rows, self.grid, self.truth, hidden)
-        return self.picture
 
 
 def _writer(trainer: pl.Trainer) -> Any:

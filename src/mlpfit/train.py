@@ -18,7 +18,7 @@ import numpy as np
 
 from mlpfit import blocks, runs
 from mlpfit.command import run_command
-from mlpfit.config import Config, compose, experiments
+from mlpfit.config import Config, available, compose
 from mlpfit.errors import ConfigError, Diverged, RunError
 from mlpfit.progress import console, display
 
@@ -107,9 +107,9 @@ def main() -> int:
     if {"-m", "--multirun"} & set(overrides):
         from mlpfit.sweep import sweep
 
-        return sweep()
+        return sweep(overrides)
     if not any(o.startswith("experiment=") for o in overrides):
-        raise ConfigError(f"experiment=...: say which one; there are {', '.join(experiments())}")
+        raise ConfigError(f"experiment=...: say which one; there are {', '.join(available())}")
     config = compose(overrides)
     with display(runs=1) as shown:
         if runs.is_current(config) and not config.force:

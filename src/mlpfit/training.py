@@ -87,14 +87,11 @@ def once(values: np.ndarray) -> np.ndarray:
 
 
 def compiles(config: Config) -> bool:
-    """Whether the steps are compiled: as the config says, or (auto) when it pays and there is a C++ compiler."""
-    wanted = config.trainer.compile
-    if wanted == "auto":
-        wanted = len(config.replica_seeds) * config.trainer.max_steps >= compiled.PAYS_FROM
-    if wanted and compiled.compiler() is None:
+    """Whether the steps are compiled: where it is wanted and there is a C++ compiler."""
+    if config.worth_compiling and compiled.compiler() is None:
         console.print("no C++ compiler (g++ or clang++): the steps run uncompiled, some hundred times slower")
         return False
-    return bool(wanted)
+    return config.worth_compiling
 
 
 def build(config: Config, seeds: Sequence[int]) -> Regression:

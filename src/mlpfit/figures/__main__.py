@@ -1,15 +1,23 @@
-"""python -m mlpfit.figures: see draw.py."""
+"""python -m mlpfit.figures: see draw.py; with sweep=<sweep>, the figure of a sweep."""
 
 import sys
 from pathlib import Path
 
 from mlpfit.command import run_command
 from mlpfit.figures.draw import draw_all
+from mlpfit.figures.sweep import draw_sweep
+
+OUTPUTS = Path("outputs")
 
 
 def main() -> int:
-    drawn, current = draw_all(sys.argv[1:], Path("outputs"))
-    print(f"{drawn} figures drawn, {current} up to date (outputs/figures)")
+    sweeps = [a.removeprefix("sweep=") for a in sys.argv[1:] if a.startswith("sweep=")]
+    for name in sweeps:
+        print(draw_sweep(OUTPUTS / "sweeps" / name))
+    names = [a for a in sys.argv[1:] if not a.startswith("sweep=")]
+    if not sweeps or names:
+        drawn, current = draw_all(names, OUTPUTS)
+        print(f"{drawn} figures drawn, {current} up to date ({OUTPUTS}/figures)")
     return 0
 
 

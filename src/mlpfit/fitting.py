@@ -1,0 +1,51 @@
+"""Training from Python, as a notebook does."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mlpfit.config import compose, job_name
+from mlpfit.runs import Run, load_run
+
+
+def fit(experiment: str, *, output_dir: str | Path = "outputs/fits", **settings: Any) -> Run:
+    """Train an experiment with other settings and return the finished run; at once if it has been trained before.
+
+        run = mlpfit.fit(experiment="parabola/eight_neurons", replicas=100, optimizer={"lr": 0.05})
+
+    Settings are the keys of conf/config.yaml; groups take a dict, or the name of another choice: optimizer="sgd".
+    The run goes to a folder of output_dir named by the settings, so the published runs are left alone. Training stays
+    in this process unless ``ensemble={"processes": n}`` asks for more, which a script then has to allow for with
+    ``if __name__ == "__main__":``.
+
+    Raises ConfigError for a setting that is not allowed, Diverged if the loss of a single run is lost.
+    """
+    from mlpfit.train import train  # itself a program: imported with the package it would be loaded twice
+
+    overrides = sorted(_overrides(settings))
+    config = compose([f"experiment={experiment}", *overrides])
+    config = replace(config, output_dir=str(Path(output_dir) / Path(experiment).parent / job_name(overrides, config)))
+    if config.ensemble.processes is None:
+        config = replace(config, ensemble=replace(config.ensemble, processes=1))
+    train(config)
+    return load_run(config.run_dir)
+
+
+def _overrides(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """{"optimizer": {"lr": 0.05}} -> "optimizer.lr=0.05"."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _overrides(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}={_written(value)}"
+
+
+def _written(value: Any) -> str:
+    """As Hydra's command line has it."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, str) and not value.replace("-", "").replace("_", "").replace("/", "").isalnum():
+        return json.dumps(value)  # quoted, as it may hold what Hydra's grammar uses
+    return value if isinstance(value, str) else json.dumps(getattr(value, "item", lambda: value)())

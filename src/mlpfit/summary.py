@@ -1,0 +1,96 @@
+"""summary.csv of a sweep, one row a job, from the finished runs.
+
+swept keys      as given                      replicas, diverged, seconds    diverged: share of the replicas
+parameters, layers   of the net               job, failure      folder; why there are no numbers
+mse_*, truth_mse_*   p5, median, p95 over the replicas of the final error on the training rows, and of the distance to
+                     the noise-free function there; a diverged replica counts as infinite
+fresh_mse_*     the same on ``FRESH`` new rows with new noise that no replica has seen
+sharpness_start_*, sharpness_*   largest eigenvalue of the loss's Hessian before and after training, where asked for
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from mlpfit.config import Config, ready_sweep
+from mlpfit.errors import RunError
+from mlpfit.runs import Run, load_run, write_file
+
+FRESH = 500
+FRESH_SEED = 2**32 + 1  # no replica's: those stay below 2^32
+QUANTILES = {"p5": 0.05, "median": 0.5, "p95": 0.95}
+FIRST = "replicas"  # the column after the swept keys
+Row = dict[str, str]
+
+
+def write(
+    folder: Path,
+    swept: Sequence[dict[str, str]],
+    configs: Sequence[Config | None],
+    failures: Sequence[str],
+    ready: str | None,
+) -> list[Row]:
+    """Write the summary of these jobs; returns its rows."""
+    sharpness = bool(ready and ready_sweep(ready).get("sharpness"))
+    rows = [
+        {**keys, **(measured(config, sharpness) if config and not failure else {}), "failure": failure}
+        for keys, config, failure in zip(swept, configs, failures, strict=True)
+    ]
+    columns = list(dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_file(folder / "summary.csv", text.getvalue().encode())
+    return rows
+
+
+def read(folder: Path) -> tuple[list[str], list[Row]]:
+    """The swept keys and the rows. Raises RunError if there is no summary."""
+    file = folder / "summary.csv"
+    try:
+        with open(file, newline="") as table:
+            reader = csv.DictReader(table)
+            columns = list(reader.fieldnames or [])
+            rows = list(reader)
+    except OSError:
+        raise RunError(f"{file} is not there: run the sweep first") from None
+    if FIRST not in columns or any(None in row.values() for row in rows):
+        raise RunError(f"{file}: damaged, or no job has finished; run the sweep again")
+    return columns[: columns.index(FIRST)], rows
+
+
+def measured(config: Config, sharpness: bool) -> Row:
+    """The numbers of one finished job."""
+    run = load_run(config.run_dir)
+    found: dict[str, object] = {"replicas": run.replicas, "diverged": run.diverged.mean()}
+    found |= {"parameters": sum((a + 1) * b for a, b in pairwise(config.units)), "layers": len(config.units) - 2}
+    quantities = {name: run.metrics[name] for name in ("mse", "truth_mse")} | {"fresh_mse": fresh_mse(run, config)}
+    if sharpness:
+        from mlpfit.sharpness import sharpness as largest
+
+        quantities |= {"sharpness_start": largest(run, 0), "sharpness": largest(run, None)}
+    for name, values in quantities.items():
+        finite = np.where(run.diverged | ~np.isfinite(values), np.inf, values)
+        for word, share in QUANTILES.items():
+            found[f"{name}_{word}"] = np.quantile(finite, share, method="inverted_cdf")
+    found |= {"seconds": run.provenance["seconds"], "job": Path(config.output_dir).name}
+    return {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in found.items()}
+
+
+def fresh_mse(run: Run, config: Config) -> np.ndarray:
+    """Mean squared error (R,) on new rows of the same function, in each replica's own standardised units."""
+    new = replace(config.target, points=FRESH, observed=None, standardise=False)
+    rows = new.rows(np.random.default_rng(FRESH_SEED))
+    errors = []
+    for part in run.parts or [run]:
+        center, scale = part.data["center"][:, None], part.data["scale"][:, None]  # (R, 1, d + 1)
+        x, y = (rows.x - center[..., :-1]) / scale[..., :-1], (rows.y - center[..., -1:]) / scale[..., -1:]
+        with np.errstate(all="ignore"):  # diverged replicas
+            errors.append(((part.predict(x) - y) ** 2).mean(axis=(1, 2)))
+    return np.concatenate(errors)

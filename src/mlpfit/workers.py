@@ -1,0 +1,87 @@
+"""Work in parallel processes that may be killed: the task of a lost process fails, all others are done."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, cast
+
+
+def work(
+    function: Callable[[Any], None], tasks: Sequence[Any], processes: int, done: Callable[[int, str | None], None]
+) -> None:
+    """Call function(task) for every task, in spawned processes, in the order of the tasks.
+
+    done(i, failure) is told of each as it ends; failure is None, what was raised, or which signal killed the process.
+    The processes end with this one, however that ends. They begin without torch: a fork after torch has started its
+    threads would hang.
+    """
+    context = multiprocessing.get_context("spawn")
+    left = list(range(len(tasks)))[::-1]
+    busy: dict[Connection, tuple[Any, int]] = {}
+    idle: list[tuple[Any, Connection]] = []
+
+    def start() -> tuple[Any, Connection]:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(function, theirs, os.getpid()), daemon=True)
+        process.start()
+        theirs.close()
+        return process, ours
+
+    try:
+        while left or busy:
+            while left and len(busy) < processes:
+                process, pipe = idle.pop() if idle else start()
+                index = left.pop()
+                pipe.send(tasks[index])
+                busy[pipe] = process, index
+            for pipe in cast(list[Connection], wait(list(busy))):
+                process, index = busy.pop(pipe)
+                try:
+                    failure = pipe.recv()
+                    idle.append((process, pipe))
+                except (EOFError, ConnectionError):
+                    process.join()
+                    failure = f"its process ended early ({_ending(process.exitcode)})"
+                done(index, failure)
+    finally:
+        for process, _ in busy.values():
+            process.terminate()
+        for process, pipe in [*((p, pipe) for pipe, (p, _) in busy.items()), *idle]:
+            pipe.close()  # an idle process ends when its pipe does
+            process.join()
+
+
+def _ending(code: int | None) -> str:
+    return f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+
+def _serve(function: Callable[[Any], None], pipe: Connection, parent: int) -> None:
+    """What a process does: one task after another, until it is told to stop or the parent is gone."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent decides
+    threading.Thread(target=watch, daemon=True).start()
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        try:
+            function(task)
+            failure = None
+        except (Exception, SystemExit) as error:
+            failure = one_line(error)
+        pipe.send(failure)
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
