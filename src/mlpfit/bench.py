@@ -1,4 +1,4 @@
-"""How fast, as ratios within one run: python -m mlpfit.bench [training | ensembles | cost ...]
+"""How fast, as ratios within one run: python -m mlpfit.bench [training | tensorboard | ensembles | cost ...]
 
 Tables go to outputs/bench.md. Every contender solves the same problem on the same rows; contenders take turns, and
 medians of five turns are compared. JAX is an extra: pip install -e .[bench].
@@ -35,7 +35,7 @@ PROBLEMS = {
 
 
 def main() -> int:
-    sections = {"training": training, "ensembles": ensembles, "cost": cost}
+    sections = {"training": training, "tensorboard": tensorboard, "ensembles": ensembles, "cost": cost}
     names = sys.argv[1:] or list(sections)
     for name in names:
         if name not in sections:
@@ -77,9 +77,38 @@ def training() -> str:
     steps = config.trainer.max_steps
     lines = ["| one run of parabola/eight_neurons | steps/s | of the plain loop |", "| --- | --- | --- |"]
     lines += [f"| {name} | {steps / s:,.0f} | {plain / s:.2f} |" for name, s in seconds.items()]
-    share = 1 - seconds["mlpfit, TensorBoard off"] / seconds["mlpfit"]
-    words = "mlpfit records the loss of every step, snapshots and checkpoints; "
-    return f"## A single run\n\n{chr(10).join(lines)}\n\n{words}TensorBoard takes {share:.0%} of its time."
+    return f"## A single run\n\n{chr(10).join(lines)}\n\nmlpfit records every loss, snapshots and checkpoints."
+
+
+def tensorboard() -> str:
+    """What TensorBoard takes of a run's time, what its pictures take afterwards, and its size."""
+    lines = ["| one run | seconds | TensorBoard's share | pictures, afterwards | kB |", "| --- " * 5 + "|"]
+    for name in ("parabola/eight_neurons", "tower/large", "plane/scratch", "restoration/framework"):
+        config = compose([f"experiment={name}"])
+        contenders: dict[str, Callable[[], float]] = {
+            word: lambda config=config, on=on: mlpfit_single(config, tensorboard=on)
+            for word, on in (("off", False), ("on", True))
+        }
+        seconds = _alternate(contenders)
+        drawing, size = _board_of(config)
+        share = 1 - seconds["off"] / seconds["on"]
+        lines.append(f"| {name} | {seconds['on']:.2f} | {share:.1%} | {drawing:.2f} s | {size / 1000:.0f} |")
+    return f"## TensorBoard\n\n{chr(10).join(lines)}"
+
+
+def _board_of(config: Config) -> tuple[float, int]:
+    """Seconds to draw what TensorBoard shows of a finished run, and bytes of all its events."""
+    from mlpfit import board
+    from mlpfit.runs import load_run
+    from mlpfit.train import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        single = compose([f"experiment={config.name}", f"output_dir={folder}"])
+        train(single)
+        started = time.perf_counter()
+        board.write_run(load_run(single.run_dir), [])
+        drawing = time.perf_counter() - started
+        return drawing, sum(file.stat().st_size for file in single.run_dir.glob("events.out*"))
 
 
 def _alternate(contenders: dict[str, Callable[[], float]]) -> dict[str, float]:
