@@ -8,7 +8,7 @@ SWEEPS := $(patsubst conf/sweep/%.yaml,%,$(wildcard conf/sweep/*/*.yaml))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce ensembles sweeps $(SWEEPS) figures report $(TUTORIALS) test test-launchers lint format tensorboard bench clean distclean FORCE
+.PHONY: help install reproduce ensembles sweeps $(SWEEPS) figures report $(TUTORIALS) test test-launchers lint format tensorboard verify torture bench clean distclean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z$$()A-Z\/%. -]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sed -e 's/$$(TUTORIALS)/tower, plane, .../' -e 's|$$(SWEEPS)|parabola/hidden_units...|'
@@ -62,6 +62,12 @@ tensorboard: $(INSTALLED) ## open TensorBoard on all runs, ensembles and sweeps
 
 report: $(INSTALLED) ## judge the published numbers and write outputs/report.html (after reproduce and ensembles)
 	@$(BIN)/python -m mlpfit.report --judge
+
+verify: $(INSTALLED) ## train everything again, compare with what is kept (ENSEMBLES=1: the ledger, too)
+	@$(BIN)/python -m mlpfit.verify ensembles=$(or $(ENSEMBLES),0)
+
+torture: $(INSTALLED) ## kill, damage and misuse everything a few hundred times (half an hour)
+	@$(BIN)/python tests/torture.py
 
 bench: $(INSTALLED) ## measure speed against the plain loop and the Trainer's defaults
 	@$(BIN)/python -c 'import jax' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'jax==0.10.2'

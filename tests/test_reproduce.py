@@ -13,6 +13,7 @@ from mlpfit import load_run, published, results
 from mlpfit.config import compose, experiments, tutorials
 from mlpfit.figures.draw import draw_all, pictures
 from mlpfit.runs import is_current
+from mlpfit.verify import SENSITIVE
 
 PUBLISHED_FIGURES = {
     "tower": "target small_fit large_fit",
@@ -86,10 +87,6 @@ def test_the_published_numbers_are_all_there():
 def test_readme_and_results_agree():
     readme = (ROOT / "README.md").read_text()
     assert results.readme_table(ROOT / "outputs") in readme
-
-
-# Recipes that blow a rounding error up: another processor's last digit decides much of their last loss.
-SENSITIVE = {"tower/small", "tower/large", "gradient/sine_network", "parabola/eight_neurons", "restoration/framework"}
 
 
 def test_committed_results_are_those_of_this_code(reproduced):

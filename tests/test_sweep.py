@@ -307,5 +307,6 @@ def test_a_worker_of_joblib_that_is_killed_does_not_sink_the_rest(tmp_path):
     rows = rows_of(tmp_path / "outputs/sweeps/own/ramp/target.fault+target.slope/summary.csv")
     failures = {(row["target.fault"], row["failure"].split(":")[0]) for row in rows}
     assert failures == {
-        ("none", ""), ("raise", "RuntimeError"), ("exit", "SystemExit"), ("kill", "ended without a word")
+        ("none", ""), ("raise", "RuntimeError"), ("exit", "SystemExit"),
+        ("kill", "its process ended early (killed by signal 9)")
     }  # fmt: skip

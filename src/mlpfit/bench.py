@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,7 @@ def tensorboard() -> str:
     for name in ("parabola/eight_neurons", "tower/large", "plane/scratch", "restoration/framework"):
         config = compose([f"experiment={name}"])
         contenders: dict[str, Callable[[], float]] = {
-            word: lambda config=config, on=on: mlpfit_single(config, tensorboard=on)
-            for word, on in (("off", False), ("on", True))
+            word: partial(mlpfit_single, config, tensorboard=on) for word, on in (("off", False), ("on", True))
         }
         seconds = _alternate(contenders)
         drawing, size = _board_of(config)

@@ -205,6 +205,8 @@ def parse(plain: Mapping[str, Any]) -> Config:
 
 def _problems(config: Config) -> Iterator[str]:
     """Values that are each allowed but don't go together."""
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", config.name):
+        yield f"name={config.name}: must be tutorial/experiment, in letters, digits, dots, dashes and underscores"
     if problem := config.target.problem():
         yield problem
     if len(set(config.replica_seeds)) < len(config.replica_seeds):

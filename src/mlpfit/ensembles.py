@@ -23,6 +23,12 @@ def main() -> int:
     if not any(a.startswith(("replicas=", "seeds=")) for a in overrides):
         overrides.append("replicas=1000")
     names = selected([a for a in sys.argv[1:] if "=" not in a])
+    train_ensembles(names, overrides)
+    return 0
+
+
+def train_ensembles(names: list[str], overrides: list[str]) -> None:
+    """Train these experiments with these overrides, unless they are up to date."""
     configs = [compose([f"experiment={name}", *overrides]) for name in names]
     started = time.time()
     with ExitStack() as stack:
@@ -30,7 +36,7 @@ def main() -> int:
         todo = [block for config, folder in folders if folder for block in blocks(config, folder)]
         if not todo:
             console.print(f"everything is up to date: {len(configs)} ensembles")
-            return 0
+            return
         processes = configs[0].ensemble.processes or cores()
         left = [block for block in todo if not (block.folder / runs.MARKER).is_file()]
         predicted = sum(block.seconds for block in left) / processes + 15
@@ -44,7 +50,6 @@ def main() -> int:
         seconds = run.provenance["seconds"]
         console.print(f"{config.name:<26} {run.replicas:>5} replicas, {lost:>3} diverged, {seconds:6.1f} core-seconds")
     console.print(f"predicted {predicted:.0f} s, took {time.time() - started:.0f} s")
-    return 0
 
 
 if __name__ == "__main__":

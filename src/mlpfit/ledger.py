@@ -146,7 +146,10 @@ def verdicts(content: dict[str, Any]) -> dict[str, str]:
 def write(content: dict[str, Any], outputs: Path) -> list[str]:
     """Write JSON and CSV. Returns the verdicts that differ from those of the ledger that was there."""
     file = outputs / "ledger.json"
-    before = verdicts(json.loads(file.read_text())) if file.is_file() else {}
+    try:
+        before = verdicts(json.loads(file.read_text())) if file.is_file() else {}
+    except (ValueError, KeyError, TypeError):
+        raise RunError(f"{file}: damaged; remove it and write it again with python -m mlpfit.ledger") from None
     now = verdicts(content)
     changed = [f"{k}: {before[k]}, now {now[k]}" for k in now if k in before and before[k] != now[k]]
     write_file(file, (json.dumps(content, indent=1) + "\n").encode())

@@ -65,6 +65,8 @@ def report(outputs: Path) -> str:
 def _ledger(outputs: Path) -> dict[str, Any]:
     try:
         return json.loads((outputs / "ledger.json").read_text())
+    except ValueError:
+        raise RunError(f"{outputs}/ledger.json: damaged; write it again with python -m mlpfit.ledger") from None
     except OSError:
         raise RunError(f"{outputs}/ledger.json is not there: make ensembles, then python -m mlpfit.ledger") from None
 

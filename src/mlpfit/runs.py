@@ -11,6 +11,7 @@ An ensemble's folder holds its blocks of replicas, each such a folder, under blo
 
 import hashlib
 import inspect
+import io
 import json
 import os
 import shutil
@@ -56,7 +57,14 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        return self.parts[0].config if self.parts else yaml.safe_load(self._read("config.yaml"))
+        if self.parts:
+            return self.parts[0].config
+        try:
+            return yaml.safe_load(self._read("config.yaml"))
+        except yaml.YAMLError:  # tags of Python objects among them: they are never made
+            raise RunError(
+                f"{self.path / 'config.yaml'}: not plain YAML; train the run again with force=true"
+            ) from None
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
@@ -148,9 +156,14 @@ class Run:
             loaded = [p.data if name == "data.npz" else p._arrays(name, replica_axis) for p in self.parts]
             joined = {k: np.concatenate([a[k] for a in loaded], replica_axis) for k in loaded[0] if k != "step"}
             return joined if "step" not in loaded[0] else {"step": loaded[0]["step"], **joined}
-        self._read(name)
-        with np.load(self.path / name, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
+        content = io.BytesIO(self._read(name))
+        try:
+            with np.load(content, allow_pickle=False) as arrays:
+                return {key: arrays[key] for key in arrays.files}
+        except Exception:  # pickled objects among others: they are never made
+            raise RunError(
+                f"{self.path / name}: no file of plain arrays; train the run again with force=true"
+            ) from None
 
     def _read(self, name: str) -> bytes:
         """The file's bytes, after comparing them with what the marker says of them."""
@@ -169,7 +182,7 @@ def load_run(path: str | Path) -> Run:
     marker = Path(path) / MARKER
     try:
         content = json.loads(marker.read_text())
-        parts = [load_run(Path(path) / BLOCKS / name) for name in content.get("blocks", [])]
+        parts = [load_run(Path(path) / BLOCKS / Path(name).name) for name in content.get("blocks", [])]
         run = Run(Path(path), {"identity": dict(content["identity"]), "files": dict(content["files"])}, parts)
     except OSError:
         raise RunError(f"{path}: no finished run here (no {MARKER}); train it first") from None
@@ -178,7 +191,14 @@ def load_run(path: str | Path) -> Run:
     for part in parts:
         if part.identity != run.identity:
             raise RunError(f"{part.path}: a block of another run; train the ensemble again with force=true")
+    if parts and run.seeds != _seeds(run.identity["recipe"]):
+        raise RunError(f"{path}: its blocks are not the replicas it names; train the ensemble again with force=true")
     return run
+
+
+def _seeds(recipe: dict[str, Any]) -> list[int]:
+    """The seeds that a recipe asks for, in order."""
+    return recipe["seeds"] or list(range(recipe["seed"], recipe["seed"] + recipe["replicas"]))
 
 
 def merge(runs: Sequence[Run]) -> Run:

@@ -12,9 +12,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -33,6 +34,7 @@ from mlpfit.train import train
 from mlpfit.workers import one_line, work
 
 FAILURE = "failure.txt"
+UNKNOWN = "ended without a word: killed, or never started"
 STARTING = 4.0  # seconds for a process to import torch and Lightning
 COMPILING = 7.0  # seconds for a graph
 
@@ -55,7 +57,7 @@ class Job:
         if is_current(self.config):
             return ""
         file = Path(self.config.output_dir) / FAILURE
-        return file.read_text() if file.is_file() else "ended without a word: killed, or never started"
+        return file.read_text() if file.is_file() else UNKNOWN
 
 
 def sweep(arguments: Sequence[str]) -> int:
@@ -190,27 +192,46 @@ def train_job(config: Config) -> None:
 
 
 def launch(overrides: list[str], folder: Path, jobs: list[Job]) -> None:
-    """Run the jobs through Hydra's launcher. One that breaks (joblib does when a worker is killed) is started again as
-    long as that brings more jobs to an end: those that are complete are not repeated."""
+    """Run the jobs through Hydra's launcher. Joblib gives up when one of its processes is killed: the jobs it leaves
+    are then run in processes of this machine, as it would have done."""
+    refuse_foreign_objects(overrides)
     own = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=.", *searchpath_override()]
     argv, sys.argv = sys.argv, [sys.argv[0], "-m", *overrides, *own]
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes a launcher starts
     application = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(hydra_job)
     try:
-        waiting = len(jobs) + 1
-        while 0 < (now := sum(job.failure().startswith("ended without") for job in jobs)) < waiting:
-            waiting = now
-            try:
-                application()
-            except SystemExit as stopped:  # Hydra has said what is wrong
-                if stopped.code not in (0, 1, None):
-                    raise
-            except (Exception, KeyboardInterrupt) as error:
-                if isinstance(error, KeyboardInterrupt):
-                    raise
-                console.print(f"the launcher stopped: {one_line(error)}")
+        application()
+    except SystemExit as stopped:  # Hydra has said why
+        if stopped.code not in (0, 1, None):
+            raise
     finally:
         sys.argv = argv
+    left = [job.config for job in jobs if job.config is not None and job.failure() == UNKNOWN]
+    if left and "hydra/launcher=joblib" in overrides:
+        run_here(left, folder, len(jobs))
+
+
+def refuse_foreign_objects(overrides: list[str]) -> None:
+    """Hydra makes whatever object its own settings name, callbacks for example; an experiment file may set them.
+    Raises ConfigError unless all are Hydra's and its plugins'."""
+    from hydra import compose as hydra_compose
+
+    single = [o for o in combinations([o for o in overrides if not o.startswith("hydra")])[1][0]]
+    with composing(CONF):
+        given = [*single, *(o for o in overrides if o.startswith("hydra")), *searchpath_override()]
+        composed = hydra_compose("config", overrides=given, return_hydra_config=True)
+        settings = OmegaConf.to_container(composed.hydra, resolve=False)
+    for key, name in _objects(settings, "hydra"):
+        if not str(name).startswith(("hydra._internal.", "hydra_plugins.")):
+            raise ConfigError(f"{key}={name}: allowed are Hydra's own objects and those of its plugins")
+
+
+def _objects(tree: Any, key: str) -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items() if isinstance(tree, dict) else ():
+        if name == "_target_":
+            yield f"{key}._target_", value
+        else:
+            yield from _objects(value, f"{key}.{name}")
 
 
 def hydra_job(composed: DictConfig) -> None:

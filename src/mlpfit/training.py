@@ -5,6 +5,7 @@ import logging
 import os
 import time
 import warnings
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import yaml
 from mlpfit import compiled, losses, tensorboard
 from mlpfit.config import Config, LeastSquares
 from mlpfit.datamodule import ReplicaData
-from mlpfit.errors import ConfigError
+from mlpfit.errors import ConfigError, RunError
 from mlpfit.progress import console
 from mlpfit.provenance import provenance
 from mlpfit.recording import AtomicCheckpointIO, Checkpoints, Divergence, Progress, Report, Snapshots, snapshot_steps
@@ -66,7 +67,8 @@ def train_into(folder: Path, config: Config, seeds: Sequence[int], report: Progr
     write_arrays(folder / "weights.npz", snapshots.arrays())
     write_arrays(folder / "data.npz", {name: once(values) for name, values in data.arrays.items()})
     (folder / "config.yaml").write_text(yaml.safe_dump(config.plain(), sort_keys=False))
-    made = provenance() | {"seeds": list(seeds), "threads": torch.get_num_threads(), "seconds": time.time() - started}
+    made = provenance() | {"capability": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()}
+    made |= {"seeds": list(seeds), "seconds": time.time() - started}
     (folder / "provenance.json").write_text(json.dumps(made | {"compiled": module.compile_steps}, indent=1))
 
 
@@ -147,8 +149,23 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        last = checkpoints / "last.ckpt"
-        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+        trainer.fit(module, data, ckpt_path=resumable(checkpoints / "last.ckpt"), weights_only=True)
+
+
+def resumable(checkpoint: Path) -> Path | None:
+    """The checkpoint, if there is one. Raises RunError if it is damaged: torch itself takes flipped bits for weights,
+    although its zip files have checksums."""
+    if not checkpoint.is_file():
+        return None
+    try:
+        with zipfile.ZipFile(checkpoint) as parts:
+            sound = parts.testzip() is None
+        torch.load(checkpoint, weights_only=True)
+    except Exception:  # of whatever kind: nothing of it is used
+        sound = False
+    if not sound:
+        raise RunError(f"{checkpoint}: damaged, or not a checkpoint of weights; start anew with force=true")
+    return checkpoint
 
 
 def solve(module: Regression, data: ReplicaData) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlpfit.config import ready_sweep, ready_sweeps
+from mlpfit.errors import ConfigError
 from mlpfit.figures import style
 from mlpfit.figures.parts import grid_of_axes, new
 from mlpfit.runs import write_file
@@ -36,6 +37,8 @@ LINES = ("-", "--", "-.", ":")
 
 def draw_sweep(folder: Path) -> str:
     """Draw figure.svg beside the summary. Returns its path, or why there is none. Raises RunError without a summary."""
+    if ".." in folder.parts:
+        raise ConfigError(f"sweep={folder}: must be the name of a sweep under outputs/sweeps")
     keys, rows = read(folder)
     name = str(folder).rpartition("sweeps/")[2]
     spec = ready_sweep(name).get("figure") if name in ready_sweeps() else None
