@@ -63,6 +63,9 @@ def test_the_fit_develops_in_some_twenty_pictures(outputs):
         else (found.Tensors("published"))
     )
     assert b"| sse | 40 | 3.75 | typical | 2.8 (1.9 to 4.5) |" in text.tensor_proto.string_val[0]
+    assert found.Tags()["graph"]
+    operations = [node.op for node in found.Graph().node]
+    assert operations.count("Parameter") == 4 and operations.count("Relu") == 1
     size = sum(f.stat().st_size for f in (outputs / "runs/tower/small").glob("events*"))
     assert size < 2e6
 

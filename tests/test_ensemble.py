@@ -6,11 +6,6 @@ every few steps. In float64, where the same growth starts from 1e-16, every reci
 rounding, not the recipe.
 """
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -160,30 +155,6 @@ def test_a_diverging_replica_is_counted_and_leaves_its_neighbours_alone(quick, t
     assert np.isnan(run.metrics["mse"][lost]).any() or np.isfinite(run.metrics["diverged_at"][lost]).all()
     kept = np.flatnonzero(~run.diverged)
     assert np.isfinite(run.history["loss"][:, kept]).all()
-
-
-def test_a_killed_ensemble_goes_on_with_the_missing_blocks(tmp_path):
-    command = [sys.executable, "-m", "mlpfit.train", "experiment=tower/small", "replicas=8", "ensemble.block=2"]
-    command += ["trainer.max_steps=400", "ensemble.processes=1", "trainer.compile=false"]
-    started = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    folder = tmp_path / "outputs/ensembles/tower/small.partial/blocks"
-    while not list(folder.glob("*/complete.json")):
-        assert started.poll() is None
-        time.sleep(0.01)
-    os.kill(started.pid, signal.SIGKILL)
-    started.wait()
-    first = folder / "0000/complete.json"
-    assert not (tmp_path / "outputs/ensembles/tower/small").exists()
-    written = first.stat().st_mtime_ns
-    subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    run = load_run(tmp_path / "outputs/ensembles/tower/small")
-    assert (run.path / "blocks/0000/complete.json").stat().st_mtime_ns == written
-    undisturbed = compose([*command[3:], f"output_dir={tmp_path}/undisturbed"])
-    train(undisturbed)
-    other = load_run(undisturbed.run_dir)
-    for name in ("history.npz", "weights.npz", "metrics.json"):
-        for ours, theirs in zip(run.parts, other.parts, strict=True):
-            assert (ours.path / name).read_bytes() == (theirs.path / name).read_bytes()
 
 
 def test_published_steps_are_always_kept():

@@ -1,7 +1,8 @@
 """What TensorBoard shows of finished runs: python -m mlpfit.board (make tensorboard runs it first)
 
 runs/<experiment>        beside what the run wrote itself: ``fit`` (pictures of fit, residual and hidden units),
-                         ``weights/...``, ``activations/...``, ``kinks`` at the snapshot steps; ``published`` as text
+                         ``weights/...``, ``activations/...``, ``kinks`` at the snapshot steps; ``published`` as text;
+                         the graph of the net
 ensembles/<experiment>/p5, median, p95   ``loss`` at these quantiles over the replicas, to be laid over a run's;
                          the median run has all three as ``band/...``, drawn as a margin chart under Custom Scalars
 sweeps/<sweep>/<job>     a row of HParams: swept keys and final numbers
@@ -15,12 +16,12 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorboard.compat.proto import event_pb2, graph_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_scalar
 from tensorboard.plugins.histogram.summary_v2 import histogram_pb
@@ -67,7 +68,7 @@ def finished(folder: Path) -> list[Path]:
 def write_run(run: Run, judged: list[dict[str, Any]]) -> int:
     """Pictures and distributions of a single run. Returns the number of event files written."""
     made_from = run.drawn_files(), _of(run, judged), _code()
-    return write_events(run.path, made_from, lambda: (*_texts(run, judged), *developing(run)))
+    return write_events(run.path, made_from, lambda: (*_texts(run, judged), *developing(run)), graph(run))
 
 
 def write_ensemble(run: Run, judged: list[dict[str, Any]]) -> int:
@@ -180,6 +181,33 @@ def developing(run: Run) -> Values:
                 yield step, histogram_pb("kinks", kinks[np.abs(kinks) < 1e3], BINS)
 
 
+def graph(run: Run) -> bytes:
+    """The net as a TensorBoard graph: input, and for each layer weight, bias, product, sum and activation. (torch's own
+    tracing for it takes longer than many a run, and keeps memory.)"""
+    made = graph_pb2.GraphDef()
+    layers = run.parameters()
+
+    def node(name: str, operation: str, *inputs: str, shape: Sequence[int]) -> str:
+        added = made.node.add(name=name, op=operation, input=inputs)
+        sizes = [tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in shape]
+        added.attr["_output_shapes"].list.shape.add(dim=sizes)
+        return name
+
+    rows = run.data["x"].shape[1]
+    last = node("x", "Placeholder", shape=(rows, layers[0][0].shape[1]))
+    for i, (weight, bias) in enumerate(layers):
+        out = rows, weight.shape[2]
+        names = [
+            node(f"layer_{i}/{n}", "Parameter", shape=v.shape[1:]) for n, v in (("weight", weight), ("bias", bias))
+        ]
+        product = node(f"layer_{i}/product", "MatMul", last, names[0], shape=out)
+        last = node(f"layer_{i}/sum", "Add", product, names[1], shape=out)
+        if i < len(layers) - 1 and run.config["model"]["activation"] == "relu":
+            last = node(f"layer_{i}/relu", "Relu", last, shape=out)
+    node("prediction", "Identity", last, shape=(rows, 1))
+    return made.SerializeToString()
+
+
 def band_layout() -> Any:
     """A margin chart of the loss's median between its 5 and 95 % points."""
     series = layout_pb2.MarginChartContent.Series(value="band/median", lower="band/p5", upper="band/p95")
@@ -224,7 +252,7 @@ def _code() -> str:
     return "".join(hashlib.sha256((here / name).read_bytes()).hexdigest() for name in ("board.py", "picture.py"))
 
 
-def write_events(folder: Path, made_from: Any, values: Any) -> int:
+def write_events(folder: Path, made_from: Any, values: Any, graph: bytes = b"") -> int:
     """One event file of what ``values()`` yields, in place of the one made from something else; 0 if it is there."""
     suffix = f".board-{hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]}"
     older = list(folder.glob("events.out.tfevents.*.board-*"))
@@ -235,6 +263,8 @@ def write_events(folder: Path, made_from: Any, values: Any) -> int:
     beside = folder / f".board.{os.getpid()}"
     writer = EventFileWriter(str(beside), max_queue_size=1000, filename_suffix=suffix)
     try:
+        if graph:
+            writer.add_event(event_pb2.Event(wall_time=time.time(), graph_def=graph))
         for step, summary in values():
             writer.add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
     finally:

@@ -1,8 +1,10 @@
 """Stops that look like stops: exit codes 129, 130 and 143, and errors in one line."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from mlpfit.errors import ConfigError, RunError
 
@@ -12,6 +14,8 @@ def run_command(command: Callable[[], int]) -> None:
 
     The handlers are set before Lightning starts: its own would let a terminated training exit with 0.
     """
+    # matplotlib would write into the user's home, and complain where it can't
+    os.environ.setdefault("MPLCONFIGDIR", str(Path("outputs/.cache/matplotlib").resolve()))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, frame: sys.exit(128 + received))
     try:

@@ -216,7 +216,7 @@ def refuse_foreign_objects(overrides: list[str]) -> None:
     Raises ConfigError unless all are Hydra's and its plugins'."""
     from hydra import compose as hydra_compose
 
-    single = [o for o in combinations([o for o in overrides if not o.startswith("hydra")])[1][0]]
+    single = list(combinations([o for o in overrides if not o.startswith("hydra")])[1][0])
     with composing(CONF):
         given = [*single, *(o for o in overrides if o.startswith("hydra")), *searchpath_override()]
         composed = hydra_compose("config", overrides=given, return_hydra_config=True)

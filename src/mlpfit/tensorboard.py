@@ -4,9 +4,10 @@ loss            before each update, thinned to ``logger.points``
 error/truth     mean squared distance to the noise-free function, at the snapshot steps
 learning_rate   of the optimiser
 units/dead      share of hidden units that are zero on every row
-config, question, command   as text; the graph of the net
+config, question, command   as text
 
-Pictures and distributions come from the finished run's weights (board.py): drawn here they would take a tenth of it.
+Pictures, distributions and the graph come from the finished run's weights (board.py): made here, they would take a
+tenth of its time.
 """
 
 from pathlib import Path
@@ -47,7 +48,6 @@ class TensorBoard(pl.Callback):
             "command", f"`python -m mlpfit.train experiment={self.config.name}`, and the config's differences"
         )
         writer.add_text("config", "```yaml\n" + yaml.safe_dump(self.config.plain(), sort_keys=False) + "```")
-        writer.add_graph(module.mlp, torch.zeros(1, 1, self.config.target.dim).to(next(module.parameters())))
         self._snapshot(writer, module, 0)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:

@@ -7,7 +7,7 @@ outputs/reference.npz holds every loss and the final numbers of every published 
 versions that made them. Each run is found
 
 identical          every loss, final number and figure to the bit: the rule on one machine
-within tolerance   another machine rounds otherwise: the first ``EARLY`` losses within 0.1 %, and the final numbers, too;
+within tolerance   another machine rounds otherwise: the first ``EARLY`` losses within 0.1 %, the final numbers, too;
                    those of recipes that blow rounding errors up (``SENSITIVE``) within a factor of ``FACTOR``
 different          anything else: another recipe, other code, a damaged file; exit code 1
 
@@ -166,9 +166,9 @@ def closing_table(found: list[Comparison]) -> Table:
 def main() -> int:
     outputs, arguments = Path("outputs"), sys.argv[1:]
     for argument in arguments:
-        if argument.startswith("-") or "=" in argument:
-            if argument not in ("--keep", "ensembles=1", "ensembles=0"):
-                raise ConfigError(f"{argument}: allowed are --keep, ensembles=1 and names of experiments")
+        option = argument.startswith("-") or "=" in argument
+        if option and argument not in ("--keep", "ensembles=1", "ensembles=0"):
+            raise ConfigError(f"{argument}: allowed are --keep, ensembles=1 and names of experiments")
     names = selected([a for a in arguments if not a.startswith("-") and "=" not in a])
     if "--keep" in arguments:
         keep(outputs)
