@@ -53,6 +53,7 @@ def report(outputs: Path) -> str:
         "luck": luck(ledger),
         "sections": sections,
         "environment": environment(runs),
+        "generator": e(generator(runs)),
         "multiplicity": table(
             ["trace", "p", "adjusted p", "verdict"],
             [[t["experiment"], f"{t['p']:.3f}", f"{t['p_adjusted']:.3f}", t["verdict"]] for t in ledger["traces"]],
@@ -269,6 +270,14 @@ def _flat(tree: Any, key: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {key: tree}
     return {k: v for name, sub in tree.items() for k, v in _flat(sub, f"{key}.{name}" if key else name).items()}
+
+
+def generator(runs: dict[str, Run]) -> str:
+    """What made the page's runs, for those who find it alone."""
+    made = next(iter(runs.values())).provenance
+    dirty = " with changes" if made["dirty"] else ""
+    torch = made["versions"]["torch"]
+    return f"mlpfit, commit {made['commit']}{dirty}, lock {made['lock']}, torch {torch}, {made['platform']}"
 
 
 def environment(runs: dict[str, Run]) -> str:
