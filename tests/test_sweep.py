@@ -11,10 +11,10 @@ from conftest import ROOT, run
 from mlpfit import ConfigError, load_run
 from mlpfit.answers import ANSWERS, answer
 from mlpfit.config import compose, ready_sweep, ready_sweeps
-from mlpfit.figures.sweep import by_keys, curves, draw_sweep, stability_of
+from mlpfit.figures.sweep import by_keys, curves, draw_sweep
 from mlpfit.runs import merge
 from mlpfit.sharpness import sharpness
-from mlpfit.summary import FRESH, FRESH_SEED, measured, read
+from mlpfit.summary import FRESH, FRESH_SEED, measured, read, stability_of
 from mlpfit.sweep import combinations, plan
 from mlpfit.train import train
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from itertools import groupby
 
-from mlpfit.figures.sweep import stability_of
-from mlpfit.summary import Row
+from mlpfit.summary import Row, stability_of
 
 
 def learning_rate(rows: list[Row]) -> str:

@@ -83,6 +83,16 @@ def measured(config: Config, sharpness: bool) -> Row:
     return {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in found.items()}
 
 
+def stability_of(rows: list[Row], x: str) -> tuple[float, float, float, float | None]:
+    """2 / sharpness at the minima of the job with the smallest x that has come furthest: 5 %, median, 95 %; and the
+    largest x up to which no replica of any job diverged (None: not even at the smallest)."""
+    gentle = min(rows, key=lambda row: (float(row[x]), float(row["mse_median"])))
+    low, middle, high = (2 / float(gentle[f"sharpness_{q}"]) for q in ("p95", "median", "p5"))
+    lossy = [float(row[x]) for row in rows if float(row["diverged"]) > 0]
+    kept = [value for value in (float(row[x]) for row in rows) if value < min(lossy, default=np.inf)]
+    return low, middle, high, max(kept, default=None)
+
+
 def fresh_mse(run: Run, config: Config) -> np.ndarray:
     """Mean squared error (R,) on new rows of the same function, in each replica's own standardised units."""
     new = replace(config.target, points=FRESH, observed=None, standardise=False)

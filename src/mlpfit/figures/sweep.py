@@ -20,7 +20,7 @@ from mlpfit.errors import ConfigError
 from mlpfit.figures import style
 from mlpfit.figures.parts import grid_of_axes, new
 from mlpfit.runs import write_file
-from mlpfit.summary import Row, read
+from mlpfit.summary import Row, read, stability_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,16 +144,6 @@ def stability(ax: Axes, rows: list[Row], x: str) -> None:
     ax.axvline(middle, color=style.TRUTH, ls="--", lw=1, label="2 / largest eigenvalue")
     if stable is not None:
         ax.axvline(stable, color=style.TRUTH, ls=":", lw=1, label="largest that lost nobody")
-
-
-def stability_of(rows: list[Row], x: str) -> tuple[float, float, float, float | None]:
-    """2 / sharpness at the minima of the job with the smallest x that has come furthest: 5 %, median, 95 %; and the
-    largest x up to which no replica of any job diverged (None: not even at the smallest)."""
-    gentle = min(rows, key=lambda row: (float(row[x]), float(row["mse_median"])))
-    low, middle, high = (2 / float(gentle[f"sharpness_{q}"]) for q in ("p95", "median", "p5"))
-    lossy = [float(row[x]) for row in rows if float(row["diverged"]) > 0]
-    kept = [value for value in (float(row[x]) for row in rows) if value < min(lossy, default=np.inf)]
-    return low, middle, high, max(kept, default=None)
 
 
 def _scale(ax: Axes, rows: list[Row], x: str) -> None:
