@@ -42,11 +42,9 @@ class TensorBoard(pl.Callback):
         assert isinstance(module, Regression)
         if trainer.global_step:
             return
-        writer = _writer(trainer)
+        writer, name = _writer(trainer), self.config.name
         writer.add_text("question", self.config.question)
-        writer.add_text(
-            "command", f"`python -m mlpfit.train experiment={self.config.name}`, and the config's differences"
-        )
+        writer.add_text("command", f"`python -m mlpfit.train experiment={name} seed={module.hparams['seeds'][0]}`")
         writer.add_text("config", "```yaml\n" + yaml.safe_dump(self.config.plain(), sort_keys=False) + "```")
         self._snapshot(writer, module, 0)
 
