@@ -354,6 +354,8 @@ def composing(conf: Path) -> Iterator[Any]:
 def _one_line(error: BaseException) -> str:
     """What Hydra says in paragraphs, in one line."""
     words = " ".join(str(error).split()) or type(error).__name__
+    if override := getattr(error, "override", None):  # Hydra's parser says what is wrong, not where
+        words = f"{override}: {words}" if override not in words else words
     words = words.split(" Config search path:")[0].split(" See https://")[0].split(" full_key:")[0]
     if (unknown := re.match(r"Could not override '([^']*)'", words)) and "No match" not in words:
         return f"{unknown[1]}: no such key (every key is in conf/config.yaml and the target's and optimizer's files)"

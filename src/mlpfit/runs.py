@@ -29,6 +29,7 @@ from mlpfit.errors import RunError
 
 MARKER = "complete.json"
 BLOCKS = "blocks"
+KEYS = {"history.npz": {"step", "loss"}, "weights.npz": {"step"}, "data.npz": {"x", "y", "center", "scale"}}
 COMPUTING_PACKAGES = ("torch", "lightning", "numpy")
 # The modules that decide a run's numbers; a test holds the list against what train imports.
 COMPUTING_SOURCES = (
@@ -159,7 +160,10 @@ class Run:
         content = io.BytesIO(self._read(name))
         try:
             with np.load(content, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in arrays.files}
+                found = {key: arrays[key] for key in arrays.files}
+            if found.keys() >= KEYS[name] and all(isinstance(value, np.ndarray) for value in found.values()):
+                return found
+            raise ValueError(name)
         except Exception:  # pickled objects among others: they are never made
             raise RunError(
                 f"{self.path / name}: no file of plain arrays; train the run again with force=true"
