@@ -15,7 +15,7 @@ from mlpfit.figures.sweep import by_keys, curves, draw_sweep
 from mlpfit.runs import merge
 from mlpfit.sharpness import sharpness
 from mlpfit.summary import FRESH, FRESH_SEED, measured, read, stability_of
-from mlpfit.sweep import combinations, plan
+from mlpfit.sweep import combinations, expand_ready, plan
 from mlpfit.train import train
 
 SWEEP = ("-m", "experiment=tower/small", "trainer.max_steps=30", "model.hidden=4", "logger.tensorboard=false")
@@ -109,12 +109,34 @@ def test_failing_jobs_of_a_users_own_target_stop_no_other_and_run_again(tmp_path
         (["experiment=tower/small", "optimizer.lr=range(0,0)"], "the sweep has no jobs"),
         (["optimizer.lr=1,2"], "experiment=...: say which one is swept"),
         (["experiment=tower/small", "optimizer.lr=1,,2"], "optimizer.lr=1,,2"),
+        (["experiment=tower/small", "optimizer.lr=0.1,abc"], "optimizer.lr=abc: must be a number"),
     ],
 )
 def test_a_sweep_without_jobs_is_refused(overrides, message):
     with pytest.raises(ConfigError) as error:
         plan(overrides, None)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_ready_sweep_with_other_values_is_another_sweep():
+    name, given = expand_ready(["sweep=parabola/hidden_units", "output_dir=x"])
+    assert name == "parabola/hidden_units" and plan(given[:-1], name)[1].name == "hidden_units"
+    name, given = expand_ready(["sweep=parabola/hidden_units", "model.hidden=4-4", "replicas=2,3"])
+    jobs, folder = plan(given, name)
+    assert name is None and str(folder) == "outputs/sweeps/parabola/eight_neurons/replicas"
+    assert [job.config.replicas for job in jobs] == [2, 3]
+
+
+def test_a_sweep_whose_every_job_fails_says_why_and_a_forced_one_too(tmp_path):
+    command = (*SWEEP, "optimizer=sgd", "optimizer.lr=1e30,1e31", f"output_dir={tmp_path}")
+    before = tmp_path / "sweeps/tower/small/optimizer.lr/figure.svg"
+    before.parent.mkdir(parents=True)
+    before.write_text("of an earlier sweep")
+    done = run("mlpfit.train", *command, "force=true", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("diverged at step") == 2 and "Traceback" not in done.stderr
+    assert "no figure: no job has finished" in done.stdout and not before.exists()
+    keys, rows = read(before.parent)
+    assert keys == ["optimizer.lr"] and all("diverged at step" in row["failure"] for row in rows)
 
 
 def test_grids_ranges_choices_and_globs_are_hydras():
@@ -204,7 +226,10 @@ def grid(*keys):
     """Rows as summary.csv holds them, over these keys."""
     jobs = itertools.product(*(["1", "2", "8"] for _ in keys))
     numbers = {f"{q}_{w}": "0.5" for q in ("mse", "truth_mse", "fresh_mse") for w in ("p5", "median", "p95")}
-    return [dict(zip(keys, job, strict=True)) | numbers | {"diverged": "0.1", "parameters": "9"} for job in jobs]
+    return [
+        dict(zip(keys, job, strict=True)) | numbers | {"job": "", "failure": "", "diverged": "0.1", "parameters": "9"}
+        for job in jobs
+    ]
 
 
 @pytest.mark.parametrize("keys, panels", [(("a",), 1), (("a", "b"), 1), (("a", "b", "c"), 3)])

@@ -5,6 +5,7 @@ import pytest
 
 from mlpfit.config import compose
 from mlpfit.datamodule import draw
+from mlpfit.errors import ConfigError
 from mlpfit.streams import streams
 
 
@@ -84,3 +85,31 @@ def test_spawned_streams_do_not_disturb_each_other():
     theirs.data.normal(size=1000)
     np.testing.assert_array_equal(ours.weights.normal(size=5), theirs.weights.normal(size=5))
     assert streams(0, "spawned").data.normal() != streams(1, "spawned").data.normal()
+
+
+def test_a_function_that_fails_is_named_in_one_line():
+    from mlpfit.targets import TARGETS, Target
+
+    fields = {
+        "points": 5,
+        "inputs": "grid",
+        "low": 0.0,
+        "high": 1.0,
+        "noise": 0.0,
+        "observed": None,
+        "standardise": False,
+        "float32": True,
+    }
+    wrong = {
+        "has shape (5,); it must be (5, 1)": lambda x: x[:, 0],
+        "not finite at x = [0.0]": np.log,
+        "ZeroDivisionError: ": lambda x: 1 // 0,
+    }
+    for message, function in wrong.items():
+        kind = type("Wrong", (Target,), {"__call__": lambda self, x, f=function: f(x)}, name="wrong")
+        try:
+            with pytest.raises(ConfigError) as error:
+                kind(**fields).rows(np.random.default_rng(0))
+        finally:
+            del TARGETS["wrong"]
+        assert message in str(error.value) and str(error.value).startswith("target wrong: ")

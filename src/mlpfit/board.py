@@ -31,6 +31,7 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from mlpfit.command import run_command
+from mlpfit.errors import ConfigError
 from mlpfit.picture import FitPicture, png
 from mlpfit.runs import MARKER, Run, load_run
 from mlpfit.summary import QUANTILES, Row, read
@@ -48,6 +49,8 @@ Values = Iterator[tuple[int, Any]]  # step, Summary protocol buffer
 def main() -> int:
     outputs = Path(sys.argv[1] if sys.argv[1:] else "outputs")
     started = time.time()
+    if not outputs.is_dir():
+        raise ConfigError(f"{outputs}: no such folder; name one that holds runs, or none for outputs")
     ledger = outputs / "ledger.json"
     judged = json.loads(ledger.read_text())["numbers"] if ledger.is_file() else []
     written = sum(write_run(load_run(path), judged) for path in finished(outputs / "runs"))

@@ -347,7 +347,9 @@ def composing(conf: Path) -> Iterator[Any]:
     try:
         with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
             yield GlobalHydra.instance().config_loader()
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+    except ConfigError:
+        raise
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         raise ConfigError(_one_line(error)) from error
 
 
@@ -397,9 +399,17 @@ def ready_sweep(name: str) -> dict[str, Any]:
     """A ready sweep's question, overrides and how to draw it (conf/sweep). Raises ConfigError if there is none."""
     if name not in ready_sweeps():
         raise ConfigError(f"sweep={name}: no such sweep; there are {', '.join(ready_sweeps())}")
-    return yaml.safe_load(
-        next(f for conf in (CONF, *search_path()) if (f := conf / "sweep" / f"{name}.yaml").is_file()).read_text()
-    )
+    file = next(f for conf in (CONF, *search_path()) if (f := conf / "sweep" / f"{name}.yaml").is_file())
+    try:
+        found = yaml.safe_load(file.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: {' '.join(str(error).split())}") from None
+    allowed = {"question", "overrides", "figure", "sharpness"}
+    if not isinstance(found, dict) or not {"question", "overrides"} <= found.keys() <= allowed:
+        raise ConfigError(f"{file}: needs question and overrides, may have figure and sharpness, and nothing else")
+    if not isinstance(found["overrides"], list) or not all(isinstance(o, str) for o in found["overrides"]):
+        raise ConfigError(f"{file}: overrides must be a list of key=value")
+    return found
 
 
 def experiments(conf: Path = CONF) -> list[str]:

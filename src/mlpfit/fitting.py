@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlpfit.config import compose, job_name
+from mlpfit.errors import ConfigError
 from mlpfit.runs import Run, load_run
 
 
@@ -36,6 +37,8 @@ def fit(experiment: str, *, output_dir: str | Path = "outputs/fits", **settings:
 def _overrides(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """{"optimizer": {"lr": 0.05}} -> "optimizer.lr=0.05"."""
     for key, value in settings.items():
+        if key == "hydra":
+            raise ConfigError("hydra: no such key here; sweeps take it (python -m mlpfit.train -m)")
         if isinstance(value, Mapping):
             yield from _overrides(value, f"{prefix}{key}.")
         else:
@@ -44,8 +47,12 @@ def _overrides(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def _written(value: Any) -> str:
     """As Hydra's command line has it."""
-    if isinstance(value, list | tuple):
+    value = value.tolist() if hasattr(value, "tolist") else value  # numpy's numbers and arrays
+    if isinstance(value, list | tuple | range):
         return f"[{','.join(map(_written, value))}]"
-    if isinstance(value, str) and not value.replace("-", "").replace("_", "").replace("/", "").isalnum():
-        return json.dumps(value)  # quoted, as it may hold what Hydra's grammar uses
-    return value if isinstance(value, str) else json.dumps(getattr(value, "item", lambda: value)())
+    if isinstance(value, str) and value.replace("-", "").replace("_", "").replace("/", "").isalnum():
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False)  # texts quoted: they may hold what Hydra's grammar uses
+    except TypeError:
+        raise ConfigError(f"{value!r}: allowed are numbers, texts, lists and dicts of them") from None

@@ -207,6 +207,8 @@ def _seeds(recipe: dict[str, Any]) -> list[int]:
 
 def merge(runs: Sequence[Run]) -> Run:
     """Runs of one recipe with different seeds, read as one ensemble. Raises RunError if they don't go together."""
+    if not runs:
+        raise RunError("no runs to merge: none was given")
     for other in runs[1:]:
         found = differences(runs[0].identity, other.identity)
         if differing := [d for d in found if not d.startswith(("seed:", "seeds:", "replicas:", "ensemble."))]:

@@ -1,7 +1,7 @@
 """summary.csv of a sweep, one row a job, from the finished runs.
 
 swept keys      as given                      replicas, diverged, seconds    diverged: share of the replicas
-parameters, layers   of the net               job, failure      folder; why there are no numbers
+job, failure    folder; why it has no numbers parameters, layers             of the net
 mse_*, truth_mse_*   p5, median, p95 over the replicas of the final error on the training rows, and of the distance to
                      the noise-free function there; a diverged replica counts as infinite
 fresh_mse_*     the same on ``FRESH`` new rows with new noise that no replica has seen
@@ -24,21 +24,26 @@ from mlpfit.runs import Run, load_run, write_file
 FRESH = 500
 FRESH_SEED = 2**32 + 1  # no replica's: those stay below 2^32
 QUANTILES = {"p5": 0.05, "median": 0.5, "p95": 0.95}
-FIRST = "replicas"  # the column after the swept keys
+FIRST = "job"  # the column after the swept keys
 Row = dict[str, str]
 
 
 def write(
     folder: Path,
     swept: Sequence[dict[str, str]],
-    configs: Sequence[Config | None],
+    configs: Sequence[Config],
     failures: Sequence[str],
     ready: str | None,
 ) -> list[Row]:
     """Write the summary of these jobs; returns its rows."""
     sharpness = bool(ready and ready_sweep(ready).get("sharpness"))
     rows = [
-        {**keys, **(measured(config, sharpness) if config and not failure else {}), "failure": failure}
+        {
+            **keys,
+            "job": Path(config.output_dir).name,
+            "failure": failure,
+            **({} if failure else measured(config, sharpness)),
+        }
         for keys, config, failure in zip(swept, configs, failures, strict=True)
     ]
     columns = list(dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row))
@@ -60,9 +65,15 @@ def read(folder: Path) -> tuple[list[str], list[Row]]:
             rows = list(reader)
     except OSError:
         raise RunError(f"{file} is not there: run the sweep first") from None
-    if FIRST not in columns or any(None in row.values() for row in rows):
-        raise RunError(f"{file}: damaged, or no job has finished; run the sweep again")
-    return columns[: columns.index(FIRST)], rows
+    except UnicodeDecodeError:
+        raise RunError(f"{file}: damaged; run the sweep again") from None
+    try:
+        known = FIRST in columns and all(None not in row.values() for row in rows)
+        if known and all(float(row["mse_median"]) >= 0 for row in rows if not row["failure"]):
+            return columns[: columns.index(FIRST)], rows
+    except (ValueError, KeyError, TypeError):
+        pass  # not text, not numbers, no such column
+    raise RunError(f"{file}: damaged; run the sweep again")
 
 
 def measured(config: Config, sharpness: bool) -> Row:
@@ -76,10 +87,11 @@ def measured(config: Config, sharpness: bool) -> Row:
 
         quantities |= {"sharpness_start": largest(run, 0), "sharpness": largest(run, None)}
     for name, values in quantities.items():
-        finite = np.where(run.diverged | ~np.isfinite(values), np.inf, values)
+        lost = run.diverged if name != "sharpness_start" else False
+        finite = np.where(lost | ~np.isfinite(values), np.inf, values)
         for word, share in QUANTILES.items():
             found[f"{name}_{word}"] = np.quantile(finite, share, method="inverted_cdf")
-    found |= {"seconds": run.provenance["seconds"], "job": Path(config.output_dir).name}
+    found |= {"seconds": run.provenance["seconds"]}
     return {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in found.items()}
 
 

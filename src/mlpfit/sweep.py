@@ -39,58 +39,53 @@ STARTING = 4.0  # seconds for a process to import torch and Lightning
 COMPILING = 7.0  # seconds for a graph
 
 
+REQUESTS = ("output_dir=", "force=", "ensemble.processes=", "hydra")  # how, not what
+
+
 @dataclass(frozen=True)
 class Job:
-    """One combination of values: its swept keys, and its config or why it has none."""
+    """One combination of values: its swept keys and its config."""
 
     swept: dict[str, str]
-    config: Config | None
-    refusal: str = ""
+    config: Config
 
     def __str__(self) -> str:
         return ", ".join(f"{key}={value}" for key, value in self.swept.items())
 
     def failure(self) -> str:
         """Why the job is not done; empty if it is."""
-        if self.config is None:
-            return self.refusal
-        if is_current(self.config):
-            return ""
         file = Path(self.config.output_dir) / FAILURE
-        return file.read_text() if file.is_file() else UNKNOWN
+        if file.is_file():
+            return file.read_text()
+        return "" if is_current(replace(self.config, force=False)) else UNKNOWN
 
 
 def sweep(arguments: Sequence[str]) -> int:
     """Run the multirun of these command-line arguments. Returns 1 if a job failed.
 
-    Raises ConfigError if the arguments are wrong or no job is left to run by them.
+    Raises ConfigError if the arguments are wrong, or those of any job.
     """
     started = time.time()
     ready, given = expand_ready([a for a in arguments if a not in ("-m", "--multirun")])
     launchers = [a for a in given if a.startswith("hydra/launcher=")]
+    if not launchers and (others := [a for a in given if a.startswith("hydra")]):
+        raise ConfigError(f"{others[0]}: goes with hydra/launcher=basic, joblib, submitit_slurm or ray")
     jobs, folder = plan([a for a in given if not a.startswith("hydra")], ready)
-    configs = [job.config for job in jobs if job.config is not None]
-    refused = [job for job in jobs if job.config is None]
-    if refused and (launchers or not configs):  # a launcher composes every job before it starts the first
-        raise ConfigError(refused[0].refusal)
-    left = [config for config in configs if config.force or not is_current(config)]
+    left = [job.config for job in jobs if job.config.force or job.failure()]
     for config in left:
         (Path(config.output_dir) / FAILURE).unlink(missing_ok=True)
-    ends = [replace(config, force=False) for config in configs]  # force asks for one training, not for one a look
-    jobs = [replace(job, config=ends.pop(0)) if job.config else job for job in jobs]
     if left and launchers:
         console.print(f"{folder}: {len(jobs)} jobs, {len(left)} to train, {launchers[0]}")
         launch(given, folder, jobs)
     elif left:
         run_here(left, folder, len(jobs))
-    rows = summary.write(
-        folder, [job.swept for job in jobs], [j.config for j in jobs], [j.failure() for j in jobs], ready
-    )
+    failures = [job.failure() for job in jobs]
+    rows = summary.write(folder, [job.swept for job in jobs], [job.config for job in jobs], failures, ready)
     console.print(closing_table(rows, list(jobs[0].swept)))
     if sentence := answer(ready or "", rows):
         console.print(sentence)
     console.print(f"{folder}/summary.csv, {draw_sweep(folder)} ({time.time() - started:.0f} s)")
-    failed = [(job, job.failure()) for job in jobs if job.failure()]
+    failed = [(job, cause) for job, cause in zip(jobs, failures, strict=True) if cause]
     for job, cause in failed:
         print(f"mlpfit: {job}: {cause}", file=sys.stderr)
     if failed:
@@ -99,24 +94,35 @@ def sweep(arguments: Sequence[str]) -> int:
 
 
 def expand_ready(overrides: list[str]) -> tuple[str | None, list[str]]:
-    """A ready sweep's name and overrides in place of sweep=<name>; what else is given comes after and wins."""
+    """A ready sweep's name and overrides in place of sweep=<name>. What else is given comes after and wins; it makes
+    another sweep, without the name."""
     names = [o.removeprefix("sweep=") for o in overrides if o.startswith("sweep=")]
+    others = [o for o in overrides if not o.startswith("sweep=")]
     if not names:
         return None, overrides
-    return names[0], [*ready_sweep(names[0])["overrides"], *(o for o in overrides if not o.startswith("sweep="))]
+    if len(names) > 1:
+        raise ConfigError(f"sweep={names[1]}: one sweep at a time")
+    whole = all(o.startswith(REQUESTS) for o in others)
+    return names[0] if whole else None, [*ready_sweep(names[0])["overrides"], *others]
 
 
 def plan(overrides: list[str], ready: str | None) -> tuple[list[Job], Path]:
-    """All jobs of a sweep and its folder. Raises ConfigError if the overrides can't be read or give no job."""
+    """All jobs of a sweep and its folder. Raises ConfigError if the overrides can't be read or give no job, or if the
+    config of any job is not allowed."""
     keys, combined = combinations(overrides)
     if not combined:
-        raise ConfigError("the sweep has no jobs: every key needs at least one value")
+        raise ConfigError("the sweep has no jobs: every key needs at least one value (glob looks into no folder)")
     if not any(o.startswith("experiment=") for o in overrides):
         raise ConfigError("experiment=...: say which one is swept")
     values = {o.partition("=")[0]: o.partition("=")[2] for o in combined[0]}
     name = ready or f"{values['experiment']}/{'+'.join(keys) or 'one'}"
     folder = Path(values.get("output_dir", "outputs")) / "sweeps" / re.sub(r"[^\w.+/-]", "_", name)
-    return _jobs(combined, keys, folder), folder
+    jobs = []
+    for combination in combined:
+        swept = {key: value for key, _, value in (o.partition("=") for o in combination) if key in keys}
+        config = compose(combination)
+        jobs.append(Job(swept, replace(config, output_dir=str(folder / job_name(combination, config)))))
+    return jobs, folder
 
 
 def combinations(overrides: list[str]) -> tuple[list[str], list[tuple[str, ...]]]:
@@ -127,19 +133,8 @@ def combinations(overrides: list[str]) -> tuple[list[str], list[tuple[str, ...]]
     with composing(CONF) as loader:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
         combined = BasicSweeper.split_arguments(parsed, None)[0]
-    return [o.get_key_element() for o in parsed if o.is_sweep_override()], list(dict.fromkeys(map(tuple, combined)))
-
-
-def _jobs(combined: list[tuple[str, ...]], keys: list[str], folder: Path) -> list[Job]:
-    jobs = []
-    for combination in combined:
-        swept = {key: value for key, _, value in (o.partition("=") for o in combination) if key in keys}
-        try:
-            config = compose(combination)
-            jobs.append(Job(swept, replace(config, output_dir=str(folder / job_name(combination, config)))))
-        except ConfigError as error:
-            jobs.append(Job(swept, None, str(error)))
-    return jobs
+    last = {o.get_key_element(): o for o in parsed}  # a key given twice
+    return [key for key, o in last.items() if o.is_sweep_override()], list(dict.fromkeys(map(tuple, combined)))
 
 
 def run_here(configs: list[Config], folder: Path, jobs: int) -> None:
@@ -206,7 +201,7 @@ def launch(overrides: list[str], folder: Path, jobs: list[Job]) -> None:
             raise
     finally:
         sys.argv = argv
-    left = [job.config for job in jobs if job.config is not None and job.failure() == UNKNOWN]
+    left = [job.config for job in jobs if job.failure() == UNKNOWN]
     if left and "hydra/launcher=joblib" in overrides:
         run_here(left, folder, len(jobs))
 
@@ -237,10 +232,7 @@ def _objects(tree: Any, key: str) -> Iterator[tuple[str, Any]]:
 def hydra_job(composed: DictConfig) -> None:
     """One job of a launcher: its config is the one the sweep has planned."""
     settings = HydraConfig.get()
-    try:
-        config = parse({str(k): v for k, v in OmegaConf.to_container(composed, resolve=True).items()})  # type: ignore[union-attr]
-    except ConfigError:
-        return  # refused by the sweep already
+    config = parse({str(k): v for k, v in OmegaConf.to_container(composed, resolve=True).items()})  # type: ignore[union-attr]
     folder = Path(settings.sweep.dir) / job_name(list(settings.overrides.task), config)
     train_job(replace(config, output_dir=str(folder)))
 

@@ -84,7 +84,7 @@ class Target:
     def rows(self, rng: Any) -> Rows:
         """Draw the rows of one replica: inputs, then noise, then which rows are observed."""
         x = self._round(self._inputs(rng))
-        truth = self(x)
+        truth = self._truth(x)
         y = self._round(truth + rng.normal(0.0, self.noise, truth.shape) if self.noise > 0 else truth)
         seen = slice(None) if self.observed is None else rng.choice(self.points, self.observed, replace=False)
         columns = np.hstack([x[seen], y[seen]])
@@ -94,6 +94,24 @@ class Target:
         pool_x = (x - center[:-1]) / scale[:-1]
         pool_y, pool_truth = ((v - center[-1:]) / scale[-1:] for v in (y, truth))
         return Rows(pool_x[seen], pool_y[seen], pool_x, pool_y, pool_truth, center, scale)
+
+    def _truth(self, x: np.ndarray) -> np.ndarray:
+        """f(x). Raises ConfigError in one line if the function fails, or gives another shape or no finite numbers."""
+        try:
+            with np.errstate(all="ignore"):
+                truth = np.asarray(self(x), dtype=float)
+        except Exception as error:
+            raise ConfigError(f"target {self.name}: {' '.join(f'{type(error).__name__}: {error}'.split())}") from error
+        if truth.shape != (len(x), 1):
+            raise ConfigError(
+                f"target {self.name}: f(x) has shape {truth.shape}; it must be ({len(x)}, 1) for x {x.shape}"
+            )
+        if not np.isfinite(truth).all():
+            at = x[~np.isfinite(truth[:, 0])][0]
+            raise ConfigError(
+                f"target {self.name}: f(x) is not finite at x = {at.tolist()}; see target.low and target.high"
+            )
+        return truth
 
     def _inputs(self, rng: Any) -> np.ndarray:
         if self.inputs == "grid":

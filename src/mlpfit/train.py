@@ -34,20 +34,23 @@ def train(config: Config, report: Report = lambda step, loss: None) -> bool:
     with claimed(config) as partial:
         if partial is None:
             return False
-        if len(config.replica_seeds) == 1:
-            from mlpfit.training import train_into
-
-            try:
-                train_into(partial, config, config.replica_seeds, report)
-            except (ConfigError, Diverged):
-                shutil.rmtree(partial)  # going on from its checkpoint would only diverge again
-                raise
-        else:
-            todo = blocks.blocks(config, partial)
-            worth = sum(block.seconds for block in todo) > 20  # starting a process takes five seconds
-            processes = config.ensemble.processes or (blocks.cores() if worth else 1)
-            blocks.train_blocks(todo, processes, lambda done: report(done // len(config.replica_seeds), float("nan")))
+        try:
+            _train(config, partial, report)
+        except (ConfigError, Diverged):
+            shutil.rmtree(partial)  # going on from there would only end the same way
+            raise
     return True
+
+
+def _train(config: Config, partial: Path, report: Report) -> None:
+    if len(config.replica_seeds) == 1:
+        from mlpfit.training import train_into
+
+        return train_into(partial, config, config.replica_seeds, report)
+    todo = blocks.blocks(config, partial)
+    worth = sum(block.seconds for block in todo) > 20  # starting a process takes five seconds
+    processes = config.ensemble.processes or (blocks.cores() if worth else 1)
+    return blocks.train_blocks(todo, processes, lambda done: report(done // len(config.replica_seeds), float("nan")))
 
 
 @contextmanager
@@ -108,6 +111,8 @@ def main() -> int:
         from mlpfit.sweep import sweep
 
         return sweep(overrides)
+    if named := [o for o in overrides if o.startswith("sweep=")]:
+        raise ConfigError(f"{named[0]}: a sweep needs -m")
     if not any(o.startswith("experiment=") for o in overrides):
         raise ConfigError(f"experiment=...: say which one; there are {', '.join(available())}")
     config = compose(overrides)
@@ -122,9 +127,11 @@ def main() -> int:
 
 
 def summary(run: runs.Run) -> str:
-    """The final numbers in a line; medians where there are several replicas."""
+    """The final numbers in a line; medians where there are several replicas, a diverged one counting as infinite."""
     names = {"mse": "mse", "sse": "sum of squares", "truth_mse": "distance to the truth"}
-    return ", ".join(f"{words} {float(np.nanmedian(run.metrics[name])):.6g}" for name, words in names.items())
+    known = {name: np.where(run.diverged, np.inf, run.metrics[name]) for name in names}
+    lost = f"; {run.diverged.sum()} of {run.replicas} replicas diverged" if run.diverged.any() else ""
+    return ", ".join(f"{words} {float(np.median(known[name])):.6g}" for name, words in names.items()) + lost
 
 
 if __name__ == "__main__":

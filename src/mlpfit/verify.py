@@ -16,6 +16,7 @@ With ensembles=1 the ledger is computed again from new ensembles: identical, sam
 
 import io
 import json
+import os
 import shutil
 import sys
 import time
@@ -75,7 +76,9 @@ def compare(name: str, ours: dict[str, np.ndarray], kept: dict[str, np.ndarray],
     if first is None and difference == 0:
         if not figures:
             return Comparison(name, "identical", None, 0.0, 0)
-        return Comparison(name, "different", None, 0.0, figures, "same numbers, other figures: another matplotlib?")
+        return Comparison(
+            name, "different", None, 0.0, figures, "same numbers, other or missing figures: another matplotlib?"
+        )
     ratio = np.maximum(ours["final"] / kept["final"], kept["final"] / ours["final"])
     close = bool((ratio < FACTOR).all()) if name in SENSITIVE else difference < TOLERANCE
     if early.max(initial=0) < TOLERANCE and close:
@@ -171,10 +174,13 @@ def main() -> int:
             raise ConfigError(f"{argument}: allowed are --keep, ensembles=1 and names of experiments")
     names = selected([a for a in arguments if not a.startswith("-") and "=" not in a])
     if "--keep" in arguments:
+        if len(arguments) > 1:
+            raise ConfigError(f"{' '.join(arguments)}: --keep keeps all runs and goes alone")
         keep(outputs)
         return 0
-    started, scratch = time.time(), outputs / ".verify"
-    shutil.rmtree(scratch, ignore_errors=True)
+    if "ensembles=1" in arguments and not (outputs / "ledger.json").is_file():
+        raise RunError(f"{outputs}/ledger.json is not there to compare with: make ensembles report")
+    started, scratch = time.time(), outputs / ".verify" / str(os.getpid())
     try:
         found = verify_runs(outputs, scratch, names)
         judged = verify_ledger(outputs, scratch) if "ensembles=1" in arguments else None

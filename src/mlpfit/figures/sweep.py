@@ -45,6 +45,12 @@ def draw_sweep(folder: Path) -> str:
     if spec is None and len(keys) > 3:
         return f"no figure of {len(keys)} swept keys (three at most)"
     done = [row for row in rows if not row["failure"]]
+    if not done:
+        (folder / "figure.svg").unlink(missing_ok=True)
+        return "no figure: no job has finished"
+    for key in (spec or {}).get("x"), (spec or {}).get("lines"):
+        if key is not None and key not in done[0]:
+            raise ConfigError(f"sweep={name}: figure names {key}; there are {', '.join(done[0])}")
     with style.use():
         figure = curves(done, **spec) if spec else by_keys(done, keys)
         buffer = io.BytesIO()
