@@ -41,12 +41,12 @@ def quick(tmp_path: Path):
     return config
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+GROUPS = {"judged": "reproduced", "reproduced": "reproduced", "outputs": "board"}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Tests that use the same long fixture run in one process, which makes it once."""
-    groups = {"judged": "reproduced", "reproduced": "reproduced", "outputs": "board"}
-    for item in items:
-        for fixture, group in groups.items():
-            if fixture in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(group))
-                break
+    for fixture, group in GROUPS.items():
+        if fixture in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group(group))
+            return
