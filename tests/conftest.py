@@ -39,14 +39,3 @@ def quick(tmp_path: Path):
         return compose([f"output_dir={tmp_path}/outputs", *overrides])
 
     return config
-
-
-GROUPS = {"judged": "reproduced", "reproduced": "reproduced", "outputs": "board"}
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests that use the same long fixture run in one process, which makes it once."""
-    for fixture, group in GROUPS.items():
-        if fixture in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group(group))
-            return
