@@ -1,5 +1,6 @@
 """What several tests use."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from mlpfit.config import Config, compose
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(ROOT / "outputs/.cache/inductor"))  # compile each graph once
 
 
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -23,12 +25,19 @@ def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedP
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder in which everything was reproduced once, and what was printed."""
-    folder = tmp_path_factory.mktemp("reproduced")
-    done = run("mlpfit.reproduce", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return folder, done.stdout
+    """A folder in which everything was reproduced once, and what was printed; test processes share it, to read."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "reproduced"
+    folder.mkdir(exist_ok=True)
+    printed = folder.with_name("reproduced.txt")
+    with open(folder.with_name("reproduced.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes first makes it
+        if not printed.is_file():
+            done = run("mlpfit.reproduce", cwd=folder)
+            assert done.returncode == 0, done.stderr
+            assert done.stderr == ""
+            printed.write_text(done.stdout)
+    return folder, printed.read_text()
 
 
 @pytest.fixture

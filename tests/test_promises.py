@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 TORTURE = Path(__file__).with_name("torture.py")
-# Shared out so that two processes take about as long, each starting once.
-SHARES = {"stops": (2, 3, 4, 5, 9, 10), "files": (1, 6, 7, 8, 11), "surroundings": (12, 13, 14)}
+SHARES = {"stops": (2, 3, 4, 5, 9, 10), "files and surroundings": (1, 6, 7, 8, 11, 12, 13, 14)}
 
 
 @pytest.mark.parametrize("share", SHARES)

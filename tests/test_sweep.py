@@ -330,8 +330,10 @@ def test_a_worker_of_joblib_that_is_killed_does_not_sink_the_rest(tmp_path):
     done = run(*command, "hydra/launcher=joblib", cwd=tmp_path, MLPFIT_PATH=mine)
     assert done.returncode == 1
     rows = rows_of(tmp_path / "outputs/sweeps/own/ramp/target.fault+target.slope/summary.csv")
-    failures = {(row["target.fault"], row["failure"].split(":")[0]) for row in rows}
+    failures = {(row["target.fault"], row["failure"]) for row in rows}
     assert failures == {
-        ("none", ""), ("raise", "RuntimeError"), ("exit", "SystemExit"),
-        ("kill", "its process ended early (killed by signal 9)")
-    }  # fmt: skip
+        ("none", ""),
+        ("raise", "ConfigError: target ramp: RuntimeError: no such slope"),
+        ("exit", "SystemExit: 5"),
+        ("kill", "its process ended early (killed by signal 9)"),
+    }

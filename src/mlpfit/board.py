@@ -17,6 +17,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ PAGES = {
     "losses between their bands": "custom_scalars&regexInput=median$",
     "jobs of all sweeps": "hparams",
 }
-Values = Iterator[tuple[int, Any]]  # step, Summary protocol buffer
+Values = Iterator[tuple[int, Any]]  # step, Summary protocol buffer (bytes: the graph)
 
 
 def main() -> int:
@@ -71,21 +72,25 @@ def finished(folder: Path) -> list[Path]:
 def write_run(run: Run, judged: list[dict[str, Any]]) -> int:
     """Pictures and distributions of a single run. Returns the number of event files written."""
     made_from = run.drawn_files(), _of(run, judged), _code()
-    return write_events(run.path, made_from, lambda: (*_texts(run, judged), *developing(run)), graph(run))
+    return write_events(run.path, made_from, lambda: (*_texts(run, judged), (0, graph(run)), *developing(run)))
 
 
 def write_ensemble(run: Run, judged: list[dict[str, Any]]) -> int:
     """Three runs at quantiles of the loss over the replicas. Returns the number of event files written."""
-    if not len(run.history["step"]):
+    if not run.config["trainer"]["max_steps"]:
         return 0
     made_from = run.drawn_files(), _of(run, judged), _code()
-    every = -(-len(run.history["step"]) // POINTS)
-    steps = np.unique([*run.history["step"][::every], run.history["step"][-1]])
-    losses = run.history["loss"][np.searchsorted(run.history["step"], steps)]
-    losses = np.where(np.isfinite(losses), losses, np.inf)
-    curves = {name: np.quantile(losses, q, axis=1, method="inverted_cdf") for name, q in QUANTILES.items()}
+
+    @cache
+    def quantiles() -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        kept = run.history["step"]
+        steps = np.unique([*kept[:: -(-len(kept) // POINTS)], kept[-1]])
+        losses = run.history["loss"][np.searchsorted(kept, steps)]
+        losses = np.where(np.isfinite(losses), losses, np.inf)
+        return steps, {name: np.quantile(losses, q, axis=1, method="inverted_cdf") for name, q in QUANTILES.items()}
 
     def values(name: str) -> Values:
+        steps, curves = quantiles()
         for step, loss in zip(steps, curves[name], strict=True):
             if np.isfinite(loss):
                 yield int(step), scalar_pb("loss", float(loss))
@@ -255,7 +260,7 @@ def _code() -> str:
     return "".join(hashlib.sha256((here / name).read_bytes()).hexdigest() for name in ("board.py", "picture.py"))
 
 
-def write_events(folder: Path, made_from: Any, values: Any, graph: bytes = b"") -> int:
+def write_events(folder: Path, made_from: Any, values: Any) -> int:
     """One event file of what ``values()`` yields, in place of the one made from something else; 0 if it is there."""
     suffix = f".board-{hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]}"
     older = list(folder.glob("events.out.tfevents.*.board-*"))
@@ -266,10 +271,9 @@ def write_events(folder: Path, made_from: Any, values: Any, graph: bytes = b"") 
     beside = folder / f".board.{os.getpid()}"
     writer = EventFileWriter(str(beside), max_queue_size=1000, filename_suffix=suffix)
     try:
-        if graph:
-            writer.add_event(event_pb2.Event(wall_time=time.time(), graph_def=graph))
-        for step, summary in values():
-            writer.add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+        for step, value in values():
+            what = {"graph_def": value} if isinstance(value, bytes) else {"summary": value}
+            writer.add_event(event_pb2.Event(wall_time=time.time(), step=step, **what))
     finally:
         writer.close()
     (file,) = beside.iterdir()

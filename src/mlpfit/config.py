@@ -141,7 +141,7 @@ class Config:
     @property
     def replica_seeds(self) -> tuple[int, ...]:
         """The seed of every replica, in order."""
-        return self.seeds if self.seeds is not None else tuple(range(self.seed, self.seed + self.replicas))
+        return tuple(named_seeds(self.seed, self.replicas, self.seeds))
 
     @property
     def worth_compiling(self) -> bool:
@@ -179,6 +179,11 @@ class Config:
     def __reduce__(self) -> tuple[Any, ...]:
         """As YAML would hold it: the process that unpickles it then finds the user's targets, too."""
         return parse, (self.plain(),)
+
+
+def named_seeds(seed: int, replicas: int, seeds: Sequence[int] | None) -> list[int]:
+    """The seed of every replica: those listed, or as many as there are replicas from the first on."""
+    return list(seeds) if seeds is not None else list(range(seed, seed + replicas))
 
 
 def block_size(replicas: int, most: int) -> int:

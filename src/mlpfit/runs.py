@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mlpfit.config import Config
+from mlpfit.config import Config, named_seeds
 from mlpfit.errors import RunError
 
 MARKER = "complete.json"
@@ -103,6 +103,10 @@ class Run:
     def diverged(self) -> np.ndarray:
         """Which replicas lost their way: (R,)."""
         return np.isfinite(self.metrics["diverged_at"]) | ~np.isfinite(self.metrics["mse"])
+
+    def final(self, name: str) -> np.ndarray:
+        """A final number of every replica, a diverged one counting as infinite: (R,)."""
+        return np.where(self.diverged | ~np.isfinite(self.metrics[name]), np.inf, self.metrics[name])
 
     def drawn_files(self) -> dict[str, str]:
         """Hashes of the files that hold numbers (not of times, places and TensorBoard's events)."""
@@ -195,14 +199,10 @@ def load_run(path: str | Path) -> Run:
     for part in parts:
         if part.identity != run.identity:
             raise RunError(f"{part.path}: a block of another run; train the ensemble again with force=true")
-    if parts and run.seeds != _seeds(run.identity["recipe"]):
+    recipe = run.identity["recipe"] if parts else {}
+    if parts and run.seeds != named_seeds(recipe["seed"], recipe["replicas"], recipe["seeds"]):
         raise RunError(f"{path}: its blocks are not the replicas it names; train the ensemble again with force=true")
     return run
-
-
-def _seeds(recipe: dict[str, Any]) -> list[int]:
-    """The seeds that a recipe asks for, in order."""
-    return recipe["seeds"] or list(range(recipe["seed"], recipe["seed"] + recipe["replicas"]))
 
 
 def merge(runs: Sequence[Run]) -> Run:

@@ -81,7 +81,7 @@ def measured(config: Config, sharpness: bool) -> Row:
     run = load_run(config.run_dir)
     found: dict[str, object] = {"replicas": run.replicas, "diverged": run.diverged.mean()}
     found |= {"parameters": sum((a + 1) * b for a, b in pairwise(config.units)), "layers": len(config.units) - 2}
-    quantities = {name: run.metrics[name] for name in ("mse", "truth_mse")} | {"fresh_mse": fresh_mse(run, config)}
+    quantities = {name: run.final(name) for name in ("mse", "truth_mse")} | {"fresh_mse": fresh_mse(run, config)}
     if sharpness:
         from mlpfit.sharpness import sharpness as largest
 

@@ -37,8 +37,6 @@ FAILURE = "failure.txt"
 UNKNOWN = "ended without a word: killed, or never started"
 STARTING = 4.0  # seconds for a process to import torch and Lightning
 COMPILING = 7.0  # seconds for a graph
-
-
 REQUESTS = ("output_dir=", "force=", "ensemble.processes=", "hydra")  # how, not what
 
 

@@ -129,9 +129,8 @@ def main() -> int:
 def summary(run: runs.Run) -> str:
     """The final numbers in a line; medians where there are several replicas, a diverged one counting as infinite."""
     names = {"mse": "mse", "sse": "sum of squares", "truth_mse": "distance to the truth"}
-    known = {name: np.where(run.diverged, np.inf, run.metrics[name]) for name in names}
     lost = f"; {run.diverged.sum()} of {run.replicas} replicas diverged" if run.diverged.any() else ""
-    return ", ".join(f"{words} {float(np.median(known[name])):.6g}" for name, words in names.items()) + lost
+    return ", ".join(f"{words} {float(np.median(run.final(name))):.6g}" for name, words in names.items()) + lost
 
 
 if __name__ == "__main__":
