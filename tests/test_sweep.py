@@ -123,13 +123,13 @@ def test_a_ready_sweep_with_other_values_is_another_sweep():
     assert name == "parabola/hidden_units" and plan(given[:-1], name)[1].name == "hidden_units"
     name, given = expand_ready(["sweep=parabola/hidden_units", "model.hidden=4-4", "replicas=2,3"])
     jobs, folder = plan(given, name)
-    assert name is None and str(folder) == "outputs/sweeps/parabola/eight_neurons/replicas"
+    assert name is None and str(folder) == "outputs/sweeps/parabola/eight_neurons/replicas,model.hidden=4-4"
     assert [job.config.replicas for job in jobs] == [2, 3]
 
 
 def test_a_sweep_whose_every_job_fails_says_why_and_a_forced_one_too(tmp_path):
     command = (*SWEEP, "optimizer=sgd", "optimizer.lr=1e30,1e31", f"output_dir={tmp_path}")
-    before = tmp_path / "sweeps/tower/small/optimizer.lr/figure.svg"
+    before = plan(list(command[1:]), None)[1] / "figure.svg"
     before.parent.mkdir(parents=True)
     before.write_text("of an earlier sweep")
     done = run("mlpfit.train", *command, "force=true", cwd=tmp_path)
@@ -137,6 +137,12 @@ def test_a_sweep_whose_every_job_fails_says_why_and_a_forced_one_too(tmp_path):
     assert "no figure: no job has finished" in done.stdout and not before.exists()
     keys, rows = read(before.parent)
     assert keys == ["optimizer.lr"] and all("diverged at step" in row["failure"] for row in rows)
+
+
+def test_the_same_keys_with_other_fixed_settings_are_another_sweep():
+    given = ["experiment=tower/small", "seed=0,1"]
+    names = [str(plan([*given, *more], None)[1]) for more in ([], ["replicas=2"], ["replicas=3"], ["force=true"])]
+    assert names[1].endswith("/tower/small/seed,replicas=2") and names[0] == names[3] and len(set(names)) == 3
 
 
 def test_grids_ranges_choices_and_globs_are_hydras():

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from tensorboard.compat.proto import event_pb2, graph_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_scalar
@@ -39,6 +40,7 @@ from mlpfit.summary import QUANTILES, Row, read
 
 POINTS = 200  # scalars a curve
 BINS = 30
+FEW = 4  # values that read well as words on an axis
 PAGES = {
     "fits as they develop": "images&regexInput=^runs/",
     "losses between their bands": "custom_scalars&regexInput=median$",
@@ -108,7 +110,8 @@ def write_ensemble(run: Run, judged: list[dict[str, Any]]) -> int:
 def write_sweeps(folder: Path) -> int:
     """A row of HParams for every finished job of every sweep. Returns the number of event files written.
 
-    All rows have the keys swept anywhere, since parallel coordinates leave out rows that lack one.
+    All rows have the keys swept anywhere, since parallel coordinates leave out rows that lack one; where some have no
+    such key and the others few values of it, it is shown as a text, "none" among them.
     """
     sweeps = {file.parent: read(file.parent) for file in sorted(folder.rglob("summary.csv"))}
     keys = sorted({key for swept, _ in sweeps.values() for key in swept} - {"experiment"})
@@ -121,13 +124,23 @@ def write_sweeps(folder: Path) -> int:
                 chosen = {"sweep": str(place.relative_to(folder)), "experiment": config["name"]}
                 chosen |= {name: int(row[name]) for name in ("parameters", "layers")}
                 jobs.append((place / row["job"], row, chosen | {key: _looked_up(config, key) for key in keys}))
-    words = {k for _, _, chosen in jobs for k, v in chosen.items() if v is not None and not isinstance(v, int | float)}
+    words = _words([chosen for _, _, chosen in jobs])
     return sum(
         write_events(
             path, (row, chosen, sorted(words), _code()), lambda row=row, chosen=chosen: session(row, chosen, words)
         )
         for path, row, chosen in jobs
     )
+
+
+def _words(rows: list[dict[str, Any]]) -> set[str]:
+    """The keys shown as texts."""
+    values = {key: {row[key] for row in rows} for key in (rows[0] if rows else ())}
+    return {
+        key
+        for key, known in values.items()
+        if any(isinstance(value, str) for value in known) or (None in known and len(known) <= FEW)
+    }
 
 
 def _looked_up(config: dict[str, Any], key: str) -> Any:
@@ -142,8 +155,8 @@ def session(row: Row, chosen: dict[str, Any], words: set[str]) -> Values:
     """A job's hyper-parameters, texts where any job has a text, and as metrics its medians and its diverged share."""
     start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time() - float(row["seconds"]))
     for key, value in chosen.items():
-        if key in words and value is not None:
-            start.hparams[key].string_value = str(value)
+        if key in words:
+            start.hparams[key].string_value = "none" if value is None else str(value)
         elif value is not None:
             start.hparams[key].number_value = float(value)
     end = plugin_data_pb2.SessionEndInfo(status="STATUS_SUCCESS", end_time_secs=time.time())
@@ -236,8 +249,9 @@ def band_layout() -> Any:
 
 
 def _texts(run: Run, judged: list[dict[str, Any]]) -> Values:
-    """The published numbers of the experiment and what the ledger says of them."""
+    """The config, the published numbers of the experiment and what the ledger says of them."""
     mine = _of(run, judged)
+    yield 0, text_pb("config", "```yaml\n" + yaml.safe_dump(run.config, sort_keys=False) + "```")
     if run.replicas > 1:
         yield 0, text_pb("question", run.config["question"])
     if mine:

@@ -26,6 +26,7 @@ CONF = Path(__file__).parents[2] / "conf"
 SEARCH_PATH = "MLPFIT_PATH"  # environment variable: folders of the user's own YAML and targets.py
 PAYS_FROM = 8.0  # predicted seconds uncompiled from which compiling, five to ten seconds, pays
 NARROW = 16  # nets with no wider layer keep the replica axis last in memory (compiled.py)
+REQUESTS = ("output_dir=", "force=", "ensemble.processes=", "hydra")  # of overrides: how, not what
 LONGEST = 120  # characters of a folder's name
 Seed = Annotated[int, Between(0, 2**32)]
 
@@ -332,13 +333,21 @@ def compose(overrides: Sequence[str], conf: Path = CONF) -> Config:
 
 
 def job_name(overrides: Sequence[str], config: Config) -> str:
-    """The experiment and the overrides, readable; shortened and with a hash of the config where they are long or hold
-    what a file name should not (a slash, or brackets, which a shell reads as wildcards)."""
-    skipped = ("experiment=", "output_dir=", "force=", "ensemble.processes=", "hydra")
-    words = [config.name.split("/")[-1], *sorted(o for o in overrides if not o.startswith(skipped))]
+    """The experiment and the overrides; with a hash of the config where they don't make a folder's name."""
+    return folder_name([config.name.split("/")[-1], *told_apart_by(overrides)], config.fingerprint())
+
+
+def told_apart_by(overrides: Sequence[str]) -> list[str]:
+    """The overrides that change results, sorted, without the experiment."""
+    return sorted(o for o in overrides if not o.startswith(("experiment=", *REQUESTS)))
+
+
+def folder_name(words: Sequence[str], fingerprint: str) -> str:
+    """The words, readable; shortened and with the fingerprint's beginning where they are long or hold what a file name
+    should not (a slash, or brackets, which a shell reads as wildcards)."""
     name = ",".join(words)
     safe = re.sub(r"[^\w.=,+-]", "_", name)[:LONGEST]
-    return name if name == safe else f"{safe}-{config.fingerprint()[:8]}"
+    return name if name == safe else f"{safe}-{fingerprint[:8]}"
 
 
 @contextmanager

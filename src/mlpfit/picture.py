@@ -4,6 +4,7 @@ The axes, the truth and the rows are drawn once; each picture redraws only its o
 """
 
 import io
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from mlpfit.figures import style
 
 class FitPicture:
     """Left the fit over the rows, in the middle what is left of them, right what each hidden unit of the last layer
-    adds; for several inputs, observed against predicted and what is left against predicted.
+    adds; with several inputs all three over the observed value, as dots.
 
     x, y (n, d), (n, 1) are the rows; grid (m, d), truth (m, 1) the noise-free function, in the order of the input.
     """
@@ -25,7 +26,7 @@ class FitPicture:
         self.x, self.y = x[:, 0], y[:, 0]
         self.one_input = x.shape[1] == 1
         self.grid = grid[:, 0] if self.one_input else self.y
-        panels = 3 if self.one_input and hidden else 2
+        panels = 3 if hidden else 2
         spread = 1.05 * float(np.ptp(y)) or 1.0
         with style.use(), matplotlib.rc_context({"figure.constrained_layout.use": False, "axes.titlesize": 8}):
             figure = Figure(figsize=(3.0 * panels, 2.4), dpi=60, layout=None)
@@ -50,7 +51,8 @@ class FitPicture:
             self.units = []
             if panels == 3:
                 axes[2].set(xlim=fit.get_xlim(), ylim=(-1.5 * spread, 1.5 * spread), title="what each unit adds")
-                self.units = [axes[2].plot([], [], color=style.UNITS, lw=0.8, animated=True)[0] for _ in range(hidden)]
+                look: dict[str, Any] = {"color": style.UNITS, "lw": 0.8, "ms": 2, "animated": True}
+                self.units = [axes[2].plot([], [], mark, **look)[0] for _ in range(hidden)]
             self.canvas.draw()
             self.background = self.canvas.copy_from_bbox(figure.bbox)
 

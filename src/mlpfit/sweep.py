@@ -8,8 +8,8 @@ Jobs go to outputs/sweeps/<sweep>/<job>/. A complete job is not run again, a fai
 figure.svg show them all. Without a launcher named, jobs run in a few processes here, those of one graph in succession.
 """
 
+import hashlib
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,19 @@ from rich.table import Table
 from mlpfit import summary
 from mlpfit.answers import answer
 from mlpfit.blocks import blocks, cores
-from mlpfit.config import CONF, Config, compose, composing, job_name, parse, ready_sweep, searchpath_override
+from mlpfit.config import (
+    CONF,
+    REQUESTS,
+    Config,
+    compose,
+    composing,
+    folder_name,
+    job_name,
+    parse,
+    ready_sweep,
+    searchpath_override,
+    told_apart_by,
+)
 from mlpfit.errors import ConfigError
 from mlpfit.figures.sweep import draw_sweep
 from mlpfit.progress import console, display
@@ -37,7 +49,6 @@ FAILURE = "failure.txt"
 UNKNOWN = "ended without a word: killed, or never started"
 STARTING = 4.0  # seconds for a process to import torch and Lightning
 COMPILING = 7.0  # seconds for a graph
-REQUESTS = ("output_dir=", "force=", "ensemble.processes=", "hydra")  # how, not what
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ def sweep(arguments: Sequence[str]) -> int:
     for config in left:
         (Path(config.output_dir) / FAILURE).unlink(missing_ok=True)
     if left and launchers:
-        console.print(f"{folder}: {len(jobs)} jobs, {len(left)} to train, {launchers[0]}")
+        console.print(f"{folder}: {len(jobs)} jobs, {len(left)} to train, {launchers[0]}", soft_wrap=True)
         launch(given, folder, jobs)
     elif left:
         run_here(left, folder, len(jobs))
@@ -82,7 +93,7 @@ def sweep(arguments: Sequence[str]) -> int:
     console.print(closing_table(rows, list(jobs[0].swept)))
     if sentence := answer(ready or "", rows):
         console.print(sentence)
-    console.print(f"{folder}/summary.csv, {draw_sweep(folder)} ({time.time() - started:.0f} s)")
+    console.print(f"{folder}/summary.csv, {draw_sweep(folder)} ({time.time() - started:.0f} s)", soft_wrap=True)
     failed = [(job, cause) for job, cause in zip(jobs, failures, strict=True) if cause]
     for job, cause in failed:
         print(f"mlpfit: {job}: {cause}", file=sys.stderr)
@@ -113,8 +124,10 @@ def plan(overrides: list[str], ready: str | None) -> tuple[list[Job], Path]:
     if not any(o.startswith("experiment=") for o in overrides):
         raise ConfigError("experiment=...: say which one is swept")
     values = {o.partition("=")[0]: o.partition("=")[2] for o in combined[0]}
-    name = ready or f"{values['experiment']}/{'+'.join(keys) or 'one'}"
-    folder = Path(values.get("output_dir", "outputs")) / "sweeps" / re.sub(r"[^\w.+/-]", "_", name)
+    fixed = [f"{key}={value}" for key, value in values.items() if key not in keys]
+    words = ["+".join(keys) or "one", *told_apart_by(fixed)]
+    name = ready or f"{values['experiment']}/{folder_name(words, hashlib.sha256(repr(words).encode()).hexdigest())}"
+    folder = Path(values.get("output_dir", "outputs")) / "sweeps" / name
     jobs = []
     for combination in combined:
         swept = {key: value for key, _, value in (o.partition("=") for o in combination) if key in keys}
@@ -148,7 +161,8 @@ def run_here(configs: list[Config], folder: Path, jobs: int) -> None:
     predicted = STARTING + sum(spent.values()) / processes
     console.print(
         f"{folder}: {jobs} jobs, {jobs - len(configs)} need no training, {len(configs)} in {processes} processes: "
-        f"about {predicted:.0f} s"
+        f"about {predicted:.0f} s",
+        soft_wrap=True,
     )
     tasks = [replace(config, ensemble=replace(config.ensemble, processes=1)) for config in ordered]
     with display(runs=1) as shown, shown.jobs(len(tasks)) as ended:

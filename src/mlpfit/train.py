@@ -118,11 +118,11 @@ def main() -> int:
     config = compose(overrides)
     with display(runs=1) as shown:
         if runs.is_current(config) and not config.force:
-            console.print(f"{config.run_dir} is up to date (force=true trains it again)")
+            console.print(f"{config.run_dir} is up to date (force=true trains it again)", soft_wrap=True)
             return 0
         with shown.run(config.name, config.trainer.max_steps) as report:
             train(config, report)
-    console.print(f"{config.run_dir}: {summary(runs.load_run(config.run_dir))}")
+    console.print(f"{config.run_dir}: {summary(runs.load_run(config.run_dir))}", soft_wrap=True)
     return 0
 
 

@@ -114,12 +114,12 @@ def curves(rows: list[Row], x: str, lines: str | None = None, panels: Sequence[s
     groups: list[str] = sorted({row[lines] for row in rows}, key=_order) if lines else [""]
     colors = [style.FIT, style.UNITS, style.PUBLISHED, style.BEFORE, style.ROWS]
     for ax, quantity in zip(axes, panels, strict=True):
+        drawn = [v for row in rows for q in ("p5", "p95") if np.isfinite(v := _number(row[f"{quantity}_{q}"]))]
         for i, group in enumerate(groups):
             mine = sorted((row for row in rows if not lines or row[lines] == group), key=lambda row: _order(row[x]))
             label = f"{NAMES.get(lines, lines)} {group}".strip() if lines else "median"
-            curve(ax, mine, x, quantity, colors[i % len(colors)], LINES[i % len(LINES)], label)
+            curve(ax, mine, x, quantity, colors[i % len(colors)], LINES[i % len(LINES)], label, max(drawn, default=1))
         _scale(ax, rows, x)
-        drawn = [v for row in rows for q in ("p5", "p95") if np.isfinite(v := _number(row[f"{quantity}_{q}"]))]
         wide = min(drawn, default=1) > 0 and max(drawn, default=1) > 8 * min(drawn, default=1)
         ax.set(yscale="log" if wide else "linear", xlabel=NAMES.get(x, x), ylabel=WORDS[quantity])
         if "sharpness_median" in rows[0]:
@@ -128,8 +128,9 @@ def curves(rows: list[Row], x: str, lines: str | None = None, panels: Sequence[s
     return figure
 
 
-def curve(ax: Axes, rows: list[Row], x: str, quantity: str, color: str, line: str, label: str) -> None:
-    """One line with its band, from rows in the order of x."""
+def curve(ax: Axes, rows: list[Row], x: str, quantity: str, color: str, line: str, label: str, ceiling: float) -> None:
+    """One line with its band, from rows in the order of x; where the 95 % point has diverged, the band is open up to
+    the ceiling."""
     at = _positions(rows, x)
     low, middle, high = (np.array([_number(row[f"{quantity}_{q}"]) for row in rows]) for q in ("p5", "median", "p95"))
     lost = np.array([float(row["diverged"]) for row in rows])
@@ -138,8 +139,7 @@ def curve(ax: Axes, rows: list[Row], x: str, quantity: str, color: str, line: st
     ax.plot(at[known & (lost == 0)], middle[known & (lost == 0)], "o", color=color)
     ax.plot(at[known & (lost > 0)], middle[known & (lost > 0)], "o", color=color, mfc="white")
     ax.plot(at[~known], np.full((~known).sum(), 0.99), "x", color=color, transform=ax.get_xaxis_transform())
-    # where the 95 % point has diverged the band stays open: up to the largest finite number of the panel's rows
-    top = np.where(np.isfinite(high), high, middle)
+    top = np.where(np.isfinite(high), high, max([ceiling, *middle[known]]))
     ax.fill_between(at[known], low[known], top[known], color=color, alpha=0.13, lw=0)
 
 
