@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mlpfit import board, load_run, summary
+from mlpfit import board, load_run, sealed, summary
 from mlpfit.config import compose
 from mlpfit.train import train
 
@@ -35,7 +35,7 @@ def outputs(tmp_path_factory):
         jobs.append(compose([*small, "replicas=3", f"optimizer.lr={lr}", f"output_dir={sweep}/lr_{lr}"]))
         train(jobs[-1])
     summary.write(sweep, [{"optimizer.lr": "0.001"}, {"optimizer.lr": "0.01"}], jobs, ["", ""], None)
-    (folder / "ledger.json").write_text(json.dumps(LEDGER))
+    (folder / "ledger.json").write_bytes(sealed.json_bytes(LEDGER))
     sys.argv = ["board", str(folder)]
     assert board.main() == 0
     return folder

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import run
 
+from mlpfit import sealed
 from mlpfit.config import experiments, tutorials
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -42,9 +43,12 @@ def test_the_report_is_one_small_offline_file(judged):
 
 def test_the_ledger_says_when_a_verdict_changes(judged):
     file = judged / "outputs/ledger.json"
-    content = json.loads(file.read_text())
+    content = sealed.read_ledger(judged / "outputs")
     content["numbers"][0]["verdict"] = "outside"
     file.write_text(json.dumps(content))
+    refused = run("mlpfit.report", cwd=judged)
+    assert refused.returncode == 1 and "ledger.json: not as it was written" in refused.stderr
+    file.write_bytes(sealed.json_bytes(content))
     changed = run("mlpfit.ledger", cwd=judged)
     assert changed.returncode == 3
     assert "1 verdicts changed: tower/small:mse@100: outside, now" in changed.stderr

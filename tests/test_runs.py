@@ -1,6 +1,7 @@
 """Run folders: complete or absent, current or trained anew, the same however they were made."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from mlpfit import RunError, load_run
 from mlpfit.errors import Diverged
 from mlpfit.regression import Regression
-from mlpfit.runs import COMPUTING_SOURCES, differences, is_current
+from mlpfit.runs import COMPUTING_SOURCES, differences, is_current, published_run
 from mlpfit.train import train
 
 SMALL = ("experiment=tower/small", "trainer.max_steps=60", "model.hidden=4", "logger.tensorboard=false")
@@ -164,5 +165,29 @@ def test_the_code_that_decides_numbers_is_all_hashed(tmp_path):
     script = "import sys, json, mlpfit.training; print(json.dumps([m for m in sys.modules if m.startswith('mlpfit.')]))"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True)
     imported = {m.removeprefix("mlpfit.") for m in json.loads(done.stdout)}
-    harmless = {"config", "errors", "ranges", "runs", "provenance", "progress", "recording", "tensorboard", "fitting"}
+    harmless = {"config", "errors", "ranges", "runs", "provenance", "progress", "tensorboard", "fitting"}
     assert imported - harmless == set(COMPUTING_SOURCES)
+
+
+def test_a_checkpoint_of_another_run_is_refused(quick, tmp_path):
+    cut = {
+        seed: quick(*SMALL, f"seed={seed}", f"output_dir={tmp_path / str(seed)}", "checkpoint.every_n_steps=10")
+        for seed in (1, 2)
+    }
+    for config in cut.values():
+        with pytest.raises(Stop):
+            train(config, stop_at(40))
+    name = "runs/tower/small.partial/checkpoints/last.ckpt"
+    shutil.copy(tmp_path / "2" / name, tmp_path / "1" / name)
+    with pytest.raises(RunError, match=r"last\.ckpt: damaged, or not a checkpoint of this run; .*force=true"):
+        train(cut[1])
+
+
+def test_only_the_experiments_own_run_is_evidence(quick):
+    for more in (["seed=3"], ["optimizer.lr=0.5", "replicas=2"]):
+        train(config := quick(*SMALL, *more))
+    outputs = config.run_dir.parents[2]
+    with pytest.raises(RunError, match=r"runs/tower/small: not the run that experiment=tower/small .*seed: 3, now"):
+        published_run("tower/small", outputs)
+    with pytest.raises(RunError, match=r"ensembles/tower/small: .*optimizer.lr: 0.5, now 0.001"):
+        published_run("tower/small", outputs, "ensembles")

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from conftest import ROOT, run
 
-from mlpfit import ConfigError, load_run
+from mlpfit import ConfigError, RunError, load_run
 from mlpfit.answers import ANSWERS, answer
 from mlpfit.config import compose, ready_sweep, ready_sweeps
 from mlpfit.figures.sweep import by_keys, curves, draw_sweep
 from mlpfit.runs import merge
 from mlpfit.sharpness import sharpness
 from mlpfit.summary import FRESH, FRESH_SEED, measured, read, stability_of
-from mlpfit.sweep import combinations, expand_ready, plan
+from mlpfit.sweep import combinations, expand_ready, plan, without_globs
 from mlpfit.train import train
 
 SWEEP = ("-m", "experiment=tower/small", "trainer.max_steps=30", "model.hidden=4", "logger.tensorboard=false")
@@ -137,6 +137,40 @@ def test_a_sweep_whose_every_job_fails_says_why_and_a_forced_one_too(tmp_path):
     assert "no figure: no job has finished" in done.stdout and not before.exists()
     keys, rows = read(before.parent)
     assert keys == ["optimizer.lr"] and all("diverged at step" in row["failure"] for row in rows)
+
+
+def test_glob_finds_experiments_in_folders():
+    given = without_globs(["experiment=glob(tower/*)", "optimizer=glob(*,exclude=least*)", "seed=1"])
+    assert given == ["experiment=tower/small,tower/large", "optimizer=adam,sgd", "seed=1"]
+    with pytest.raises(ConfigError, match=r"glob\(towel/\*\): finds none of tower/small, "):
+        without_globs(["experiment=glob(towel/*)"])
+
+
+def test_what_decides_nothing_is_not_swept_and_huge_sweeps_are_refused_at_once():
+    with pytest.raises(ConfigError, match="output_dir: decides nothing"):
+        plan(["experiment=tower/small", "output_dir=a,b"], None)
+    with pytest.raises(ConfigError, match="more than 10000 jobs"):
+        plan(["experiment=tower/small", "seed=range(0,1000000000)"], None)
+
+
+def test_a_damaged_job_is_trained_again_and_a_damaged_summary_is_not_drawn(tmp_path):
+    command = ("mlpfit.train", *SWEEP, "seed=1,2")
+    assert run(*command, cwd=tmp_path).returncode == 0
+    (summary,) = (tmp_path / "outputs/sweeps").rglob("summary.csv")
+    before = summary.read_text()
+    victim = sorted(summary.parent.rglob("metrics.json"))[0]
+    sound = victim.read_bytes()
+    victim.write_bytes(sound + b" ")
+    again = run(*command, cwd=tmp_path)
+    assert again.returncode == 0 and "2 jobs, 1 need no training" in again.stdout and victim.read_bytes() == sound
+    lines = before.splitlines(keepends=True)
+    figure = summary.with_name("figure.svg").read_bytes()
+    for damaged in ("".join(lines[:-1]), lines[0], before.replace(",1,", ",3,", 1), before.replace("mse_p5", "mse_p6")):
+        assert damaged != before
+        summary.write_text(damaged)
+        with pytest.raises(RunError, match=r"summary\.csv: not as it was written"):
+            draw_sweep(summary.parent)
+        assert summary.with_name("figure.svg").read_bytes() == figure
 
 
 def test_the_same_keys_with_other_fixed_settings_are_another_sweep():

@@ -485,12 +485,13 @@ def damaged(trial: int, folder: Path, quick: bool) -> None:
     shutil.copytree(tree, folder / "tree")
     candidates = [f for f in read[name] if "figures" not in name or "plane/scratch" in str(f)]
     victim = folder / "tree" / rng.choice(candidates)
+    run = Path(*victim.parts[: victim.parts.index("outputs") + 4])
     # what has to be drawn again, and is drawn from the victim
     stem = "scratch" if "runs" in victim.parts else "distribution"
     figure = folder / f"tree/outputs/figures/plane/{stem}.svg"
     figure.write_text("old")
     kept = {f: f.read_bytes() for f in (figure, *(folder / "tree/outputs").glob("[lr]e*.[jh]*"))}  # ledger, report
-    kinds = ["truncate", "flip", "remove", "foreign", *(["block"] if BLOCKS in victim.parts else [])]
+    kinds = ["truncate", "flip", "remove", "foreign", "another run", *(["block"] if BLOCKS in victim.parts else [])]
     kind = kinds[trial // 3 % len(kinds)]
     content = victim.read_bytes()
     if kind == "truncate":
@@ -503,15 +504,19 @@ def damaged(trial: int, folder: Path, quick: bool) -> None:
     elif kind == "foreign":
         others = [f for f in (folder / "tree").rglob(victim.name) if f.read_bytes() != content]
         victim.write_bytes(rng.choice(others).read_bytes())
+    elif kind == "another run":  # whole and finished, but of other settings
+        other = rng.choice([m.parent for m in run.parents[1].glob(f"*/*/{MARKER}") if m.parent != run])
+        shutil.rmtree(run)
+        shutil.copytree(other, run)
     else:  # a replica's block is gone, or there twice
         block = victim.parent
         shutil.rmtree(block)
         if rng.random() < 0.5:
             shutil.copytree(next(b for b in block.parent.iterdir() if b != block), block)
-    named = victim.parent.parent.parent if kind == "block" else victim
+    named = {"block": victim.parents[2], "another run": run}
     command = ["mlpfit.figures.torture", "plane"] if "figures" in name else [name]
     ended = call(lambda: run_command(lambda: _program(command)() and 0), folder / "tree")
-    ended.refused(1, str(named.relative_to(folder / "tree")))
+    ended.refused(1, str(named.get(kind, victim).relative_to(folder / "tree")))
     assert kept == {f: f.read_bytes() for f in kept}, "an older file was touched"
 
 
@@ -752,6 +757,18 @@ def honest_resume(trial: int, folder: Path, quick: bool) -> None:
         with (tree / "src/mlpfit/mlp.py").open("a") as file:
             file.write("# another version\n")
         python(*command, cwd=folder, PYTHONPATH=str(tree / "src")).refused(1, "code: ", "force=true")
+        return heals(command, folder)
+    if trial % 10 == 8:  # its checkpoint is another run's
+        other, command_of_other = folder.with_name(f"{folder.name}-other"), [*command, "seed=5"]
+
+        def dies_too() -> None:
+            mlpfit.train.train(compose(command_of_other[1:]), lambda step, loss: os._exit(9) if step >= 100 else None)
+
+        assert call(dies_too, other).code == 9
+        (foreign,), (ours,) = other.rglob("last.ckpt"), folder.rglob("last.ckpt")
+        shutil.copy(foreign, ours)
+        call(command, folder).refused(1, "last.ckpt", "force=true")
+        call([*command, "force=true"], folder).fine()
         return heals(command, folder)
     change = CHANGES[trial % len(CHANGES)]
     replaced = [a for a in command if a.split("=")[0] != change.split("=")[0]] + [change]

@@ -17,6 +17,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,10 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from mlpfit.command import run_command
-from mlpfit.errors import ConfigError
+from mlpfit.errors import ConfigError, RunError
 from mlpfit.picture import FitPicture, png
 from mlpfit.runs import MARKER, Run, load_run
+from mlpfit.sealed import read_ledger
 from mlpfit.summary import QUANTILES, Row, read
 
 POINTS = 200  # scalars a curve
@@ -55,15 +57,27 @@ def main() -> int:
     if not outputs.is_dir():
         raise ConfigError(f"{outputs}: no such folder; name one that holds runs, or none for outputs")
     ledger = outputs / "ledger.json"
-    judged = json.loads(ledger.read_text())["numbers"] if ledger.is_file() else []
-    written = sum(write_run(load_run(path), judged) for path in finished(outputs / "runs"))
-    written += sum(write_ensemble(load_run(path), judged) for path in finished(outputs / "ensembles"))
+    judged = read_ledger(outputs)["numbers"] if ledger.is_file() else []
+    written = 0
+    for kind, write in ("runs", write_run), ("ensembles", write_ensemble):
+        for path in finished(outputs / kind):
+            with left_out_if_damaged():
+                written += write(load_run(path), judged)
     written += write_sweeps(outputs / "sweeps")
     print(f"TensorBoard of {outputs}: {written} event files written ({time.time() - started:.1f} s)")
     print("With more than 40 runs TensorBoard shows none until they are chosen. These addresses choose:")
     for what, page in PAGES.items():
         print(f"  {what:<28} http://localhost:6006/#{page}")
     return 0
+
+
+@contextmanager
+def left_out_if_damaged() -> Iterator[None]:
+    """A damaged run costs itself and a line on stderr: the others are shown."""
+    try:
+        yield
+    except RunError as error:
+        print(f"mlpfit: left out: {error}", file=sys.stderr)
 
 
 def finished(folder: Path) -> list[Path]:
@@ -113,17 +127,7 @@ def write_sweeps(folder: Path) -> int:
     All rows have the keys swept anywhere, since parallel coordinates leave out rows that lack one; where some have no
     such key and the others few values of it, it is shown as a text, "none" among them.
     """
-    sweeps = {file.parent: read(file.parent) for file in sorted(folder.rglob("summary.csv"))}
-    keys = sorted({key for swept, _ in sweeps.values() for key in swept} - {"experiment"})
-    jobs: list[tuple[Path, Row, dict[str, Any]]] = []
-    for place, (_, rows) in sweeps.items():
-        for row in (row for row in rows if not row["failure"]):
-            found = sorted((place / row["job"]).glob(f"*/*/*/{MARKER}"))
-            if found:  # else it has been removed since
-                config = load_run(found[0].parent).config
-                chosen = {"sweep": str(place.relative_to(folder)), "experiment": config["name"]}
-                chosen |= {name: int(row[name]) for name in ("parameters", "layers")}
-                jobs.append((place / row["job"], row, chosen | {key: _looked_up(config, key) for key in keys}))
+    jobs = finished_jobs(folder)
     words = _words([chosen for _, _, chosen in jobs])
     return sum(
         write_events(
@@ -131,6 +135,27 @@ def write_sweeps(folder: Path) -> int:
         )
         for path, row, chosen in jobs
     )
+
+
+def finished_jobs(folder: Path) -> list[tuple[Path, Row, dict[str, Any]]]:
+    """Folder, row of the summary and chosen hyper-parameters of every job of every sweep."""
+    found: list[tuple[Path, Row, Path]] = []
+    keys: set[str] = set()
+    for file in sorted(folder.rglob("summary.csv")):
+        with left_out_if_damaged():
+            swept, rows = read(file.parent)
+            keys |= {*swept} - {"experiment"}
+            for row in (row for row in rows if not row["failure"]):
+                markers = sorted((file.parent / row["job"]).glob(f"*/*/*/{MARKER}"))
+                found += [(file.parent, row, marker.parent) for marker in markers]  # none: it has been removed since
+    jobs = []
+    for place, row, path in found:
+        with left_out_if_damaged():
+            config = load_run(path).config
+            chosen = {"sweep": str(place.relative_to(folder)), "experiment": config["name"]}
+            chosen |= {name: int(row[name]) for name in ("parameters", "layers")}
+            jobs.append((place / row["job"], row, chosen | {key: _looked_up(config, key) for key in sorted(keys)}))
+    return jobs
 
 
 def _words(rows: list[dict[str, Any]]) -> set[str]:
@@ -144,11 +169,12 @@ def _words(rows: list[dict[str, Any]]) -> set[str]:
 
 
 def _looked_up(config: dict[str, Any], key: str) -> Any:
-    """optimizer.lr -> config["optimizer"]["lr"]; None where there is no such key."""
+    """optimizer.lr -> config["optimizer"]["lr"], the name of a group, a list as text; None if there is no such key."""
     value: Any = config
     for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else None
-    return value if isinstance(value, int | float | str) else None
+    value = value["name"] if isinstance(value, dict) else value
+    return value if isinstance(value, int | float | str | None) else str(value)
 
 
 def session(row: Row, chosen: dict[str, Any], words: set[str]) -> Values:

@@ -17,10 +17,12 @@ group          replicas that step together: as many as ``CACHE`` holds
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 import torch._inductor.config
 from torch import Tensor
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from mlpfit import losses, mlp
@@ -30,6 +32,13 @@ CACHE = 4 * 2**20  # bytes for what a group of replicas computes in a step: meas
 LANES = 16  # float32 numbers in the widest vector registers there are
 
 _GRAPHS: dict[str, Callable[..., list[Tensor]]] = {}
+
+
+def cache_in(folder: Path) -> None:
+    """Keep compiled graphs in this folder, unless TORCHINDUCTOR_CACHE_DIR names another. Torch sets it when it is
+    imported, to a place under /tmp; what lies in the cache is executed."""
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR") in (None, default_cache_dir()):
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder.resolve())
 
 
 class FusedProducts(mlp.Products):

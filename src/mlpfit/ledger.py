@@ -12,7 +12,6 @@ median, p5, p95), ``runs`` (experiment -> replicas, diverged, identity of code a
 
 import csv
 import io
-import json
 import sys
 from collections import Counter
 from dataclasses import asdict
@@ -22,13 +21,13 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from mlpfit import evidence, published, results
+from mlpfit import evidence, published, results, sealed
 from mlpfit.command import run_command
 from mlpfit.conclusions import CONCLUSIONS, Ensembles
 from mlpfit.config import experiments, tutorials
 from mlpfit.errors import RunError
 from mlpfit.progress import console
-from mlpfit.runs import MARKER, load_run, write_file
+from mlpfit.runs import MARKER, published_run, write_file
 from mlpfit.slips import SLIPS, WORDS
 
 CHANGED = 3
@@ -134,7 +133,7 @@ def ensembles(outputs: Path) -> dict[str, Any]:
     missing = [name for name in experiments() if not (outputs / "ensembles" / name / MARKER).is_file()]
     if missing:
         raise RunError(f"no ensembles of {', '.join(missing)} under {outputs}/ensembles: make ensembles first")
-    return {name: load_run(outputs / "ensembles" / name) for name in experiments()}
+    return {name: published_run(name, outputs, "ensembles") for name in experiments()}
 
 
 def verdicts(content: dict[str, Any]) -> dict[str, str]:
@@ -146,13 +145,10 @@ def verdicts(content: dict[str, Any]) -> dict[str, str]:
 def write(content: dict[str, Any], outputs: Path) -> list[str]:
     """Write JSON and CSV. Returns the verdicts that differ from those of the ledger that was there."""
     file = outputs / "ledger.json"
-    try:
-        before = verdicts(json.loads(file.read_text())) if file.is_file() else {}
-    except (ValueError, KeyError, TypeError):
-        raise RunError(f"{file}: damaged; remove it and write it again with python -m mlpfit.ledger") from None
+    before = verdicts(sealed.read_ledger(outputs)) if file.is_file() else {}
     now = verdicts(content)
     changed = [f"{k}: {before[k]}, now {now[k]}" for k in now if k in before and before[k] != now[k]]
-    write_file(file, (json.dumps(content, indent=1) + "\n").encode())
+    write_file(file, sealed.json_bytes(content))
     text = io.StringIO()
     fields = ["key", "published", "evidence", "verdict", "percentile", "low", "high", "p", "median", "p5", "p95"]
     writer = csv.DictWriter(text, [*fields, "replicas", "reason"], extrasaction="ignore", lineterminator="\n")

@@ -1,6 +1,7 @@
 """What made a result: commit, lock, versions, machine."""
 
 import hashlib
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -8,20 +9,25 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-LOCK = ROOT / "requirements.lock"
+LOCKS = [ROOT / "requirements.lock", ROOT / "requirements-torch.lock"]
+SOURCES = ("src", "conf", "pyproject.toml", *(lock.name for lock in LOCKS))
 PACKAGES = ("torch", "lightning", "hydra-core", "tensorboard", "matplotlib", "numpy", "scipy")
 
 
 def provenance() -> dict[str, Any]:
-    """Commit (None outside a checkout), whether the tree differs from it, hash of the lock, versions, platform."""
-    commit = _git("rev-parse", "HEAD")
+    """Commit and whether the tree differs from it (None where that can't be known: no checkout, no git, somebody
+    else's folder), hash of the lock files, versions, platform."""
+    ours = _git("ls-files", "--error-unmatch", "src/mlpfit/provenance.py") is not None  # not a repository around a copy
+    commit = _git("rev-parse", "HEAD") if ours else None
+    status = _git("status", "--porcelain", "--", *SOURCES) if commit else None
+    locks = b"".join(lock.read_bytes() for lock in LOCKS if lock.is_file())
     return {
         "commit": commit,
-        "dirty": None if commit is None else bool(_git("status", "--porcelain", "--", "src", "conf", LOCK.name)),
-        "lock": hashlib.sha256(LOCK.read_bytes()).hexdigest() if LOCK.is_file() else None,
+        "dirty": None if status is None else bool(status),
+        "lock": hashlib.sha256(locks).hexdigest() if locks else None,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
-        "processor": _processor(),
+        **_processor(),
     }
 
 
@@ -29,7 +35,8 @@ def _git(*arguments: str) -> str | None:
     try:
         # Without its optional lock: a training killed while git status holds it would keep the user from committing.
         command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=own)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
@@ -42,9 +49,17 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def _processor() -> dict[str, str | None]:
+    """Its name; and family, model, stepping and a hash of the instruction sets: those of one kind round alike."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+        return {"processor": platform.processor(), "processor_kind": None}
+    first: dict[str, str] = {}
+    for line in lines:
+        key, _, value = line.partition(":")
+        first.setdefault(key.strip(), value.strip())
+    flags = hashlib.sha256(" ".join(sorted(first.get("flags", "").split())).encode()).hexdigest()[:8]
+    model = "/".join(first.get(key, "?") for key in ("cpu family", "model", "stepping"))
+    name = first.get("model name", platform.machine())
+    return {"processor": name, "processor_kind": f"family/model/stepping {model}, instructions {flags}"}

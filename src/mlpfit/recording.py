@@ -1,6 +1,7 @@
 """What is kept while training: weights at a few steps, checkpoints, the user's view of progress."""
 
 import io
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,12 @@ class Divergence(pl.Callback):
 
 
 class Checkpoints(pl.Callback):
-    """last.ckpt at the given steps, best.ckpt whenever the error on the training rows is the lowest so far."""
+    """last.ckpt at the given steps, best.ckpt whenever the error on the training rows is the lowest so far. Each says
+    of which run it is, and how many seconds have gone into it."""
 
-    def __init__(self, folder: Path, steps: Sequence[int], x: Tensor, y: Tensor, best: bool) -> None:
-        self.folder, self.steps, self.rows = folder, set(steps), (x, y)
+    def __init__(self, folder: Path, steps: Sequence[int], x: Tensor, y: Tensor, best: bool, run: str) -> None:
+        self.folder, self.steps, self.rows, self.run = folder, set(steps), (x, y), run
+        self.started, self.spent = time.time(), 0.0  # spent: by the processes before this one
         self.best = float("inf") if best else float("-inf")  # replicas have no best step in common
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
@@ -86,11 +89,14 @@ class Checkpoints(pl.Callback):
             trainer.save_checkpoint(self.folder / "best.ckpt")
         trainer.save_checkpoint(self.folder / "last.ckpt")
 
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["run"] = self.run
+
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return {"best": self.best, "seconds": self.spent + time.time() - self.started}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best = state["best"]
+        self.best, self.spent = state["best"], state["seconds"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

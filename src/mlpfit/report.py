@@ -25,7 +25,8 @@ from mlpfit.ledger import ensembles
 from mlpfit.ledger import ledger as ledger_of
 from mlpfit.ledger import write as write_ledger
 from mlpfit.results import update_readme
-from mlpfit.runs import Run, load_run, write_file
+from mlpfit.runs import Run, published_run, write_file
+from mlpfit.sealed import read_ledger, read_svg
 from mlpfit.summary import read
 
 HERE = Path(__file__).parent
@@ -42,8 +43,8 @@ e = html.escape
 
 def report(outputs: Path) -> str:
     """The page. Raises RunError if a run or the ledger is missing."""
-    ledger = _ledger(outputs)
-    runs = {name: load_run(outputs / "runs" / name) for name in experiments()}
+    ledger = read_ledger(outputs)
+    runs = {name: published_run(name, outputs) for name in experiments()}
     sections = "".join(section(name, ledger, runs, outputs) for name in tutorials())
     parts = {
         "style": (HERE / "report.css").read_text(),
@@ -61,15 +62,6 @@ def report(outputs: Path) -> str:
     }
     page = (HERE / "report.template.html").read_text()
     return re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], page)
-
-
-def _ledger(outputs: Path) -> dict[str, Any]:
-    try:
-        return json.loads((outputs / "ledger.json").read_text())
-    except ValueError:
-        raise RunError(f"{outputs}/ledger.json: damaged; write it again with python -m mlpfit.ledger") from None
-    except OSError:
-        raise RunError(f"{outputs}/ledger.json is not there: make ensembles, then python -m mlpfit.ledger") from None
 
 
 def table(head: list[str], rows: list[list[str]], caption: str = "") -> str:
@@ -153,7 +145,7 @@ def figures(tutorial: str, outputs: Path) -> str:
         file = band if band.is_file() else folder / f"{name}.svg"
         if not file.is_file():
             raise RunError(f"{file} is not there: draw it with make figures")
-        data = base64.b64encode(file.read_bytes()).decode()
+        data = base64.b64encode(read_svg(file)).decode()
         words = caption + (", over the band of the replicas" if file is band else "")
         image = f'<img src="data:image/svg+xml;base64,{data}" alt="{e(words)}" loading="lazy">'
         wide = ' class="wide"' if _aspect(file) > 2 else ""
@@ -175,7 +167,7 @@ def sweep(name: str, outputs: Path) -> str:
     if not (folder / "figure.svg").is_file():
         return f"{head} Not run yet: <code>make {e(name)}</code></p>"
     keys, rows = read(folder)
-    data = base64.b64encode((folder / "figure.svg").read_bytes()).decode()
+    data = base64.b64encode(read_svg(folder / "figure.svg")).decode()
     cells = [
         [*(row[k] for k in keys), row["replicas"], f"{float(row['diverged']):.0%}"]
         + [f"{float(row[f'{q}_median']):.4g}" for q in ("mse", "fresh_mse")]

@@ -2,15 +2,15 @@
 
 import csv
 import io
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from mlpfit import published
+from mlpfit import published, sealed
 from mlpfit.errors import RunError
 from mlpfit.figures.draw import pictures
-from mlpfit.runs import load_run, write_file
+from mlpfit.runs import published_run, write_file
 
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 
@@ -31,7 +31,7 @@ class Result:
 
 def result(experiment: str, outputs: Path) -> Result:
     """Raises RunError if the run is not there."""
-    run = load_run(outputs / "runs" / experiment)
+    run = published_run(experiment, outputs)
     number = published.final(experiment)
     quantity, update, step = (number.quantity, number.update, number.step) if number else ("mse", "after", None)
     kept = run.history["step"]
@@ -69,9 +69,17 @@ def write(results: list[Result], outputs: Path) -> Path:
 
 
 def readme_table(outputs: Path) -> str:
-    """The README's table: results.csv, and what the ledger says of each final number."""
+    """The README's table: results.csv, and what the ledger says of each final number. Raises RunError if one of them
+    can't be read."""
     file = outputs / "ledger.json"
-    judged = {n["key"]: n for n in json.loads(file.read_text())["numbers"]} if file.is_file() else {}
+    judged = {n["key"]: n for n in sealed.read_ledger(outputs)["numbers"]} if file.is_file() else {}
+    try:
+        return _table(outputs, judged)
+    except (ValueError, KeyError, TypeError, csv.Error):
+        raise RunError(f"{outputs}/results.csv: damaged; remove it, and make verify tells what else is") from None
+
+
+def _table(outputs: Path, judged: dict[str, Any]) -> str:
     head = ["experiment", "figures", "final number", "here", "page", "median of replicas (5 to 95 %)", "verdict"]
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     words = {"mse": "mean squared error", "sse": "sum of squares"}

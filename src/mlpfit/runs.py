@@ -15,6 +15,7 @@ import io
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
@@ -24,17 +25,18 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mlpfit.config import Config, named_seeds
+from mlpfit.config import Config, compose, named_seeds
 from mlpfit.errors import RunError
 
 MARKER = "complete.json"
 BLOCKS = "blocks"
 KEYS = {"history.npz": {"step", "loss"}, "weights.npz": {"step"}, "data.npz": {"x", "y", "center", "scale"}}
+SEEDS = ("seed:", "seeds:", "replicas:", "ensemble.")  # differences between ensembles of one recipe
 COMPUTING_PACKAGES = ("torch", "lightning", "numpy")
 # The modules that decide a run's numbers; a test holds the list against what train imports.
 COMPUTING_SOURCES = (
     *("targets", "streams", "order", "losses", "mlp"),
-    *("compiled", "datamodule", "regression", "training"),
+    *("compiled", "datamodule", "regression", "recording", "training"),
 )
 
 
@@ -173,6 +175,12 @@ class Run:
                 f"{self.path / name}: no file of plain arrays; train the run again with force=true"
             ) from None
 
+    def check(self) -> None:
+        """Raises RunError if a file is gone or not as it was written."""
+        for run in (self, *self.parts):
+            for name in run._digests:
+                run._read(name)
+
     def _read(self, name: str) -> bytes:
         """The file's bytes, after comparing them with what the marker says of them."""
         file = self.path / name
@@ -194,7 +202,8 @@ def load_run(path: str | Path) -> Run:
         run = Run(Path(path), {"identity": dict(content["identity"]), "files": dict(content["files"])}, parts)
     except OSError:
         raise RunError(f"{path}: no finished run here (no {MARKER}); train it first") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+        dict(run.identity["recipe"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise RunError(f"{marker}: damaged; train the run again with force=true") from None
     for part in parts:
         if part.identity != run.identity:
@@ -205,13 +214,29 @@ def load_run(path: str | Path) -> Run:
     return run
 
 
+def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
+    """The finished run (or of "ensembles") of a published experiment. Raises RunError if it is absent, damaged or of
+    another recipe than the experiment's config; an ensemble may have any seeds."""
+    path = outputs / kind / experiment
+    run = load_run(path)
+    found = differences(run.identity["recipe"], compose([f"experiment={experiment}"]).recipe())
+    if kind == "ensembles":
+        found = [d for d in found if not d.startswith(SEEDS)]
+    if found:
+        raise RunError(
+            f"{path}: not the run that experiment={experiment} describes ({'; '.join(found)}): train that again, and "
+            "yours with another output_dir"
+        )
+    return run
+
+
 def merge(runs: Sequence[Run]) -> Run:
     """Runs of one recipe with different seeds, read as one ensemble. Raises RunError if they don't go together."""
     if not runs:
         raise RunError("no runs to merge: none was given")
     for other in runs[1:]:
         found = differences(runs[0].identity, other.identity)
-        if differing := [d for d in found if not d.startswith(("seed:", "seeds:", "replicas:", "ensemble."))]:
+        if differing := [d for d in found if not d.startswith(SEEDS)]:
             raise RunError(f"{other.path} is not of the same recipe as {runs[0].path}: {'; '.join(differing)}")
     parts = [part for run in runs for part in (run.parts or [run])]
     merged = Run(runs[0].path, {"identity": runs[0].identity, "files": {}}, parts)
@@ -268,8 +293,12 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with open(path, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    """As numpy.savez, but the same bytes from every Python: its zip headers differ between patch versions."""
+    with zipfile.ZipFile(path, "w") as parts:
+        for name, values in arrays.items():
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, np.asarray(values), allow_pickle=False)
+            parts.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue())
 
 
 def seal(folder: Path, identity: dict[str, Any]) -> None:

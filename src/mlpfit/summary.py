@@ -2,6 +2,7 @@
 
 swept keys      as given                      replicas, diverged, seconds    diverged: share of the replicas
 job, failure    folder; why it has no numbers parameters, layers             of the net
+sha256          of all other cells of the table
 mse_*, truth_mse_*   p5, median, p95 over the replicas of the final error on the training rows, and of the distance to
                      the noise-free function there; a diverged replica counts as infinite
 fresh_mse_*     the same on ``FRESH`` new rows with new noise that no replica has seen
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlpfit import sealed
 from mlpfit.config import Config, ready_sweep
 from mlpfit.errors import RunError
 from mlpfit.runs import Run, load_run, write_file
@@ -47,33 +49,31 @@ def write(
         for keys, config, failure in zip(swept, configs, failures, strict=True)
     ]
     columns = list(dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row))
+    rows = [{name: row.get(name, "") for name in columns} for row in rows]
+    seal = {sealed.KEY: sealed.table_hash(rows)}
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, [*columns, *seal], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(row | seal for row in rows)
     write_file(folder / "summary.csv", text.getvalue().encode())
     return rows
 
 
 def read(folder: Path) -> tuple[list[str], list[Row]]:
-    """The swept keys and the rows. Raises RunError if there is no summary."""
+    """The swept keys and the rows. Raises RunError if there is no summary, or it is not as it was written."""
     file = folder / "summary.csv"
     try:
-        with open(file, newline="") as table:
-            reader = csv.DictReader(table)
-            columns = list(reader.fieldnames or [])
-            rows = list(reader)
+        with open(file, newline="", encoding="utf-8") as table:
+            rows = list(csv.DictReader(table))
+        seals = {row.pop(sealed.KEY) for row in rows}
+        if seals == {sealed.table_hash(rows)}:
+            columns = list(rows[0])
+            return columns[: columns.index(FIRST)], rows
     except OSError:
         raise RunError(f"{file} is not there: run the sweep first") from None
-    except UnicodeDecodeError:
-        raise RunError(f"{file}: damaged; run the sweep again") from None
-    try:
-        known = FIRST in columns and all(None not in row.values() for row in rows)
-        if known and all(float(row["mse_median"]) >= 0 for row in rows if not row["failure"]):
-            return columns[: columns.index(FIRST)], rows
-    except (ValueError, KeyError, TypeError):
-        pass  # not text, not numbers, no such column
-    raise RunError(f"{file}: damaged; run the sweep again")
+    except (ValueError, KeyError, csv.Error):
+        pass  # not text, no table, no such column
+    raise RunError(f"{file}: not as it was written; run the sweep again, it trains nothing that is complete")
 
 
 def measured(config: Config, sharpness: bool) -> Row:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,29 +26,33 @@ from rich.table import Table
 from mlpfit import summary
 from mlpfit.answers import answer
 from mlpfit.blocks import blocks, cores
+from mlpfit.command import Stopped
 from mlpfit.config import (
     CONF,
     REQUESTS,
     Config,
+    available,
     compose,
     composing,
     folder_name,
     job_name,
     parse,
     ready_sweep,
+    search_path,
     searchpath_override,
     told_apart_by,
 )
-from mlpfit.errors import ConfigError
-from mlpfit.figures.sweep import draw_sweep
+from mlpfit.errors import ConfigError, RunError
+from mlpfit.figures.sweep import WORDS, draw_sweep
 from mlpfit.progress import console, display
-from mlpfit.runs import is_current, write_file
+from mlpfit.runs import is_current, load_run, write_file
 from mlpfit.train import train
 from mlpfit.workers import one_line, work
 
 FAILURE = "failure.txt"
 UNKNOWN = "ended without a word: killed, or never started"
 STARTING = 4.0  # seconds for a process to import torch and Lightning
+MOST_JOBS = 10_000
 COMPILING = 7.0  # seconds for a graph
 
 
@@ -59,14 +64,24 @@ class Job:
     config: Config
 
     def __str__(self) -> str:
-        return ", ".join(f"{key}={value}" for key, value in self.swept.items())
+        return ", ".join(f"{key}={value}" for key, value in self.swept.items()) or self.config.name
 
     def failure(self) -> str:
         """Why the job is not done; empty if it is."""
         file = Path(self.config.output_dir) / FAILURE
         if file.is_file():
             return file.read_text()
-        return "" if is_current(replace(self.config, force=False)) else UNKNOWN
+        if not is_current(self.config):
+            return UNKNOWN
+        try:
+            load_run(self.config.run_dir).check()
+        except RunError as error:
+            return str(error)
+        return ""
+
+    def task(self) -> Config:
+        """What trains the job: from the beginning where there is a finished run, which is then damaged."""
+        return replace(self.config, force=self.config.force or is_current(self.config))
 
 
 def sweep(arguments: Sequence[str]) -> int:
@@ -76,11 +91,16 @@ def sweep(arguments: Sequence[str]) -> int:
     """
     started = time.time()
     ready, given = expand_ready([a for a in arguments if a not in ("-m", "--multirun")])
+    given = without_globs(given)
     launchers = [a for a in given if a.startswith("hydra/launcher=")]
-    if not launchers and (others := [a for a in given if a.startswith("hydra")]):
-        raise ConfigError(f"{others[0]}: goes with hydra/launcher=basic, joblib, submitit_slurm or ray")
+    settings = [a for a in given if a.startswith("hydra") and not a.startswith("hydra/launcher=")]
+    if settings and not (launchers and all(a.startswith("hydra.launcher.") for a in settings)):
+        raise ConfigError(
+            f"{settings[0]}: of Hydra's own settings, hydra/launcher=basic, joblib, submitit_slurm or ray can be given "
+            "and the launcher's own, hydra.launcher.*; results go under output_dir"
+        )
     jobs, folder = plan([a for a in given if not a.startswith("hydra")], ready)
-    left = [job.config for job in jobs if job.config.force or job.failure()]
+    left = [job.task() for job in jobs if job.config.force or job.failure()]
     for config in left:
         (Path(config.output_dir) / FAILURE).unlink(missing_ok=True)
     if left and launchers:
@@ -94,11 +114,12 @@ def sweep(arguments: Sequence[str]) -> int:
     if sentence := answer(ready or "", rows):
         console.print(sentence)
     console.print(f"{folder}/summary.csv, {draw_sweep(folder)} ({time.time() - started:.0f} s)", soft_wrap=True)
+    again = "the same command runs them again"
     failed = [(job, cause) for job, cause in zip(jobs, failures, strict=True) if cause]
     for job, cause in failed:
         print(f"mlpfit: {job}: {cause}", file=sys.stderr)
     if failed:
-        print(f"mlpfit: {len(failed)} of {len(jobs)} jobs failed; the same command runs them again", file=sys.stderr)
+        print(f"mlpfit: {len(failed)} of {len(jobs)} jobs failed; {again}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -120,7 +141,11 @@ def plan(overrides: list[str], ready: str | None) -> tuple[list[Job], Path]:
     config of any job is not allowed."""
     keys, combined = combinations(overrides)
     if not combined:
-        raise ConfigError("the sweep has no jobs: every key needs at least one value (glob looks into no folder)")
+        raise ConfigError("the sweep has no jobs: every key needs at least one value")
+    if requests := [key for key in keys if f"{key}=".startswith(REQUESTS)]:
+        raise ConfigError(f"{requests[0]}: decides nothing in a job's results; give it one value")
+    if ready:
+        check_figure(ready, keys)
     if not any(o.startswith("experiment=") for o in overrides):
         raise ConfigError("experiment=...: say which one is swept")
     values = {o.partition("=")[0]: o.partition("=")[2] for o in combined[0]}
@@ -143,9 +168,63 @@ def combinations(overrides: list[str]) -> tuple[list[str], list[tuple[str, ...]]
 
     with composing(CONF) as loader:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
+        check_number(parsed)
         combined = BasicSweeper.split_arguments(parsed, None)[0]
     last = {o.get_key_element(): o for o in parsed}  # a key given twice
     return [key for key, o in last.items() if o.is_sweep_override()], list(dict.fromkeys(map(tuple, combined)))
+
+
+class Choices:
+    """What glob chooses from: Hydra itself would look into no folder, and experiments lie in folders."""
+
+    def get_group_options(self, group: str, results_filter: Any = None) -> list[str]:
+        if group == "experiment":
+            return available()
+        folders = [conf / group for conf in (CONF, *search_path())]
+        return [file.stem for folder in folders for file in sorted(folder.glob("*.yaml"))]
+
+
+def without_globs(overrides: list[str]) -> list[str]:
+    """The overrides with the choices of every glob written out. Raises ConfigError if one finds nothing."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Glob
+
+    with composing(CONF):
+        parsed = OverridesParser.create(config_loader=Choices()).parse_overrides(overrides)  # type: ignore[arg-type]
+    written = []
+    for override in parsed:
+        found = override.input_line
+        if isinstance(override.value(), Glob):
+            group = override.key_or_group
+            if not (chosen := list(override.sweep_string_iterator())):
+                raise ConfigError(f"{found}: finds none of {', '.join(Choices().get_group_options(group)) or 'none'}")
+            found = f"{group}={','.join(chosen)}"
+        written.append(str(found))
+    return written
+
+
+def check_number(parsed: Sequence[Any]) -> None:
+    """Raises ConfigError beyond ``MOST_JOBS``, before they are written out."""
+    jobs = 1
+    for override in parsed:
+        if override.is_sweep_override():
+            jobs *= sum(1 for _ in islice(override.sweep_string_iterator(), MOST_JOBS + 1))
+        if jobs > MOST_JOBS:
+            raise ConfigError(f"{override.input_line}: that makes more than {MOST_JOBS} jobs; split the sweep")
+
+
+def check_figure(ready: str, keys: Sequence[str]) -> None:
+    """Raises ConfigError unless what a ready sweep says of its figure can be drawn."""
+    spec = ready_sweep(ready).get("figure", {})
+    allowed = {"x": [*keys, "parameters", "layers"], "lines": [*keys, "parameters", "layers"], "panels": [*WORDS]}
+    for name, value in spec.items() if isinstance(spec, dict) else [("", spec)]:
+        values = value if name == "panels" and isinstance(value, list) else [value]
+        if name not in allowed:
+            raise ConfigError(f"sweep={ready}: figure.{name}={value}: a figure has x, and perhaps lines and panels")
+        if wrong := [v for v in values if v not in allowed[name]]:
+            raise ConfigError(f"sweep={ready}: figure.{name}={wrong[0]}: allowed are {', '.join(allowed[name])}")
+    if spec and "x" not in spec:
+        raise ConfigError(f"sweep={ready}: its figure needs an x; allowed are {', '.join(allowed['x'])}")
 
 
 def run_here(configs: list[Config], folder: Path, jobs: int) -> None:
@@ -194,6 +273,8 @@ def train_job(config: Config) -> None:
     """Train one job, in whatever process; what goes wrong is left in its folder for the sweep to report."""
     try:
         train(config)
+    except Stopped:
+        raise
     except (Exception, SystemExit) as error:  # a job must not take the others with it
         write_file(Path(config.output_dir) / FAILURE, one_line(error).encode())
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def begin(partial: Path, identity: dict) -> None:
     if (partial / runs.MARKER).is_file():
         identified = runs.load_run(partial).identity
     elif file.is_file():
-        identified = json.loads(file.read_text())
+        identified = _read(file)
     else:  # nothing there, or killed before the first file was whole
         shutil.rmtree(partial, ignore_errors=True)
         runs.write_file(file, json.dumps(identity).encode())
@@ -96,11 +97,18 @@ def begin(partial: Path, identity: dict) -> None:
         )
 
 
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        raise RunError(f"{file}: damaged; start anew with force=true") from None
+
+
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
     """One process at a time; the lock goes with the process, however that ends."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file, "w") as handle:
+    with open(file, "a") as handle:  # written never: it may be a link to something
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

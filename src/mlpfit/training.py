@@ -1,8 +1,8 @@
 """Training itself: from a checked config to the files of a run folder."""
 
+import hashlib
 import json
 import logging
-import os
 import time
 import warnings
 import zipfile
@@ -23,7 +23,7 @@ from mlpfit.progress import console
 from mlpfit.provenance import provenance
 from mlpfit.recording import AtomicCheckpointIO, Checkpoints, Divergence, Progress, Report, Snapshots, snapshot_steps
 from mlpfit.regression import Regression
-from mlpfit.runs import write_arrays
+from mlpfit.runs import identity, write_arrays
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def train_into(folder: Path, config: Config, seeds: Sequence[int], report: Progr
         solve(module, data)
         snapshots.keep(0, module)
     else:
-        fit(folder, config, steps, data, module, snapshots, report)
+        started -= fit(folder, config, steps, data, module, snapshots, report)
     history = module.history().cpu().numpy()
     (folder / "metrics.json").write_text(json.dumps(metrics(module, data, history), indent=1))
     kept = kept_steps(config)
@@ -119,19 +119,22 @@ def fit(
     module: Regression,
     snapshots: Snapshots,
     report: Progress,
-) -> None:
-    """Lightning's Trainer over all blocks, from the last checkpoint if there is one."""
+) -> float:
+    """Lightning's Trainer over all blocks, from the last checkpoint if there is one. Returns the seconds that were
+    spent up to that checkpoint."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # its tips and its list of absent devices
     checkpoints = folder / "checkpoints"
     module.compile_steps = compiles(config)
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(config.output_dir).resolve() / ".cache" / "inductor"))
+    compiled.cache_in(Path(config.output_dir) / ".cache" / "inductor")
     callbacks: list[pl.Callback] = [snapshots, Report(report)]
     single = len(config.replica_seeds) == 1
     if single:
         callbacks.append(Divergence())
         if config.logger.tensorboard:
             callbacks.append(tensorboard.TensorBoard(config, data, steps.snapshots))
-    callbacks.append(Checkpoints(checkpoints, steps.checkpoints, data.x, data.y, best=single))
+    run = hashlib.sha256(json.dumps([identity(config), module.hparams["seeds"]]).encode()).hexdigest()
+    kept = Checkpoints(checkpoints, steps.checkpoints, data.x, data.y, best=single, run=run)
+    callbacks.append(kept)
     with warnings.catch_warnings():
         # Lightning 2.6 asks after a class that torch 2.13 has deprecated; nothing here can be done about it.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
@@ -149,22 +152,23 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module, data, ckpt_path=resumable(checkpoints / "last.ckpt"), weights_only=True)
+        trainer.fit(module, data, ckpt_path=resumable(checkpoints / "last.ckpt", run), weights_only=True)
+    return kept.spent
 
 
-def resumable(checkpoint: Path) -> Path | None:
-    """The checkpoint, if there is one. Raises RunError if it is damaged: torch itself takes flipped bits for weights,
-    although its zip files have checksums."""
+def resumable(checkpoint: Path, run: str) -> Path | None:
+    """The checkpoint, if there is one. Raises RunError if it is another run's or damaged: torch itself takes flipped
+    bits for weights, although its zip files have checksums."""
     if not checkpoint.is_file():
         return None
     try:
         with zipfile.ZipFile(checkpoint) as parts:
             sound = parts.testzip() is None
-        torch.load(checkpoint, weights_only=True)
+        sound = sound and torch.load(checkpoint, weights_only=True)["run"] == run
     except Exception:  # of whatever kind: nothing of it is used
         sound = False
     if not sound:
-        raise RunError(f"{checkpoint}: damaged, or not a checkpoint of weights; start anew with force=true")
+        raise RunError(f"{checkpoint}: damaged, or not a checkpoint of this run; start anew with force=true")
     return checkpoint
 
 

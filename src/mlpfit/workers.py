@@ -27,7 +27,10 @@ def work(
     def start() -> tuple[Any, Connection]:
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(function, theirs, os.getpid()), daemon=True)
+        # Ctrl-C reaches every process of a terminal; the parent decides. Blocked from their start, which takes seconds.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         process.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         return process, ours
 
@@ -67,19 +70,21 @@ def _serve(function: Callable[[Any], None], pipe: Connection, parent: int) -> No
             time.sleep(0.5)
         os._exit(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent decides
     threading.Thread(target=watch, daemon=True).start()
     while True:
         try:
             task = pipe.recv()
-        except EOFError:
+            pipe.send(_outcome(function, task))
+        except (EOFError, OSError):  # the parent has gone
             return
-        try:
-            function(task)
-            failure = None
-        except (Exception, SystemExit) as error:
-            failure = one_line(error)
-        pipe.send(failure)
+
+
+def _outcome(function: Callable[[Any], None], task: Any) -> str | None:
+    try:
+        function(task)
+    except BaseException as error:  # whatever a user's function may raise
+        return one_line(error)
+    return None
 
 
 def one_line(error: BaseException) -> str:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlpfit import config, runs
+from mlpfit import config, runs, sealed
 from mlpfit.errors import ConfigError, RunError
 from mlpfit.figures.distribution import distribution
 from mlpfit.figures.parts import Picture
-from mlpfit.runs import Run, load_run, write_file
+from mlpfit.runs import Run, published_run, write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def _matches(picture: Picture, name: str) -> bool:
 
 def draw(picture: Picture, outputs: Path) -> list[bool]:
     """Draw the figure, and once more over a band where there is an ensemble. Returns which were drawn anew."""
-    run = load_run(outputs / "runs" / picture.experiment)
+    run = published_run(picture.experiment, outputs)
     code = (f"{picture.name.split('/')[0]}.py", "parts.py", "style.py", "style.mplstyle")
     drawn = [_save(outputs, picture.name, picture.caption, [run], code, lambda: picture.draw(run, None))]
     replicas = _ensemble(outputs, picture.experiment) if picture.band else None
@@ -75,7 +75,7 @@ def _save(
     """
     source = description(sources, code)
     file = outputs / "figures" / f"{name}.svg"
-    if file.is_file() and source in file.read_bytes()[:4000].decode(errors="replace"):
+    if is_current(file, source):
         return False
     from mlpfit.figures import style
 
@@ -83,8 +83,14 @@ def _save(
         buffer = io.BytesIO()
         metadata = {"Date": None, "Creator": "mlpfit", "Title": caption, "Description": source}
         make().savefig(buffer, format="svg", metadata=metadata)
-    write_file(file, buffer.getvalue())
+    write_file(file, sealed.svg_bytes(buffer.getvalue()))
     return True
+
+
+def is_current(file: Path, source: str) -> bool:
+    """Whether the SVG is there, as it was written, and of this description."""
+    svg = file.read_bytes() if file.is_file() else b""
+    return source in svg[:4000].decode(errors="replace") and sealed.is_whole(svg)
 
 
 def description(sources: list[Run], code: Sequence[str]) -> str:
@@ -103,7 +109,7 @@ def description(sources: list[Run], code: Sequence[str]) -> str:
 
 def _ensemble(outputs: Path, experiment: str) -> Run | None:
     path = outputs / "ensembles" / experiment
-    return load_run(path) if (path / runs.MARKER).is_file() else None
+    return published_run(experiment, outputs, "ensembles") if (path / runs.MARKER).is_file() else None
 
 
 def draw_all(names: list[str], outputs: Path) -> tuple[int, int]:
