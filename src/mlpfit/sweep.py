@@ -43,7 +43,7 @@ from mlpfit.config import (
     told_apart_by,
 )
 from mlpfit.errors import ConfigError, RunError
-from mlpfit.figures.sweep import WORDS, draw_sweep
+from mlpfit.figures.sweep import checked_spec, draw_sweep
 from mlpfit.progress import console, display
 from mlpfit.runs import is_current, load_run, write_file
 from mlpfit.train import train
@@ -145,7 +145,7 @@ def plan(overrides: list[str], ready: str | None) -> tuple[list[Job], Path]:
     if requests := [key for key in keys if f"{key}=".startswith(REQUESTS)]:
         raise ConfigError(f"{requests[0]}: decides nothing in a job's results; give it one value")
     if ready:
-        check_figure(ready, keys)
+        checked_spec(ready, keys)
     if not any(o.startswith("experiment=") for o in overrides):
         raise ConfigError("experiment=...: say which one is swept")
     values = {o.partition("=")[0]: o.partition("=")[2] for o in combined[0]}
@@ -211,20 +211,6 @@ def check_number(parsed: Sequence[Any]) -> None:
             jobs *= sum(1 for _ in islice(override.sweep_string_iterator(), MOST_JOBS + 1))
         if jobs > MOST_JOBS:
             raise ConfigError(f"{override.input_line}: that makes more than {MOST_JOBS} jobs; split the sweep")
-
-
-def check_figure(ready: str, keys: Sequence[str]) -> None:
-    """Raises ConfigError unless what a ready sweep says of its figure can be drawn."""
-    spec = ready_sweep(ready).get("figure", {})
-    allowed = {"x": [*keys, "parameters", "layers"], "lines": [*keys, "parameters", "layers"], "panels": [*WORDS]}
-    for name, value in spec.items() if isinstance(spec, dict) else [("", spec)]:
-        values = value if name == "panels" and isinstance(value, list) else [value]
-        if name not in allowed:
-            raise ConfigError(f"sweep={ready}: figure.{name}={value}: a figure has x, and perhaps lines and panels")
-        if wrong := [v for v in values if v not in allowed[name]]:
-            raise ConfigError(f"sweep={ready}: figure.{name}={wrong[0]}: allowed are {', '.join(allowed[name])}")
-    if spec and "x" not in spec:
-        raise ConfigError(f"sweep={ready}: its figure needs an x; allowed are {', '.join(allowed['x'])}")
 
 
 def run_here(configs: list[Config], folder: Path, jobs: int) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlpfit import sealed
 from mlpfit.config import ready_sweep, ready_sweeps
 from mlpfit.errors import ConfigError
 from mlpfit.figures import style
@@ -44,16 +45,13 @@ def draw_sweep(folder: Path) -> str:
         raise ConfigError(f"sweep={folder}: must be the name of a sweep under outputs/sweeps")
     keys, rows = read(folder)
     name = str(folder).rpartition("sweeps/")[2]
-    spec = ready_sweep(name).get("figure") if name in ready_sweeps() else None
+    spec = checked_spec(name, keys) if name in ready_sweeps() else None
     if spec is None and len(keys) > 3:
         return f"no figure of {len(keys)} swept keys (three at most)"
     done = [row for row in rows if not row["failure"]]
     if not done:
         (folder / "figure.svg").unlink(missing_ok=True)
         return "no figure: no job has finished"
-    for key in (spec or {}).get("x"), (spec or {}).get("lines"):
-        if key is not None and key not in done[0]:
-            raise ConfigError(f"sweep={name}: figure names {key}; there are {', '.join(done[0])}")
     with style.use():
         figure = curves(rows, **spec) if spec else by_keys(rows, keys)
         buffer = io.BytesIO()
@@ -61,8 +59,24 @@ def draw_sweep(folder: Path) -> str:
         source = f"{name}, {len(rows)} jobs; data {hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}"
         metadata = {"Date": None, "Creator": "mlpfit", "Title": f"Sweep {name}", "Description": source}
         figure.savefig(buffer, format="svg", metadata=metadata)
-    write_file(folder / "figure.svg", buffer.getvalue())
+    write_file(folder / "figure.svg", sealed.svg_bytes(buffer.getvalue()))
     return str(folder / "figure.svg")
+
+
+def checked_spec(ready: str, keys: Sequence[str]) -> dict[str, Any] | None:
+    """How a ready sweep's figure is to be drawn: x, and perhaps lines and panels. Raises ConfigError if it can't be."""
+    spec = ready_sweep(ready).get("figure")
+    along = [*keys, "parameters", "layers"]
+    allowed = {"x": along, "lines": along, "panels": [*WORDS]}
+    for name, value in spec.items() if isinstance(spec, dict) else [("", spec)] if spec else []:
+        if name not in allowed:
+            raise ConfigError(f"sweep={ready}: figure.{name}={value}: a figure has x, and perhaps lines and panels")
+        values = value if name == "panels" and isinstance(value, list) else [value]
+        if wrong := [v for v in values if v not in allowed[name]]:
+            raise ConfigError(f"sweep={ready}: figure.{name}={wrong[0]}: allowed are {', '.join(allowed[name])}")
+    if spec and "x" not in spec:
+        raise ConfigError(f"sweep={ready}: its figure needs an x; allowed are {', '.join(along)}")
+    return spec
 
 
 def by_keys(rows: list[Row], keys: list[str]) -> Figure:
