@@ -269,7 +269,8 @@ def launch(overrides: list[str], folder: Path, jobs: list[Job]) -> None:
     """Run the jobs through Hydra's launcher. Joblib gives up when one of its processes is killed: the jobs it leaves
     are then run in processes of this machine, as it would have done."""
     refuse_foreign_objects(overrides)
-    own = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=.", *searchpath_override()]
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")  # its name holds = and commas
+    own = [f"hydra.sweep.dir='{quoted}'", "hydra.sweep.subdir=.", *searchpath_override()]
     argv, sys.argv = sys.argv, [sys.argv[0], "-m", *overrides, *own]
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes a launcher starts
     application = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(hydra_job)
