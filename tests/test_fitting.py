@@ -23,17 +23,34 @@ def test_fit_returns_the_run_that_the_command_trains(tmp_path, quick):
     assert again.path == found.path and marker.stat().st_mtime_ns == before
 
 
-def test_fit_takes_other_choices_lists_and_refuses_in_one_line(tmp_path):
+def test_fit_takes_other_choices_and_lists(tmp_path):
     found = mlpfit.fit(
         "tower/small", optimizer="sgd", seeds=[4, 2], output_dir=tmp_path, target={"noise": np.float64(0.1)}, **SHORT
     )
     assert (
         found.config["optimizer"]["name"] == "sgd" and found.seeds == [4, 2] and found.config["target"]["noise"] == 0.1
     )
-    with pytest.raises(mlpfit.ConfigError, match=r"optimizer.lr=-1: must be above 0"):
-        mlpfit.fit("tower/small", optimizer={"lr": -1}, output_dir=tmp_path)
-    with pytest.raises(mlpfit.ConfigError, match="typo: no such key"):
-        mlpfit.fit("tower/small", typo=1, output_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"optimizer": {"lr": -1}}, "optimizer.lr=-1: must be above 0"),
+        ({"typo": 1}, "typo: no such key"),
+        ({"optimizer": None}, "optimizer=null: no such choice"),
+        ({"experiment": 3}, "experiment=3: no such choice"),
+        ({"optimizer": {"name": "sgd"}}, "optimizer=sgd chooses sgd with its own keys"),
+        ({"model": {"hidden": 8.0}}, "model.hidden=8.0: must be a whole number or a text"),
+        ({"seed": 10**5000}, "thousands of digits"),
+        ({"output_dir": "/dev/null"}, "/dev/null is no folder"),
+        ({"output_dir": ""}, "output_dir=: must name a folder"),
+    ],
+)
+def test_fit_refuses_in_one_line_and_creates_nothing(settings, words, tmp_path):
+    with pytest.raises(mlpfit.ConfigError) as error:
+        mlpfit.fit(**{"experiment": "tower/small", "output_dir": tmp_path / "fits", **settings})
+    assert words in str(error.value) and str(error.value).isprintable()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_script_needs_no_more_than_the_call(tmp_path):

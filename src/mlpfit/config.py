@@ -12,6 +12,8 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -28,15 +30,20 @@ PAYS_FROM = 8.0  # predicted seconds uncompiled from which compiling, five to te
 NARROW = 16  # nets with no wider layer keep the replica axis last in memory (compiled.py)
 REQUESTS = ("output_dir=", "force=", "ensemble.processes=", "hydra")  # of overrides: how, not what
 LONGEST = 120  # characters of a folder's name
+GROUPS = ("experiment", "target", "optimizer")  # keys whose value is a choice, a file of conf/
+OPTIONS = ("-m", "--multirun", "-h", "--help")
+STOPS = (129, 130, 143)  # exit codes of signals (command.py)
+MOST = 10**9  # numbers of one kind held at once: 8 GB in double precision
+Count = Annotated[int, AtLeast(1, MOST)]
 Seed = Annotated[int, Between(0, 2**32)]
 
 
 @dataclass(frozen=True)
 class Data:
-    batch_size: Annotated[int, AtLeast(1)] | None  # null: all rows
-    order: Literal["full"] | order.Kind
-    start_below: Annotated[int, AtLeast(1)] | None
-    macro_batch: Annotated[int, AtLeast(1)] | None
+    batch_size: Count | None  # null: all rows
+    order: order.Kind
+    start_below: Count | None
+    macro_batch: Count | None
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,11 @@ class Model:
         if self.hidden == "none":
             return ()
         parts = str(self.hidden).split("-")
-        if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-            raise ConfigError(f"model.hidden={self.hidden}: allowed are widths such as 8 or 64-64-64, or none")
+        if len(parts) > 100 or not all(re.fullmatch("0{0,9}[1-9][0-9]{0,8}", part) for part in parts):
+            raise ConfigError(
+                f"model.hidden={_shown(self.hidden)}: allowed are widths such as 8 or 64-64-64, or none; "
+                "at most 100 layers, of less than 10^9 units"
+            )
         return tuple(int(part) for part in parts)
 
 
@@ -84,30 +94,30 @@ OPTIMIZERS: dict[str, type] = {"sgd": SGD, "adam": Adam, "least_squares": LeastS
 
 @dataclass(frozen=True)
 class Trainer:
-    max_steps: Annotated[int, AtLeast(0)]
+    max_steps: Annotated[int, AtLeast(0, 10**8)]  # a working day at the fastest; the loss of every step is held
     accelerator: Literal["cpu", "gpu", "auto"]
     precision: Literal["32-true", "64-true"]
-    block_steps: Annotated[int, AtLeast(1)]  # optimiser steps in one training_step
+    block_steps: Count  # optimiser steps in one training_step
     compile: bool | Literal["auto"]  # auto: when it pays (compiled.py)
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    block: Annotated[int, AtLeast(1)] | None  # replicas trained together; null: what fits the cache (compiled.py)
-    processes: Annotated[int, AtLeast(1)] | None  # blocks trained in parallel; null: one per core
-    history_points: Annotated[int, AtLeast(1)]  # losses kept per replica, about
+    block: Count | None  # replicas trained together; null: what fits the cache (compiled.py)
+    processes: Annotated[int, AtLeast(1, 1000)] | None  # blocks trained in parallel; null: one per core
+    history_points: Count  # losses kept per replica, about
 
 
 @dataclass(frozen=True)
 class Logger:
     tensorboard: bool
-    points: Annotated[int, AtLeast(2)]  # scalars per run at most
-    snapshots: Annotated[int, AtLeast(2)]  # of the weights; every fourth with pictures and histograms
+    points: Annotated[int, AtLeast(2, 10**6)]  # scalars per run at most
+    snapshots: Annotated[int, AtLeast(2, 10**4)]  # of the weights; every fourth with pictures and histograms
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    every_n_steps: Annotated[int, AtLeast(1)]
+    every_n_steps: Count
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,7 @@ class Config:
     name: str
     question: str
     seed: Seed
-    replicas: Annotated[int, AtLeast(1)]
+    replicas: Annotated[int, AtLeast(1, 10**6)]  # their seeds are listed wherever the run is described
     seeds: tuple[Seed, ...] | None
     streams: streams.Kind
     loss: Literal["mse", "sse", "half_mse"]
@@ -197,22 +207,43 @@ def block_size(replicas: int, most: int) -> int:
 def parse(plain: Mapping[str, Any]) -> Config:
     """Check every key, type, range and combination. Raises ConfigError with the key and what is allowed."""
     for folder in search_path():
-        load_user_targets(folder / "targets.py")
+        with blamed(str(folder / "targets.py")):
+            load_user_targets(folder / "targets.py")
     plain = dict(plain)
     if isinstance(plain.get("target"), Mapping):
         plain["target"] = _variant("target", TARGETS, plain["target"], drop_name=True)
     if isinstance(plain.get("optimizer"), Mapping):
         plain["optimizer"] = _variant("optimizer", OPTIMIZERS, plain["optimizer"])
     config: Config = _build(Config, plain, "")
-    for problem in _problems(config):
-        raise ConfigError(problem)
+    with blamed(f"target {config.target.name}"):
+        for problem in _problems(config):
+            raise ConfigError(problem)
     return config
+
+
+@contextmanager
+def blamed(culprit: str) -> Iterator[None]:
+    """Whatever the user's own code raises, as a ConfigError in one line; its exits, too, but not those of a signal."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code in STOPS:
+            raise
+        raise ConfigError(f"{culprit}: {' '.join(f'{type(error).__name__}: {error}'.split())}") from error
 
 
 def _problems(config: Config) -> Iterator[str]:
     """Values that are each allowed but don't go together."""
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", config.name):
-        yield f"name={config.name}: must be tutorial/experiment, in letters, digits, dots, dashes and underscores"
+        name = _shown(config.name)
+        yield f"name={name}: must be tutorial/experiment, in letters, digits, dots, dashes and underscores"
+    if len(os.fsencode(config.name)) > 200:
+        yield f"name={_shown(config.name)}: must be at most 200 bytes long"
+    if config.name.endswith((".old", ".partial")):
+        yield f"name={config.name}: must not end in .old or .partial, which mark the folders of unfinished runs"
+    yield from _too_large(config)
     if problem := config.target.problem():
         yield problem
     if len(set(config.replica_seeds)) < len(config.replica_seeds):
@@ -242,19 +273,55 @@ def _problems(config: Config) -> Iterator[str]:
         yield "streams=libraries: needs data.order=full (its seeded order is not defined)"
 
 
+def _too_large(config: Config) -> Iterator[str]:
+    """What would not fit into memory, although every single key is allowed."""
+    for keys, numbers in _held(config):
+        if numbers > MOST:
+            given = ", ".join(f"{key}={_at(config, key)}" for key in keys.split())
+            yield f"{given}: {numbers:.1e} numbers at once; at most 10^9 fit (8 GB): make one smaller"
+
+
+def _held(config: Config) -> Iterator[tuple[str, int]]:
+    """How many numbers are held at once, and the keys that decide it. Only one block of an ensemble is."""
+    replicas, steps = len(config.replica_seeds), config.trainer.max_steps
+    block = block_size(replicas, config.ensemble.block or 256)
+    parameters = sum((fan_in + 1) * width for fan_in, width in pairwise(config.units))
+    batch = config.data.batch_size or 0
+    more = " replicas ensemble.block" if replicas > 1 else ""
+    yield "model.hidden" + more, 4 * block * parameters  # with the gradient and Adam's two moments
+    drawn = 4 * (config.target.dim + 1)  # rows seen and generated, and what they are made from
+    yield "target.points model.hidden" + more, block * config.target.points * (drawn + sum(config.model.widths()))
+    yield "trainer.max_steps" + more, block * steps  # losses
+    if replicas == 1:
+        yield "logger.snapshots model.hidden", min(config.logger.snapshots, steps) * parameters
+    if config.data.order == "shuffle":
+        yield "trainer.max_steps data.batch_size" + more, block * steps * batch  # the order of every epoch
+    batches = block * min(config.trainer.block_steps, steps) * batch * (config.target.dim + 2)
+    yield "trainer.block_steps data.batch_size" + more, batches
+    for key in ("checkpoint.every_n_steps", "trainer.block_steps"):  # a step's number in a list takes some ten numbers
+        yield f"trainer.max_steps {key}", 10 * steps // _at(config, key)
+
+
+def _at(config: Config, key: str) -> Any:
+    return reduce(getattr, key.split("."), config)
+
+
 def _variant(key: str, kinds: Mapping[str, type], value: Mapping[str, Any], drop_name: bool = False) -> Any:
     name = value.get("name")
     if not isinstance(name, str) or name not in kinds:
-        raise ConfigError(f"{key}.name={name}: allowed are {', '.join(kinds)}")
-    return _build(kinds[name], {k: v for k, v in value.items() if not (drop_name and k == "name")}, f"{key}.")
+        raise ConfigError(f"{key}.name={_shown(name)}: allowed are {', '.join(kinds)}")
+    with blamed(f"{key}.name={name}"):  # a user's class
+        given = {k: v for k, v in value.items() if not (drop_name and k == "name")}
+        return _build(kinds[name], given, f"{key}.", f" ({key}={name} chooses {name} with its own keys)")
 
 
-def _build(kind: type, value: Mapping[str, Any], path: str) -> Any:
+def _build(kind: type, value: Mapping[str, Any], path: str, advice: str = "") -> Any:
     hints = get_type_hints(kind, include_extras=True)
     names = [field.name for field in dataclasses.fields(kind)]
     for key in value:
         if key not in names:
-            raise ConfigError(f"{path}{key}: no such key; allowed are {', '.join(path + name for name in names)}")
+            allowed = ", ".join(path + name for name in names)
+            raise ConfigError(f"{path}{_shown(key)}: no such key; allowed are {allowed}{advice}")
     for name in names:
         if name not in value:
             raise ConfigError(f"{path}{name}: missing")
@@ -263,6 +330,9 @@ def _build(kind: type, value: Mapping[str, Any], path: str) -> Any:
 
 def _value(hint: Any, value: Any, key: str) -> Any:
     """The value as the hinted type. Raises ConfigError if it is of another type or out of range."""
+    refused = f"{key}={_shown(value)}"
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise ConfigError(f"{refused}: has too many digits; must be {_words(hint)}, below 2^63")
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return _build(hint, value, key + ".")  # type: ignore[arg-type]
     if get_origin(hint) in (Union, types.UnionType):
@@ -271,20 +341,26 @@ def _value(hint: Any, value: Any, key: str) -> Any:
         base, allowed = get_args(hint)
         number = _value(base, value, key)
         if number not in allowed:
-            raise ConfigError(f"{key}={value}: must be {allowed}")
+            raise ConfigError(f"{refused}: must be {allowed}")
         return number
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
-            raise ConfigError(f"{key}={value}: allowed are {', '.join(map(str, get_args(hint)))}")
+            raise ConfigError(f"{refused}: allowed are {_words(hint)}")
         return value
     if get_origin(hint) is tuple:
         return _tuple(hint, value, key)
+    if hint not in _WORDS and not dataclasses.is_dataclass(hint):
+        raise ConfigError(
+            f"{key}: no type for a key: {hint}; allowed are {', '.join(t.__name__ for t in _WORDS)}, tuple"
+        )
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{key}={value}: must be {_WORDS.get(hint, 'a group of keys')}")
+        raise ConfigError(f"{refused}: must be {_words(hint)}")
     if hint is float and value not in _FINITE:
-        raise ConfigError(f"{key}={value}: must be a finite number")
+        raise ConfigError(f"{refused}: must be a finite number")
+    if hint is str and re.search("[\0\ud800-\udfff]", value):
+        raise ConfigError(f"{refused}: must be a text that a file can hold, without NUL or halves of characters")
     return value
 
 
@@ -292,29 +368,51 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 _FINITE = AtLeast(float("-inf"))
 
 
+def _words(hint: Any) -> str:
+    """What a value of the hinted type is."""
+    if hint is type(None):
+        return "null"
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(map(_words, get_args(hint)))
+    if get_origin(hint) is Annotated:
+        return " ".join(f"{_words(get_args(hint)[0])} {get_args(hint)[1]}".split())
+    if get_origin(hint) is Literal:
+        return ", ".join(map(str, get_args(hint)))
+    return "a list of numbers" if get_origin(hint) is tuple else _WORDS.get(hint, "a group of keys")
+
+
+def _shown(value: Any) -> str:
+    """As a message has it: one line, not too long."""
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return "(thousands of digits)"
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= 200 else f"{text[:40]}... ({len(text)} characters)"
+
+
 def _union(hint: Any, value: Any, key: str) -> Any:
-    errors = []
-    for option in get_args(hint):
+    options = [option for option in get_args(hint) if option is not type(None)]
+    null = len(options) < len(get_args(hint))
+    if null and value is None:
+        return None
+    for option in options:
         try:
-            if option is type(None):
-                if value is None:
-                    return None
-                continue
             return _value(option, value, key)
         except ConfigError as error:
-            errors.append(str(error))
-    null = " (or null)" if type(None) in get_args(hint) else ""
-    raise ConfigError(errors[-1] + null)
+            if len(options) == 1:
+                raise ConfigError(f"{error} (or null)") from None
+    raise ConfigError(f"{key}={_shown(value)}: must be {_words(hint)}")
 
 
 def _tuple(hint: Any, value: Any, key: str) -> tuple[Any, ...]:
     items = get_args(hint)
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ConfigError(f"{key}={value}: must be a list of numbers")
+        raise ConfigError(f"{key}={_shown(value)}: must be a list of numbers")
     if items[-1] is ...:
         items = items[:1] * len(value)
     if len(value) != len(items) or not items:
-        raise ConfigError(f"{key}={list(value)}: must be a list of {len(items) or 'one or more'} numbers")
+        raise ConfigError(f"{key}={_shown(list(value))}: must be a list of {len(items) or 'one or more'} numbers")
     return tuple(_value(item, v, f"{key}[{i}]") for i, (item, v) in enumerate(zip(items, value, strict=True)))
 
 
@@ -323,13 +421,85 @@ def compose(overrides: Sequence[str], conf: Path = CONF) -> Config:
 
     Raises ConfigError in one line for whatever Hydra, OmegaConf or the check finds wrong.
     """
+    try:
+        return _compose(overrides, conf)
+    except ConfigError as error:
+        experiment = [o for o in overrides if o.startswith("experiment=")][-1:]
+        file = _own_file(experiment)
+        if file is None or any(str(folder) in str(error) for folder in search_path()):  # says where already
+            raise
+        if list(overrides) != experiment and _composes(experiment, conf):  # not the file's fault
+            raise
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def _compose(overrides: Sequence[str], conf: Path) -> Config:
     from hydra import compose as hydra_compose
     from omegaconf import OmegaConf
 
-    with composing(conf):
+    with composing(conf) as loader:
+        _check_overrides(overrides, loader)
         composed = hydra_compose("config", overrides=[*overrides, *searchpath_override()])
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    return parse(plain)  # type: ignore[arg-type]
+    config = parse(plain)  # type: ignore[arg-type]
+    check_place(config.output_dir)
+    return config
+
+
+def _own_file(experiment: Sequence[str]) -> Path | None:
+    """The file of this experiment in the user's folders."""
+    names = [o.removeprefix("experiment=") for o in experiment]
+    files = (folder / "experiment" / f"{name}.yaml" for name in names for folder in search_path())
+    return next((file for file in files if os.path.isfile(file)), None)  # no error for a name too long
+
+
+def _composes(overrides: Sequence[str], conf: Path) -> bool:
+    try:
+        _compose(overrides, conf)
+    except ConfigError:
+        return False
+    return True
+
+
+def _check_overrides(overrides: Sequence[str], loader: Any) -> None:
+    """Raises ConfigError, naming the override, for one that can't be read or is no setting of a run."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create(config_loader=loader)
+    for override in overrides:
+        shown = _shown(override)
+        try:
+            parsed = parser.parse_overrides([override])[0]
+            key, value = parsed.key_or_group, parsed.value()
+        except Exception as error:  # of whatever kind: Python's numbers have their limits, too
+            hint = "write key=value, with quotes in the quotes around a text: 'question=\"a, b\"'"
+            raise ConfigError(f"{shown}: can't be read ({_shown(_one_line(error))}); {hint}") from error
+        if re.split("[./]", key)[0] == "hydra":
+            raise ConfigError(f"{shown}: has no effect on a single run; sweeps take it (-m hydra/launcher=...)")
+        if parsed.is_sweep_override():
+            raise ConfigError(f"{shown}: several values make a sweep, which needs -m; a list is written [1,2]")
+        if key in GROUPS and not parsed.is_delete() and not _names_file(value):
+            raise ConfigError(f"{shown}: no such choice; there are {', '.join(choices(key))}")
+
+
+def _names_file(value: Any) -> bool:
+    return isinstance(value, str) and not {"", ".", ".."} & set(value.split("/"))
+
+
+def check_place(output_dir: str) -> None:
+    """Raises ConfigError unless there can be a folder of this name."""
+    given, folder = f"output_dir={_shown(output_dir)}", Path(_value(str, output_dir, "output_dir"))
+    if not output_dir.strip():
+        raise ConfigError(f"{given}: must name a folder; . is this one")
+    if output_dir.startswith("~"):
+        raise ConfigError(f"{given}: ~ stays as it is here; write $HOME, or ./~ for a folder of this name")
+    if max(len(os.fsencode(part)) for part in (*folder.parts, "")) > 255 or len(os.fsencode(folder.absolute())) > 3000:
+        raise ConfigError(f"{given}: must be at most 255 bytes long in every part, 3000 in all")
+    for above in (folder, *folder.absolute().parents):
+        if os.path.isdir(above):
+            return
+        if os.path.lexists(above):
+            raise ConfigError(f"{given}: {above} is no folder")
 
 
 def job_name(overrides: Sequence[str], config: Config) -> str:
@@ -355,24 +525,28 @@ def composing(conf: Path) -> Iterator[Any]:
     """Hydra made ready to read this folder; yields its loader. What it finds wrong is raised as a ConfigError."""
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     try:
         with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
             yield GlobalHydra.instance().config_loader()
     except ConfigError:
         raise
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+    except Exception as error:  # besides its own and YAML's: endless recursion, bytes that are no text
         raise ConfigError(_one_line(error)) from error
 
 
 def _one_line(error: BaseException) -> str:
     """What Hydra says in paragraphs, in one line."""
     words = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, RecursionError):
+        return "nested too deeply, or in itself"
     if override := getattr(error, "override", None):  # Hydra's parser says what is wrong, not where
         words = f"{override}: {words}" if override not in words else words
     words = words.split(" Config search path:")[0].split(" See https://")[0].split(" full_key:")[0]
+    if chosen := re.match(r"You must specify '([^']*)'", words):
+        return f"{chosen[1]}: none is chosen (defaults: - override /{chosen[1]}: ...); there are " + ", ".join(
+            choices(chosen[1])
+        )
     if (unknown := re.match(r"Could not override '([^']*)'", words)) and "No match" not in words:
         return f"{unknown[1]}: no such key (every key is in conf/config.yaml and the target's and optimizer's files)"
     if missing := re.match(r"In '[^']*': Could not find '([^']*)'", words):
@@ -380,7 +554,10 @@ def _one_line(error: BaseException) -> str:
         return f"{missing[1]}: no such choice; there are " + (
             ", ".join(allowed.split()) if allowed else ", ".join(available())
         )
-    return words
+    key = str(getattr(error, "full_key", None) or "")
+    if "nterpolation" in words + type(error).__name__:  # OmegaConf says what is wrong, not where
+        return f"{key}: {words}; allowed are a value, or ${{key}} of another key"
+    return words if key in words else f"{key}: {words}"
 
 
 def search_path() -> list[Path]:
@@ -394,7 +571,9 @@ def search_path() -> list[Path]:
 
 def searchpath_override() -> list[str]:
     """What tells Hydra of the user's folders."""
-    folders = ",".join(f"'file://{folder}'" for folder in search_path())
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    folders = ",".join(QuotedString(f"file://{folder}", Quote.single).with_quotes() for folder in search_path())
     return [f"hydra.searchpath=[{folders}]"] if folders else []
 
 
@@ -403,10 +582,17 @@ def available() -> list[str]:
     return [name for conf in (CONF, *search_path()) for name in experiments(conf)]
 
 
+def choices(group: str) -> list[str]:
+    """Names of the files of a group of conf/, the user's own last."""
+    if group == "experiment":
+        return available()
+    folders = [conf / group for conf in (CONF, *search_path())]
+    return [str(f.relative_to(folder).with_suffix("")) for folder in folders for f in sorted(folder.rglob("*.yaml"))]
+
+
 def ready_sweeps() -> list[str]:
     """Names of the ready sweeps, the user's own last."""
-    folders = [conf / "sweep" for conf in (CONF, *search_path())]
-    return [str(f.relative_to(folder).with_suffix("")) for folder in folders for f in sorted(folder.rglob("*.yaml"))]
+    return choices("sweep")
 
 
 def ready_sweep(name: str) -> dict[str, Any]:
@@ -414,10 +600,8 @@ def ready_sweep(name: str) -> dict[str, Any]:
     if name not in ready_sweeps():
         raise ConfigError(f"sweep={name}: no such sweep; there are {', '.join(ready_sweeps())}")
     file = next(f for conf in (CONF, *search_path()) if (f := conf / "sweep" / f"{name}.yaml").is_file())
-    try:
+    with blamed(str(file)):
         found = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: {' '.join(str(error).split())}") from None
     allowed = {"question", "overrides", "figure", "sharpness"}
     if not isinstance(found, dict) or not {"question", "overrides"} <= found.keys() <= allowed:
         raise ConfigError(f"{file}: needs question and overrides, may have figure and sharpness, and nothing else")
@@ -441,4 +625,7 @@ def tutorials(conf: Path = CONF) -> list[str]:
 
 def _tutorials(conf: Path) -> dict[str, list[str]]:
     file = conf / "tutorials.yaml"
-    return yaml.safe_load(file.read_text()) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    with blamed(str(file)):
+        return {str(tutorial): list(names) for tutorial, names in yaml.safe_load(file.read_text()).items()}

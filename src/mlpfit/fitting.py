@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlpfit.config import compose, job_name
+from mlpfit.config import check_place, compose, job_name
 from mlpfit.errors import ConfigError
 from mlpfit.runs import Run, load_run
 
@@ -26,7 +26,8 @@ def fit(experiment: str, *, output_dir: str | Path = "outputs/fits", **settings:
     from mlpfit.train import train  # itself a program: imported with the package it would be loaded twice
 
     overrides = sorted(_overrides(settings))
-    config = compose([f"experiment={experiment}", *overrides])
+    check_place(str(output_dir))
+    config = compose([f"experiment={_written(experiment)}", *overrides])
     config = replace(config, output_dir=str(Path(output_dir) / Path(experiment).parent / job_name(overrides, config)))
     if config.ensemble.processes is None:
         config = replace(config, ensemble=replace(config.ensemble, processes=1))
@@ -56,3 +57,5 @@ def _written(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)  # texts quoted: they may hold what Hydra's grammar uses
     except TypeError:
         raise ConfigError(f"{value!r}: allowed are numbers, texts, lists and dicts of them") from None
+    except ValueError:
+        raise ConfigError("a number of thousands of digits: allowed are those below 2^63") from None

@@ -1,18 +1,25 @@
-"""Allowed ranges of numbers, as annotations of config fields: ``Annotated[float, Above(0)]``."""
+"""Allowed ranges of numbers, as annotations of config fields: ``Annotated[float, Above(0)]``.
 
-import math
+Numbers are compared, never converted: a whole number of hundreds of digits is no float.
+"""
+
 from dataclasses import dataclass
+
+INFINITE = float("inf")
 
 
 @dataclass(frozen=True)
 class AtLeast:
+    """low and high included, if finite."""
+
     low: float
+    high: float = INFINITE
 
     def __contains__(self, value: float) -> bool:
-        return math.isfinite(value) and value >= self.low
+        return self.low <= value <= self.high and abs(value) < INFINITE
 
     def __str__(self) -> str:
-        return f"at least {self.low}"
+        return f"at least {self.low}" + (f" and at most {self.high}" if self.high < INFINITE else "")
 
 
 @dataclass(frozen=True)
@@ -20,7 +27,7 @@ class Above:
     low: float
 
     def __contains__(self, value: float) -> bool:
-        return math.isfinite(value) and value > self.low
+        return self.low < value < INFINITE
 
     def __str__(self) -> str:
         return f"above {self.low}"

@@ -2,8 +2,8 @@
 
     python -m mlpfit.train experiment=tower/small [key=value ...]
 
-With -m, values separated by commas make a sweep (sweep.py). Without an experiment it lists what there is.
-``force=true`` trains again although the same run is complete.
+With -m, values separated by commas make a sweep (sweep.py). Keys and defaults are in conf/config.yaml; --help lists the
+experiments. ``force=true`` trains again although the same run is complete.
 """
 
 import fcntl
@@ -19,9 +19,10 @@ import numpy as np
 
 from mlpfit import blocks, runs
 from mlpfit.command import run_command
-from mlpfit.config import Config, available, compose
+from mlpfit.config import OPTIONS, Config, available, blamed, compose
 from mlpfit.errors import ConfigError, Diverged, RunError
 from mlpfit.progress import console, display
+from mlpfit.streams import streams
 
 Report = Callable[[int, float], None]
 
@@ -30,8 +31,11 @@ def train(config: Config, report: Report = lambda step, loss: None) -> bool:
     """Train the run of this config unless the same run is complete. Returns whether anything was trained.
 
     An interrupted run of the same identity goes on from its last checkpoint, an ensemble with its missing blocks.
-    Raises RunError if an interrupted run of another identity is in the way, or if the loss of a single run diverges.
+    Raises ConfigError before anything is created, RunError if an interrupted run of another identity is in the way, or
+    if the loss of a single run diverges.
     """
+    if config.force or not runs.is_current(config):
+        check(config)
     with claimed(config) as partial:
         if partial is None:
             return False
@@ -41,6 +45,17 @@ def train(config: Config, report: Report = lambda step, loss: None) -> bool:
             shutil.rmtree(partial)  # going on from there would only end the same way
             raise
     return True
+
+
+def check(config: Config) -> None:
+    """Raises ConfigError for what shows only when it is tried: the device, and the target on the first replica."""
+    if config.trainer.accelerator == "gpu":
+        import torch
+
+        if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+            raise ConfigError("trainer.accelerator=gpu: there is no GPU here; allowed are cpu and auto")
+    with blamed(f"target {config.target.name}"):
+        config.target.rows(streams(config.replica_seeds[0], config.streams).data)
 
 
 def _train(config: Config, partial: Path, report: Report) -> None:
@@ -107,7 +122,11 @@ def _read(file: Path) -> Any:
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
     """One process at a time; the lock goes with the process, however that ends."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    except OSError as error:
+        raise RunError(f"{error.filename}: {error.strerror}; free it, or choose another output_dir") from None
     with open(file, "a") as handle:  # written never: it may be a link to something
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -115,6 +134,11 @@ def locked(file: Path) -> Iterator[None]:
 
 def main() -> int:
     overrides = sys.argv[1:]
+    if {"-h", "--help"} & set(overrides):
+        print(f"{__doc__}\nexperiments: {', '.join(available())}")
+        return 0
+    if unknown := [o for o in overrides if o.startswith("-") and o not in OPTIONS]:
+        raise ConfigError(f"{unknown[0]}: no such option; there are {', '.join(OPTIONS)} and key=value")
     if {"-m", "--multirun"} & set(overrides):
         from mlpfit.sweep import sweep
 
