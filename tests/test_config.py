@@ -87,6 +87,7 @@ WRONG = {
     "target.noise=-1": "target.noise=-1: must be at least 0",
     "target.levels=[1,2]": "target.levels=[1, 2]: must be a list of 3 numbers",
     "target.observed=400": "target.observed=400 must be at most target.points=301",
+    "target.edges=[9,1]": "target.edges=[9.0, 1.0]: must increase",
     "target.low=5": "target.low=5.0 must be below target.high=3.0",
     "target.name=spire": "target.name=spire: allowed are tower, plane, line, sine, parabola",
     "+target._target_=os.system": "target._target_: no such key",

@@ -131,6 +131,11 @@ class Tower(Target, name="tower"):
     levels: tuple[float, float, float]
     edges: tuple[float, float]
 
+    def problem(self) -> str | None:
+        if not self.edges[0] < self.edges[1]:
+            return f"target.edges={list(self.edges)}: must increase"
+        return super().problem()
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self.levels)[np.searchsorted(self.edges, x, side="right")]
 
