@@ -165,7 +165,7 @@ def test_the_code_that_decides_numbers_is_all_hashed(tmp_path):
     script = "import sys, json, mlpfit.training; print(json.dumps([m for m in sys.modules if m.startswith('mlpfit.')]))"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True)
     imported = {m.removeprefix("mlpfit.") for m in json.loads(done.stdout)}
-    harmless = {"config", "errors", "ranges", "runs", "provenance", "progress", "tensorboard", "fitting"}
+    harmless = {"config", "errors", "ranges", "runs", "provenance", "progress", "tensorboard", "fitting", "typed"}
     assert imported - harmless == set(COMPUTING_SOURCES)
 
 

@@ -9,11 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlpfit.errors import ConfigError, RunError
-
-
-class Stopped(SystemExit):
-    """A signal has asked to stop."""
+from mlpfit.errors import ConfigError, RunError, Stopped
 
 
 def run_command(command: Callable[[], int]) -> None:

@@ -8,14 +8,13 @@ import hashlib
 import json
 import os
 import re
-import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 import yaml
 
@@ -23,6 +22,7 @@ from mlpfit import order, streams
 from mlpfit.errors import ConfigError
 from mlpfit.ranges import Above, AtLeast, Between
 from mlpfit.targets import TARGETS, Target, load_user_targets
+from mlpfit.typed import blamed, build, shown, value_of
 
 CONF = Path(__file__).parents[2] / "conf"
 SEARCH_PATH = "MLPFIT_PATH"  # environment variable: folders of the user's own YAML and targets.py
@@ -32,7 +32,6 @@ REQUESTS = ("output_dir=", "force=", "ensemble.processes=", "hydra")  # of overr
 LONGEST = 120  # characters of a folder's name
 GROUPS = ("experiment", "target", "optimizer")  # keys whose value is a choice, a file of conf/
 OPTIONS = ("-m", "--multirun", "-h", "--help")
-STOPS = (129, 130, 143)  # exit codes of signals (command.py)
 MOST = 10**9  # numbers of one kind held at once: 8 GB in double precision
 Count = Annotated[int, AtLeast(1, MOST)]
 Seed = Annotated[int, Between(0, 2**32)]
@@ -60,7 +59,7 @@ class Model:
         parts = str(self.hidden).split("-")
         if len(parts) > 100 or not all(re.fullmatch("0{0,9}[1-9][0-9]{0,8}", part) for part in parts):
             raise ConfigError(
-                f"model.hidden={_shown(self.hidden)}: allowed are widths such as 8 or 64-64-64, or none; "
+                f"model.hidden={shown(self.hidden)}: allowed are widths such as 8 or 64-64-64, or none; "
                 "at most 100 layers, of less than 10^9 units"
             )
         return tuple(int(part) for part in parts)
@@ -214,33 +213,20 @@ def parse(plain: Mapping[str, Any]) -> Config:
         plain["target"] = _variant("target", TARGETS, plain["target"], drop_name=True)
     if isinstance(plain.get("optimizer"), Mapping):
         plain["optimizer"] = _variant("optimizer", OPTIMIZERS, plain["optimizer"])
-    config: Config = _build(Config, plain, "")
+    config: Config = build(Config, plain, "")
     with blamed(f"target {config.target.name}"):
         for problem in _problems(config):
             raise ConfigError(problem)
     return config
 
 
-@contextmanager
-def blamed(culprit: str) -> Iterator[None]:
-    """Whatever the user's own code raises, as a ConfigError in one line; its exits, too, but not those of a signal."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except (Exception, SystemExit) as error:
-        if isinstance(error, SystemExit) and error.code in STOPS:
-            raise
-        raise ConfigError(f"{culprit}: {' '.join(f'{type(error).__name__}: {error}'.split())}") from error
-
-
 def _problems(config: Config) -> Iterator[str]:
     """Values that are each allowed but don't go together."""
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", config.name):
-        name = _shown(config.name)
+        name = shown(config.name)
         yield f"name={name}: must be tutorial/experiment, in letters, digits, dots, dashes and underscores"
     if len(os.fsencode(config.name)) > 200:
-        yield f"name={_shown(config.name)}: must be at most 200 bytes long"
+        yield f"name={shown(config.name)}: must be at most 200 bytes long"
     if config.name.endswith((".old", ".partial")):
         yield f"name={config.name}: must not end in .old or .partial, which mark the folders of unfinished runs"
     yield from _too_large(config)
@@ -309,111 +295,10 @@ def _at(config: Config, key: str) -> Any:
 def _variant(key: str, kinds: Mapping[str, type], value: Mapping[str, Any], drop_name: bool = False) -> Any:
     name = value.get("name")
     if not isinstance(name, str) or name not in kinds:
-        raise ConfigError(f"{key}.name={_shown(name)}: allowed are {', '.join(kinds)}")
+        raise ConfigError(f"{key}.name={shown(name)}: allowed are {', '.join(kinds)}")
     with blamed(f"{key}.name={name}"):  # a user's class
         given = {k: v for k, v in value.items() if not (drop_name and k == "name")}
-        return _build(kinds[name], given, f"{key}.", f" ({key}={name} chooses {name} with its own keys)")
-
-
-def _build(kind: type, value: Mapping[str, Any], path: str, advice: str = "") -> Any:
-    hints = get_type_hints(kind, include_extras=True)
-    names = [field.name for field in dataclasses.fields(kind)]
-    for key in value:
-        if key not in names:
-            allowed = ", ".join(path + name for name in names)
-            raise ConfigError(f"{path}{_shown(key)}: no such key; allowed are {allowed}{advice}")
-    for name in names:
-        if name not in value:
-            raise ConfigError(f"{path}{name}: missing")
-    return kind(**{name: _value(hints[name], value[name], path + name) for name in names})
-
-
-def _value(hint: Any, value: Any, key: str) -> Any:
-    """The value as the hinted type. Raises ConfigError if it is of another type or out of range."""
-    refused = f"{key}={_shown(value)}"
-    if isinstance(value, int) and abs(value) >= 2**63:
-        raise ConfigError(f"{refused}: has too many digits; must be {_words(hint)}, below 2^63")
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return _build(hint, value, key + ".")  # type: ignore[arg-type]
-    if get_origin(hint) in (Union, types.UnionType):
-        return _union(hint, value, key)
-    if get_origin(hint) is Annotated:
-        base, allowed = get_args(hint)
-        number = _value(base, value, key)
-        if number not in allowed:
-            raise ConfigError(f"{refused}: must be {allowed}")
-        return number
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise ConfigError(f"{refused}: allowed are {_words(hint)}")
-        return value
-    if get_origin(hint) is tuple:
-        return _tuple(hint, value, key)
-    if hint not in _WORDS and not dataclasses.is_dataclass(hint):
-        raise ConfigError(
-            f"{key}: no type for a key: {hint}; allowed are {', '.join(t.__name__ for t in _WORDS)}, tuple"
-        )
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{refused}: must be {_words(hint)}")
-    if hint is float and value not in _FINITE:
-        raise ConfigError(f"{refused}: must be a finite number")
-    if hint is str and re.search("[\0\ud800-\udfff]", value):
-        raise ConfigError(f"{refused}: must be a text that a file can hold, without NUL or halves of characters")
-    return value
-
-
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-_FINITE = AtLeast(float("-inf"))
-
-
-def _words(hint: Any) -> str:
-    """What a value of the hinted type is."""
-    if hint is type(None):
-        return "null"
-    if get_origin(hint) in (Union, types.UnionType):
-        return " or ".join(map(_words, get_args(hint)))
-    if get_origin(hint) is Annotated:
-        return " ".join(f"{_words(get_args(hint)[0])} {get_args(hint)[1]}".split())
-    if get_origin(hint) is Literal:
-        return ", ".join(map(str, get_args(hint)))
-    return "a list of numbers" if get_origin(hint) is tuple else _WORDS.get(hint, "a group of keys")
-
-
-def _shown(value: Any) -> str:
-    """As a message has it: one line, not too long."""
-    try:
-        text = str(value)
-    except ValueError:  # Python writes no whole number of more than 4300 digits
-        return "(thousands of digits)"
-    text = text if text.isprintable() else ascii(text)
-    return text if len(text) <= 200 else f"{text[:40]}... ({len(text)} characters)"
-
-
-def _union(hint: Any, value: Any, key: str) -> Any:
-    options = [option for option in get_args(hint) if option is not type(None)]
-    null = len(options) < len(get_args(hint))
-    if null and value is None:
-        return None
-    for option in options:
-        try:
-            return _value(option, value, key)
-        except ConfigError as error:
-            if len(options) == 1:
-                raise ConfigError(f"{error} (or null)") from None
-    raise ConfigError(f"{key}={_shown(value)}: must be {_words(hint)}")
-
-
-def _tuple(hint: Any, value: Any, key: str) -> tuple[Any, ...]:
-    items = get_args(hint)
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ConfigError(f"{key}={_shown(value)}: must be a list of numbers")
-    if items[-1] is ...:
-        items = items[:1] * len(value)
-    if len(value) != len(items) or not items:
-        raise ConfigError(f"{key}={_shown(list(value))}: must be a list of {len(items) or 'one or more'} numbers")
-    return tuple(_value(item, v, f"{key}[{i}]") for i, (item, v) in enumerate(zip(items, value, strict=True)))
+        return build(kinds[name], given, f"{key}.", f" ({key}={name} chooses {name} with its own keys)")
 
 
 def compose(overrides: Sequence[str], conf: Path = CONF) -> Config:
@@ -467,19 +352,19 @@ def _check_overrides(overrides: Sequence[str], loader: Any) -> None:
 
     parser = OverridesParser.create(config_loader=loader)
     for override in overrides:
-        shown = _shown(override)
+        given = shown(override)
         try:
             parsed = parser.parse_overrides([override])[0]
             key, value = parsed.key_or_group, parsed.value()
         except Exception as error:  # of whatever kind: Python's numbers have their limits, too
             hint = "write key=value, with quotes in the quotes around a text: 'question=\"a, b\"'"
-            raise ConfigError(f"{shown}: can't be read ({_shown(_one_line(error))}); {hint}") from error
+            raise ConfigError(f"{given}: can't be read ({shown(_one_line(error))}); {hint}") from error
         if re.split("[./]", key)[0] == "hydra":
-            raise ConfigError(f"{shown}: has no effect on a single run; sweeps take it (-m hydra/launcher=...)")
+            raise ConfigError(f"{given}: has no effect on a single run; sweeps take it (-m hydra/launcher=...)")
         if parsed.is_sweep_override():
-            raise ConfigError(f"{shown}: several values make a sweep, which needs -m; a list is written [1,2]")
+            raise ConfigError(f"{given}: several values make a sweep, which needs -m; a list is written [1,2]")
         if key in GROUPS and not parsed.is_delete() and not _names_file(value):
-            raise ConfigError(f"{shown}: no such choice; there are {', '.join(choices(key))}")
+            raise ConfigError(f"{given}: no such choice; there are {', '.join(choices(key))}")
 
 
 def _names_file(value: Any) -> bool:
@@ -488,7 +373,7 @@ def _names_file(value: Any) -> bool:
 
 def check_place(output_dir: str) -> None:
     """Raises ConfigError unless there can be a folder of this name."""
-    given, folder = f"output_dir={_shown(output_dir)}", Path(_value(str, output_dir, "output_dir"))
+    given, folder = f"output_dir={shown(output_dir)}", Path(value_of(str, output_dir, "output_dir"))
     if not output_dir.strip():
         raise ConfigError(f"{given}: must name a folder; . is this one")
     if output_dir.startswith("~"):

@@ -1,4 +1,4 @@
-"""The two ways a command fails that are the user's to mend: one line, exit code 2 or 1, no traceback."""
+"""How a command ends early: in two ways that are the user's to mend (one line, exit code 2 or 1), or by a signal."""
 
 
 class ConfigError(ValueError):
@@ -15,3 +15,7 @@ class Diverged(RunError):
     def __init__(self, step: int, loss: float) -> None:
         super().__init__(f"diverged at step {step} (loss {loss}): try a smaller optimizer.lr")
         self.step = step
+
+
+class Stopped(SystemExit):
+    """A signal has asked the command to stop; the exit code is 128 and its number."""

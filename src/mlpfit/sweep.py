@@ -26,23 +26,21 @@ from rich.table import Table
 from mlpfit import summary
 from mlpfit.answers import answer
 from mlpfit.blocks import blocks, cores
-from mlpfit.command import Stopped
 from mlpfit.config import (
     CONF,
     REQUESTS,
     Config,
-    available,
+    choices,
     compose,
     composing,
     folder_name,
     job_name,
     parse,
     ready_sweep,
-    search_path,
     searchpath_override,
     told_apart_by,
 )
-from mlpfit.errors import ConfigError, RunError
+from mlpfit.errors import ConfigError, RunError, Stopped
 from mlpfit.figures.sweep import checked_spec, draw_sweep
 from mlpfit.progress import console, display
 from mlpfit.runs import is_current, load_run, write_file
@@ -152,11 +150,11 @@ def plan(overrides: list[str], ready: str | None) -> tuple[list[Job], Path]:
     fixed = [f"{key}={value}" for key, value in values.items() if key not in keys]
     words = ["+".join(keys) or "one", *told_apart_by(fixed)]
     name = ready or f"{values['experiment']}/{folder_name(words, hashlib.sha256(repr(words).encode()).hexdigest())}"
-    folder = Path(values.get("output_dir", "outputs")) / "sweeps" / name
     jobs = []
     for combination in combined:
         swept = {key: value for key, _, value in (o.partition("=") for o in combination) if key in keys}
         config = compose(combination)
+        folder = Path(config.output_dir) / "sweeps" / name
         jobs.append(Job(swept, replace(config, output_dir=str(folder / job_name(combination, config)))))
     return jobs, folder
 
@@ -178,10 +176,7 @@ class Choices:
     """What glob chooses from: Hydra itself would look into no folder, and experiments lie in folders."""
 
     def get_group_options(self, group: str, results_filter: Any = None) -> list[str]:
-        if group == "experiment":
-            return available()
-        folders = [conf / group for conf in (CONF, *search_path())]
-        return [file.stem for folder in folders for file in sorted(folder.glob("*.yaml"))]
+        return choices(group)
 
 
 def without_globs(overrides: list[str]) -> list[str]:
@@ -197,7 +192,7 @@ def without_globs(overrides: list[str]) -> list[str]:
         if isinstance(override.value(), Glob):
             group = override.key_or_group
             if not (chosen := list(override.sweep_string_iterator())):
-                raise ConfigError(f"{found}: finds none of {', '.join(Choices().get_group_options(group)) or 'none'}")
+                raise ConfigError(f"{found}: finds none of {', '.join(choices(group)) or 'none'}")
             found = f"{group}={','.join(chosen)}"
         written.append(str(found))
     return written

@@ -19,10 +19,11 @@ import numpy as np
 
 from mlpfit import blocks, runs
 from mlpfit.command import run_command
-from mlpfit.config import OPTIONS, Config, available, blamed, compose
+from mlpfit.config import OPTIONS, Config, available, compose
 from mlpfit.errors import ConfigError, Diverged, RunError
 from mlpfit.progress import console, display
 from mlpfit.streams import streams
+from mlpfit.typed import blamed
 
 Report = Callable[[int, float], None]
 
@@ -34,8 +35,6 @@ def train(config: Config, report: Report = lambda step, loss: None) -> bool:
     Raises ConfigError before anything is created, RunError if an interrupted run of another identity is in the way, or
     if the loss of a single run diverges.
     """
-    if config.force or not runs.is_current(config):
-        check(config)
     with claimed(config) as partial:
         if partial is None:
             return False
@@ -72,9 +71,12 @@ def _train(config: Config, partial: Path, report: Report) -> None:
 @contextmanager
 def claimed(config: Config) -> Iterator[Path | None]:
     """The folder in which this config's run is to be finished, for this process alone; None if it is up to date.
+    Raises ConfigError before anything is created.
 
     After the body, what is in the folder is sealed and put in the place of the finished run.
     """
+    if config.force or not runs.is_current(config):
+        check(config)
     final = config.run_dir
     partial = final.with_name(final.name + ".partial")
     with locked(Path(config.output_dir) / ".locks" / "-".join(final.parts[-3:])):

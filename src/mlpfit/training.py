@@ -18,7 +18,7 @@ import yaml
 from mlpfit import compiled, losses, tensorboard
 from mlpfit.config import Config, LeastSquares
 from mlpfit.datamodule import ReplicaData
-from mlpfit.errors import ConfigError, RunError
+from mlpfit.errors import RunError
 from mlpfit.progress import console
 from mlpfit.provenance import provenance
 from mlpfit.recording import AtomicCheckpointIO, Checkpoints, Divergence, Progress, Report, Snapshots, snapshot_steps
@@ -47,8 +47,6 @@ def plan(config: Config, replicas: int) -> Plan:
 def train_into(folder: Path, config: Config, seeds: Sequence[int], report: Progress) -> None:
     """Train the replicas with these seeds, or go on training them from the folder's last checkpoint, and write every
     file of the run but the marker."""
-    if config.trainer.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        raise ConfigError("trainer.accelerator=gpu: there is no GPU here; allowed are cpu and auto")
     started = time.time()
     torch.set_num_threads(1)  # two threads on tensors this small are up to a hundred times slower
     steps = plan(config, len(config.replica_seeds))
