@@ -117,8 +117,9 @@ def keep(outputs: Path) -> None:
 
 
 def kept_files(outputs: Path) -> dict[str, str]:
-    """SHA-256 of reference.npz and of all files made from runs that are kept with it."""
+    """SHA-256 of reference.npz and of all files made from runs that are kept beside it."""
     files = [outputs / "reference.npz", *sorted(file for pattern in KEPT for file in outputs.glob(pattern))]
+    files = [file for file in files if file.parent.name != "bench"]  # speed is measured, not reproduced
     return {str(file.relative_to(outputs)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
