@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -316,6 +316,16 @@ def compose(overrides: Sequence[str], conf: Path = CONF) -> Config:
         if list(overrides) != experiment and _composes(experiment, conf):  # not the file's fault
             raise
         raise ConfigError(f"{file}: {error}") from error
+
+
+def as_published(experiment: str) -> Config:
+    """The config of an experiment as its YAML has it; composed once, and again when a file of conf/ has changed."""
+    return _as_published(experiment, tuple((str(file), file.stat().st_mtime_ns) for file in CONF.rglob("*.yaml")))
+
+
+@cache
+def _as_published(experiment: str, files: tuple[tuple[str, int], ...]) -> Config:
+    return compose([f"experiment={experiment}"])
 
 
 def _compose(overrides: Sequence[str], conf: Path) -> Config:

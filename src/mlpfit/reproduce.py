@@ -11,7 +11,7 @@ from rich.table import Table
 
 from mlpfit import results, runs
 from mlpfit.command import run_command
-from mlpfit.config import compose, experiments, tutorials
+from mlpfit.config import as_published, experiments, tutorials
 from mlpfit.errors import ConfigError
 from mlpfit.figures import draw
 from mlpfit.progress import console, display
@@ -24,7 +24,7 @@ def main() -> int:
     started = time.time()
     names = sys.argv[1:]
     wanted = selected(names)
-    configs = [compose([f"experiment={name}"]) for name in wanted]
+    configs = [as_published(name) for name in wanted]
     stale = [config for config in configs if not runs.is_current(config)]
     if stale:
         with display(len(stale)) as shown:

@@ -25,13 +25,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mlpfit.config import Config, compose, named_seeds
+from mlpfit.config import Config, as_published, named_seeds
 from mlpfit.errors import RunError
 
 MARKER = "complete.json"
 BLOCKS = "blocks"
 KEYS = {"history.npz": {"step", "loss"}, "weights.npz": {"step"}, "data.npz": {"x", "y", "center", "scale"}}
 SEEDS = ("seed:", "seeds:", "replicas:", "ensemble.")  # differences between ensembles of one recipe
+HOW = ("trainer.compile:", "trainer.accelerator:", "trainer.block_steps:", "checkpoint.", "logger.", "ensemble.")
 COMPUTING_PACKAGES = ("torch", "lightning", "numpy")
 # The modules that decide a run's numbers; a test holds the list against what train imports.
 COMPUTING_SOURCES = (
@@ -216,12 +217,11 @@ def load_run(path: str | Path) -> Run:
 
 def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
     """The finished run (or of "ensembles") of a published experiment. Raises RunError if it is absent, damaged or of
-    another recipe than the experiment's config; an ensemble may have any seeds."""
+    another recipe than the experiment's config; how it was computed may differ, and an ensemble's seeds."""
     path = outputs / kind / experiment
     run = load_run(path)
-    found = differences(run.identity["recipe"], compose([f"experiment={experiment}"]).recipe())
-    if kind == "ensembles":
-        found = [d for d in found if not d.startswith(SEEDS)]
+    found = differences(run.identity["recipe"], as_published(experiment).recipe())
+    found = [d for d in found if not d.startswith(HOW + (SEEDS if kind == "ensembles" else ()))]
     if found:
         raise RunError(
             f"{path}: not the run that experiment={experiment} describes ({'; '.join(found)}): train that again, and "
