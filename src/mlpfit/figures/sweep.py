@@ -18,25 +18,18 @@ from mlpfit import sealed
 from mlpfit.config import ready_sweep, ready_sweeps
 from mlpfit.errors import ConfigError
 from mlpfit.figures import style
+from mlpfit.figures.heat_map import heat_maps
+from mlpfit.figures.labels import NAMES, WORDS, cut, fates, in_order, number, part_labels, values_of
 from mlpfit.figures.parts import grid_of_axes
 from mlpfit.runs import write_file
 from mlpfit.summary import Row, read, stability_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-WORDS = {
-    "mse": "mean squared error, training rows",
-    "truth_mse": "distance to the truth",
-    "fresh_mse": "mean squared error, fresh rows",
-}
-NAMES = {"parameters": "parameters", "layers": "hidden layers", "experiment": ""}
 LINES = ("-", "--", "-.", ":")
 COLORS = (style.FIT, style.UNITS, style.PUBLISHED, style.BEFORE, style.ROWS)
-CROSS = "\N{MULTIPLICATION SIGN}"
-Cell = tuple["Axes", int, int, Row]  # column and line of its map
 
 
 def draw_sweep(folder: Path) -> str:
@@ -84,102 +77,6 @@ def by_keys(rows: list[Row], keys: list[str]) -> Figure:
     return heat_maps(rows, keys) if len(keys) > 1 else curves(rows, x=keys[0] if keys else "parameters")
 
 
-def heat_maps(rows: list[Row], keys: list[str]) -> Figure:
-    """A map of two keys, the one with the most values along x; several maps, one a value of a third."""
-    x, y, *third = sorted(keys, key=lambda key: -len(_values(rows, key)))
-    panels = _values(rows, third[0]) if third else [""]
-    across = min(3, len(panels))
-    figure, axes = grid_of_axes(rows=1, columns=across, panels=len(panels))
-    width = 9.6 if across > 1 else np.clip(1.8 + 0.5 * len(_values(rows, x)), 4.8, 9.6)
-    height = np.clip(1.2 + 0.3 * len(_values(rows, y)), 2.3 if len(panels) > 3 else 3.4, 5)
-    figure.set_size_inches(width, height * -(-len(panels) // across))
-    medians = [v for row in rows if 0 < (v := _number(row["mse_median"])) < np.inf] or [1.0]
-    cells: list[Cell] = []
-    for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
-        mine = [row for row in rows if not third or row[third[0]] == panel]
-        cells += heat_map(ax, mine, (x, _values(rows, x)), (y, _values(rows, y)), (min(medians), max(medians)))
-        lowest, first = i + across >= len(panels), i % across == 0
-        ax.tick_params(labelbottom=lowest, labelleft=first)  # a column may end above the lowest row of panels
-        ax.set(xlabel=x if lowest else "", ylabel=y if first else "")
-        if third:
-            ax.set_title(f"{NAMES.get(third[0], third[0])} {_cut(panel)}".strip(), fontsize=9)
-    title = figure.suptitle(f"{WORDS['mse']}: median", fontsize=10)
-    part_labels(figure, [*(ax.xaxis for ax in axes[-across:]), *(ax.yaxis for ax in axes[::across])])
-    title.set_text("\n".join(filter(None, [title.get_text(), write_cells(figure, cells)])))
-    return figure
-
-
-def heat_map(
-    ax: Axes, rows: list[Row], x: tuple[str, list[str]], y: tuple[str, list[str]], limits: tuple[float, float]
-) -> list[Cell]:
-    """Median error by colour (logarithmic), grey where there is none. x and y: key and values. Returns its cells."""
-    from matplotlib.colors import LogNorm
-
-    low, high = limits
-    cells = [(ax, x[1].index(row[x[0]]), y[1].index(row[y[0]]), row) for row in rows]
-    grid = np.full((len(y[1]), len(x[1])), np.nan)
-    for _, column, line, row in cells:
-        value = _number(row["mse_median"])
-        grid[line, column] = max(value, low) if np.isfinite(value) else np.nan
-    ax.set_facecolor("0.88")
-    ax.imshow(grid, norm=LogNorm(low, max(high, low * 1.001)), cmap="viridis", aspect="auto", origin="lower")
-    ax.set_xticks(range(len(x[1])), [_cut(value) for value in x[1]])
-    ax.set_yticks(range(len(y[1])), [_cut(value) for value in y[1]])
-    ax.grid(False)
-    return cells
-
-
-def write_cells(figure: Figure, cells: Sequence[Cell]) -> str:
-    """Numbers into the cells: with words, with marks, or, where even those don't fit, marks alone beside a colour bar.
-    Returns what the marks mean."""
-    figure.draw_without_rendering()  # only the layout knows how large the cells are
-    maps = list(dict.fromkeys(ax for ax, *_ in cells))
-    shape = np.array(maps[0].images[0].get_array().shape)[::-1]  # type: ignore[union-attr]
-    room = np.min([ax.get_window_extent().size for ax in maps], axis=0) / shape * 72 / figure.dpi
-    for size, words in (7, _in_words), (7, _in_marks), (6, _in_marks), (5, _in_marks), (5, _mark):
-        texts = [words(row) for *_, row in cells]
-        wide = max(len(line) for text in texts for line in text.split("\n"))
-        tall = max(text.count("\n") + 1 for text in texts)
-        if wide * 0.64 * size + 2 <= room[0] and tall * 1.3 * size <= room[1]:  # a digit is 0.64 of the size wide
-            break
-    else:
-        texts = [""] * len(cells)
-    low, high = maps[0].images[0].get_clim()
-    if words is _mark and any(_mark(row) != CROSS for *_, row in cells):
-        figure.colorbar(maps[0].images[0], ax=maps)
-    for (ax, column, line, row), text in zip(cells, texts, strict=True):
-        dark = _number(row["mse_median"]) < low**0.45 * high**0.55
-        ax.text(column, line, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")
-    marks = {mark for *_, row in cells if (mark := _mark(row))} if words is not _in_words else set()
-    crossed = [row for *_, row in cells if _mark(row) == CROSS]
-    meaning = {CROSS: f"{CROSS if any(texts) else 'grey'}: {_fates(crossed)}", "*": "*: some replicas diverged"}
-    return "    ".join(meaning[mark] for mark in sorted(marks) if mark == CROSS or any(texts))
-
-
-def _in_words(row: Row) -> str:
-    if row["failure"]:
-        return "failed"
-    value, lost = _number(row["mse_median"]), float(row["diverged"])
-    return (_short(value) if np.isfinite(value) else "diverged") + (f"\n{lost:.0%} lost" if lost else "")
-
-
-def _in_marks(row: Row) -> str:
-    return CROSS if _mark(row) == CROSS else _short(_number(row["mse_median"])) + _mark(row)
-
-
-def _mark(row: Row) -> str:
-    if not np.isfinite(_number(row["mse_median"])):
-        return CROSS
-    return "*" if float(row["diverged"]) else ""
-
-
-def _fates(rows: list[Row]) -> str:
-    """Why these rows have no median."""
-    lost = [float(row["diverged"]) for row in rows if not row["failure"]]
-    diverged = ["all replicas diverged" if min(lost) == 1 else "most replicas diverged"] if lost else []
-    return " or ".join(diverged + ["job failed"] * (len(lost) < len(rows)))
-
-
 def curves(rows: list[Row], x: str, lines: str | None = None, panels: Sequence[str] = ("mse",)) -> Figure:
     """One panel a quantity: its median over the replicas and a band from 5 to 95 %, along x, one line a value of
     ``lines``; points with bars where x has no order. A cross above the panel is a job that failed or most of whose
@@ -189,15 +86,15 @@ def curves(rows: list[Row], x: str, lines: str | None = None, panels: Sequence[s
         figure.set_size_inches(7.2, 3.6)
     # A failed job has no number of parameters or layers, only what was swept.
     placed = [row for row in rows if not row["failure"] or (row[x] and row[lines or x])]
-    groups = _values(placed, lines) if lines else [""]
+    groups = values_of(placed, lines) if lines else [""]
     drawn = [v for row in placed for quantity in panels for v in _spread(row, quantity) if np.isfinite(v)]
     for ax, quantity in zip(axes, panels, strict=True):
         for i, group in enumerate(groups):
-            mine = sorted((row for row in placed if not lines or row[lines] == group), key=lambda row: _order(row[x]))
+            mine = sorted((row for row in placed if not lines or row[lines] == group), key=lambda row: in_order(row[x]))
             at = _positions(mine, x, placed) + (
                 0 if _numeric(placed, x) else min(0.12, 0.8 / len(groups)) * (i - (len(groups) - 1) / 2)
             )
-            label = f"{NAMES.get(lines, lines)} {_cut(group)}".strip() if lines else ""
+            label = f"{NAMES.get(lines, lines)} {cut(group)}".strip() if lines else ""
             curve(ax, at, mine, quantity, _joined(placed, x), i, label, max(drawn, default=1))
         _scale(ax, placed, x)
         wide = min(drawn, default=1) > 0 and max(drawn, default=1) > 8 * min(drawn, default=1)
@@ -207,7 +104,7 @@ def curves(rows: list[Row], x: str, lines: str | None = None, panels: Sequence[s
         if not drawn:
             ax.set_yticks([])
             ax.text(
-                0.5, 0.5, f"no job has a median:\n{_fates(placed)}", transform=ax.transAxes, ha="center", va="center"
+                0.5, 0.5, f"no job has a median:\n{fates(placed)}", transform=ax.transAxes, ha="center", va="center"
             )
     add_legend(axes[-1], rows, placed, panels, _joined(placed, x), style.TRUTH if lines else COLORS[0])
     part_labels(figure, [ax.xaxis for ax in axes])
@@ -221,7 +118,7 @@ def curve(
     the band is open up to the ceiling."""
     color = COLORS[i % len(COLORS)]
     low, middle, high = np.array([_spread(row, quantity) for row in rows]).T
-    lost = np.array([_number(row["diverged"]) for row in rows])
+    lost = np.array([number(row["diverged"]) for row in rows])
     known = np.isfinite(middle)
     top = np.where(known & ~np.isfinite(high), max([ceiling, *middle[known]]), high)
     if joined:
@@ -242,7 +139,7 @@ def add_legend(ax: Axes, rows: list[Row], placed: list[Row], panels: Sequence[st
     from matplotlib.patches import Patch
 
     lines, names = ax.get_legend_handles_labels()
-    known = [row for row in placed if np.isfinite(_number(row[f"{panels[0]}_median"]))]
+    known = [row for row in placed if np.isfinite(number(row[f"{panels[0]}_median"]))]
     point = Line2D([], [], color=color, marker="o", ls="-" if joined else "none")
     spread = any(low < high for row in known for low, _, high in [_spread(row, panels[0])])
     bar = Patch(color=color, alpha=0.13, lw=0) if joined else Line2D([], [], color=color, marker="|", ms=14, ls="none")
@@ -252,7 +149,7 @@ def add_legend(ax: Axes, rows: list[Row], placed: list[Row], panels: Sequence[st
     if any(float(row["diverged"]) for row in known):
         entries.append((Line2D([], [], color=color, marker="o", mfc="white", ls="none"), "some replicas diverged"))
     if crossed := [row for row in placed if row not in known]:
-        entries.append((Line2D([], [], color=color, marker="x", ls="none"), _fates(crossed).replace(" or ", "\nor ")))
+        entries.append((Line2D([], [], color=color, marker="x", ls="none"), fates(crossed).replace(" or ", "\nor ")))
     if missing := len(rows) - len(placed):
         entries.append((Line2D([], [], ls="none"), f"not shown: {missing} failed"))
     ax.legend(*zip(*entries, strict=True), loc="upper left", bbox_to_anchor=(1.02, 1))
@@ -267,39 +164,12 @@ def stability(ax: Axes, rows: list[Row], x: str) -> None:
         ax.axvline(stable, color=style.TRUTH, ls=":", lw=1, label="largest that lost nobody")
 
 
-def part_labels(figure: Figure, axes: Sequence[Axis]) -> None:
-    """Slant tick labels along x that would cover each other, in a figure as much taller, and leave out some where even
-    that is too tight."""
-    figure.draw_without_rendering()
-    taller = 0.0
-    for axis in axes:
-        labels = [label for label in axis.get_ticklabels() if label.get_text() and label.get_visible()]
-        boxes = [label.get_window_extent() for label in labels]
-        vertical = axis is axis.axes.yaxis
-        ends = np.array([box.get_points()[:, int(vertical)] for box in boxes]).reshape(-1, 2)
-        ends = ends[ends.sum(1).argsort()]
-        if (ends[1:, 0] - ends[:-1, 1] > (1 if vertical else 3)).all():
-            continue
-        line = min(box.height for box in boxes) + 1
-        gap = np.diff(ends.mean(1)).min()
-        for i, label in enumerate(labels):
-            label.set_visible(i % int(np.ceil(line / gap)) == 0)
-            if not vertical:
-                steep = gap < 1.5 * line
-                label.set(
-                    rotation=90 if steep else 40, rotation_mode="anchor", ha="right", va="center" if steep else "top"
-                )
-                taller = max(taller, label.get_window_extent().height - line)
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + taller / figure.dpi)
-
-
 def _scale(ax: Axes, rows: list[Row], x: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    values = _values(rows, x)
+    values = values_of(rows, x)
     if not _numeric(rows, x):
-        ax.set_xticks(range(len(values)), [_cut(value) for value in values])
+        ax.set_xticks(range(len(values)), [cut(value) for value in values])
         ax.set_xlim(-0.5, len(values) - 0.5)
         return
     numbers = sorted(map(float, values))
@@ -314,49 +184,20 @@ def _scale(ax: Axes, rows: list[Row], x: str) -> None:
 
 
 def _positions(rows: list[Row], x: str, every: list[Row]) -> np.ndarray:
-    values = _values(every, x)
+    values = values_of(every, x)
     return np.array([float(row[x] if _numeric(every, x) else values.index(row[x])) for row in rows])
 
 
 def _joined(rows: list[Row], x: str) -> bool:
     """Whether lines along x mean something."""
-    return _numeric(rows, x) and len(_values(rows, x)) > 1
+    return _numeric(rows, x) and len(values_of(rows, x)) > 1
 
 
 def _numeric(rows: list[Row], key: str) -> bool:
-    return all(np.isfinite(_number(row[key])) for row in rows)
-
-
-def _values(rows: list[Row], key: str) -> list[str]:
-    return sorted({row[key] for row in rows}, key=_order)
+    return all(np.isfinite(number(row[key])) for row in rows)
 
 
 def _spread(row: Row, quantity: str) -> tuple[float, float, float]:
     """5 %, median, 95 %; nothing without a finite median."""
-    low, middle, high = (_number(row[f"{quantity}_{q}"]) for q in ("p5", "median", "p95"))
+    low, middle, high = (number(row[f"{quantity}_{q}"]) for q in ("p5", "median", "p95"))
     return (low, middle, high) if np.isfinite(middle) else (np.nan, np.nan, np.nan)
-
-
-def _order(value: str) -> tuple[bool, Any]:
-    """Numbers by size, before words by letters."""
-    number = _number(value)
-    return (True, value) if np.isnan(number) else (False, number)
-
-
-def _number(value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        return float("nan")
-
-
-def _short(value: float) -> str:
-    """Two digits, 120 and 0.0034, with an exponent only for the very large and small."""
-    return f"{float(f'{value:.2g}'):g}"
-
-
-def _cut(name: str) -> str:
-    """A value as a label: Hydra's ranges give 0.30000000000000004, and whole nets are long."""
-    if len(name) > 10 and np.isfinite(number := _number(name)):
-        return f"{number:.10g}"
-    return name if len(name) <= 32 else f"{name[:15]}…{name[-16:]}"
