@@ -207,14 +207,12 @@ def developing(run: Run) -> Values:
     grid, truth = (
         arrays[name][order] if one_input else arrays[rows] for name, rows in (("pool_x", "x"), ("pool_truth", "y"))
     )
-    layers = run.parameters()
-    hidden = layers[-1][0].shape[1] if len(layers) > 1 else 0
-    picture = FitPicture(arrays["x"], arrays["y"], grid, truth, hidden)
+    picture = FitPicture(arrays["x"], arrays["y"], grid, truth, added(run, grid))
     for step in run.snapshots.tolist():
         outputs = [layer[0] for layer in run.hidden(grid, step)]
         layers = [(weight[0], bias[0]) for weight, bias in run.parameters(step)]
-        parts = outputs[-1] * layers[-1][0][:, 0] if outputs else None
-        drawn = picture.draw(run.predict(grid, step)[0, :, 0], run.predict(arrays["x"], step)[0, :, 0], parts)
+        prediction, at_rows = (run.predict(x, step)[0, :, 0] for x in (grid, arrays["x"]))
+        drawn = picture.draw(prediction, at_rows, added(run, grid, step))
         image = summary_pb2.Summary.Image(height=len(drawn), width=drawn.shape[1], colorspace=3)
         image.encoded_image_string = png(drawn)
         yield step, summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag="fit", image=image)])
@@ -226,6 +224,12 @@ def developing(run: Run) -> Values:
                 with np.errstate(divide="ignore", invalid="ignore"):
                     kinks = -bias[0] / weight[0]  # where a unit of the first layer bends
                 yield step, histogram_pb("kinks", kinks[np.abs(kinks) < 1e3], BINS)
+
+
+def added(run: Run, x: np.ndarray, step: int | None = None) -> np.ndarray:
+    """What each unit of the last hidden layer adds to the first replica's prediction: x (n, d) -> (n, hidden)."""
+    hidden = run.hidden(x, step)
+    return hidden[-1][0] * run.parameters(step)[-1][0][0, :, 0] if hidden else np.empty((len(x), 0))
 
 
 def graph(run: Run) -> bytes:

@@ -15,10 +15,11 @@ class FitPicture:
     """Left the fit over the rows, in the middle what is left of them, right what each hidden unit of the last layer
     adds; with several inputs all three over the observed value, as dots.
 
-    x, y (n, d), (n, 1) are the rows; grid (m, d), truth (m, 1) the noise-free function, in the order of the input.
+    x, y (n, d), (n, 1) are the rows; grid (m, d), truth (m, 1) the noise-free function, in the order of the input;
+    parts (m, hidden) what the units add at last, for the scale.
     """
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, grid: np.ndarray, truth: np.ndarray, hidden: int) -> None:
+    def __init__(self, x: np.ndarray, y: np.ndarray, grid: np.ndarray, truth: np.ndarray, parts: np.ndarray) -> None:
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -26,6 +27,7 @@ class FitPicture:
         self.x, self.y = x[:, 0], y[:, 0]
         self.one_input = x.shape[1] == 1
         self.grid = grid[:, 0] if self.one_input else self.y
+        hidden = parts.shape[1]
         panels = 3 if hidden else 2
         spread = 1.05 * float(np.ptp(y)) or 1.0
         with style.use(), matplotlib.rc_context({"figure.constrained_layout.use": False, "axes.titlesize": 8}):
@@ -50,19 +52,20 @@ class FitPicture:
             (self.residual,) = left.plot([], [], ".", color=style.ROWS, animated=True)
             self.units = []
             if panels == 3:
-                axes[2].set(xlim=fit.get_xlim(), ylim=(-1.5 * spread, 1.5 * spread), title="what each unit adds")
+                reach = 1.2 * float(np.nanmax(np.abs(parts))) or 1.0
+                axes[2].set(xlim=fit.get_xlim(), ylim=(-reach, reach), title="what each unit adds")
                 look: dict[str, Any] = {"color": style.UNITS, "lw": 0.8, "ms": 2, "animated": True}
                 self.units = [axes[2].plot([], [], mark, **look)[0] for _ in range(hidden)]
             self.canvas.draw()
             self.background = self.canvas.copy_from_bbox(figure.bbox)
 
-    def draw(self, prediction: np.ndarray, at_rows: np.ndarray, parts: np.ndarray | None) -> np.ndarray:
+    def draw(self, prediction: np.ndarray, at_rows: np.ndarray, parts: np.ndarray) -> np.ndarray:
         """prediction (m,) on the grid (on the rows where there are several inputs), at_rows (n,), parts (m, hidden)
         -> picture (height, width, 3), uint8."""
         self.canvas.restore_region(self.background)
         self.line.set_data(self.grid, prediction)
         self.residual.set_data(self.x if self.one_input else at_rows, self.y - at_rows)
-        for unit, part in zip(self.units, parts.T if parts is not None else [], strict=False):
+        for unit, part in zip(self.units, parts.T, strict=False):
             unit.set_data(self.grid, part)
         for axes, lines in zip(self.axes, ([self.line], [self.residual], self.units), strict=False):
             for line in lines:
