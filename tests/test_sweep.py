@@ -371,7 +371,7 @@ def test_a_worker_of_joblib_that_is_killed_does_not_sink_the_rest(tmp_path):
     assert failures == {
         ("none", ""),
         ("raise", "ConfigError: target ramp: RuntimeError: no such slope"),
-        ("exit", "SystemExit: 5"),
+        ("exit", "ConfigError: target ramp: SystemExit: 5"),
         ("kill", "its process ended early (killed by signal 9)"),
     }
 

@@ -489,7 +489,8 @@ def damaged(trial: int, folder: Path, quick: bool) -> None:
     # what has to be drawn again, and is drawn from the victim
     stem = "scratch" if "runs" in victim.parts else "distribution"
     figure = folder / f"tree/outputs/figures/plane/{stem}.svg"
-    figure.write_text("old")
+    if "figures" in name:
+        figure.write_text("old")
     kept = {f: f.read_bytes() for f in (figure, *(folder / "tree/outputs").glob("[lr]e*.[jh]*"))}  # ledger, report
     kinds = ["truncate", "flip", "remove", "foreign", "another run", *(["block"] if BLOCKS in victim.parts else [])]
     kind = kinds[trial // 3 % len(kinds)]
@@ -835,9 +836,9 @@ def any_way(trial: int, folder: Path, quick: bool) -> None:
 def other_machine(trial: int, folder: Path, quick: bool) -> None:
     level, threads = ("default", "avx2", "avx512")[trial % 3], str(trial // 3 % 2 + 1)
     (folder / "outputs").mkdir(parents=True)
-    for name in ("reference.npz", "reference.json", "figures"):
-        source = ROOT / "outputs" / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / "outputs" / name)
+    for name in ("reference.json", *mlpfit.verify.kept_files(ROOT / "outputs")):
+        (folder / "outputs" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "outputs" / name, folder / "outputs" / name)
     done = subprocess.run(
         [sys.executable, "-m", "mlpfit.verify", *(["gradient"] if quick else [])],
         cwd=folder, capture_output=True, text=True,
