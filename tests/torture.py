@@ -840,7 +840,7 @@ def other_machine(trial: int, folder: Path, quick: bool) -> None:
         (folder / "outputs" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "outputs" / name, folder / "outputs" / name)
     done = subprocess.run(
-        [sys.executable, "-m", "mlpfit.verify", *(["gradient"] if quick else [])],
+        [sys.executable, "-m", "mlpfit.verify", *(["plane"] if quick else [])],
         cwd=folder, capture_output=True, text=True,
         env=os.environ | {"ATEN_CPU_CAPABILITY": level, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
     )  # fmt: skip
@@ -854,7 +854,7 @@ def other_machine(trial: int, folder: Path, quick: bool) -> None:
 
 
 def long_series(trial: int, folder: Path, quick: bool) -> None:
-    jobs, tail = (40, 12) if quick else (300, 50)
+    jobs, tail, first = (24, 8, 8) if quick else (300, 50, 20)
     log = folder / "log.json"
 
     def series() -> None:
@@ -865,7 +865,7 @@ def long_series(trial: int, folder: Path, quick: bool) -> None:
             mlpfit.train.train(compose([*small, f"seed={seed}", f"output_dir=o{seed}"]))
             seconds = time.process_time() - started
             shutil.rmtree(f"o{seed}")
-            if (seed + 1) % 20 == 0:
+            if (seed + 1) % first == 0:
                 gc.collect()  # what Python has only not yet collected is no leak
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             seen.append((seconds, pages * 4096 / 2**20, len(os.listdir("/proc/self/fd"))))
@@ -873,12 +873,12 @@ def long_series(trial: int, folder: Path, quick: bool) -> None:
 
     call(series, folder).fine()
     seconds, memory, files = np.array(json.loads(log.read_text())).T
-    memory = memory[19::20]
-    assert len(set(files[20:])) == 1, f"descriptors {sorted(set(files[20:]))}"
-    assert memory[-1] < 1.01 * memory[0], f"{memory[0]:.0f} MiB after 20 jobs, {memory[-1]:.0f} at the end"
+    memory = memory[first - 1 :: first]
+    assert len(set(files[first:])) == 1, f"descriptors {sorted(set(files[first:]))}"
+    assert memory[-1] < 1.01 * memory[0], f"{memory[0]:.0f} MiB after {first} jobs, {memory[-1]:.0f} at the end"
     late, early = np.median(seconds[-tail:]), np.median(seconds[5 : 5 + tail])
     NOTES[13] = (
-        f"{memory[0]:.0f} MiB after 20 jobs, {memory[-1]:.0f} after {jobs}; {files[-1]:.0f} descriptors; "
+        f"{memory[0]:.0f} MiB after {first} jobs, {memory[-1]:.0f} after {jobs}; {files[-1]:.0f} descriptors; "
         f"last jobs {late / early:.2f} times the first in processor time"
     )
     # The few jobs of the quick trials say nothing of speed on a busy machine; those of the full count do.

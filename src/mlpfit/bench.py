@@ -89,7 +89,7 @@ def tensorboard() -> str:
         contenders: dict[str, Callable[[], float]] = {
             word: partial(mlpfit_single, config, tensorboard=on) for word, on in (("off", False), ("on", True))
         }
-        seconds = _alternate(contenders)
+        seconds = _alternate(contenders, 4 * TURNS - 1)  # the share is small, the noise of a turn is not
         drawing, size = _board_of(config)
         share = 1 - seconds["off"] / seconds["on"]
         lines.append(f"| {name} | {seconds['on']:.2f} | {share:.1%} | {drawing:.2f} s | {size / 1000:.0f} |")
@@ -111,10 +111,10 @@ def _board_of(config: Config) -> tuple[float, int]:
         return drawing, sum(file.stat().st_size for file in single.run_dir.glob("events.out*"))
 
 
-def _alternate(contenders: dict[str, Callable[[], float]]) -> dict[str, float]:
+def _alternate(contenders: dict[str, Callable[[], float]], count: int = TURNS) -> dict[str, float]:
     """Median seconds of each, after one turn to warm up."""
     turns: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(TURNS + 1):
+    for turn in range(count + 1):
         for name, contender in contenders.items():
             gc.collect()  # else what one leaves behind is collected, for a quarter of a second, in another's time
             seconds = contender()
