@@ -112,12 +112,11 @@ def sweep(arguments: Sequence[str]) -> int:
     if sentence := answer(ready or "", rows):
         console.print(sentence)
     console.print(f"{folder}/summary.csv, {draw_sweep(folder)} ({time.time() - started:.0f} s)", soft_wrap=True)
-    again = "the same command runs them again"
     failed = [(job, cause) for job, cause in zip(jobs, failures, strict=True) if cause]
     for job, cause in failed:
         print(f"mlpfit: {job}: {cause}", file=sys.stderr)
     if failed:
-        print(f"mlpfit: {len(failed)} of {len(jobs)} jobs failed; {again}", file=sys.stderr)
+        print(f"mlpfit: {len(failed)} of {len(jobs)} jobs failed; the same command runs them again", file=sys.stderr)
     return 1 if failed else 0
 
 
