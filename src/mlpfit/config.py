@@ -466,10 +466,15 @@ def search_path() -> list[Path]:
 
 def searchpath_override() -> list[str]:
     """What tells Hydra of the user's folders."""
+    folders = ",".join(quoted(f"file://{folder}") for folder in search_path())
+    return [f"hydra.searchpath=[{folders}]"] if folders else []
+
+
+def quoted(text: str) -> str:
+    """As a value in an override, whatever it holds."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
-    folders = ",".join(QuotedString(f"file://{folder}", Quote.single).with_quotes() for folder in search_path())
-    return [f"hydra.searchpath=[{folders}]"] if folders else []
+    return QuotedString(text, Quote.single).with_quotes()
 
 
 def available() -> list[str]:

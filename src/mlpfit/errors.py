@@ -19,3 +19,8 @@ class Diverged(RunError):
 
 class Stopped(SystemExit):
     """A signal has asked the command to stop; the exit code is 128 and its number."""
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

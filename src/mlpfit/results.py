@@ -76,7 +76,7 @@ def readme_table(outputs: Path) -> str:
     try:
         return _table(outputs, judged)
     except (ValueError, KeyError, TypeError, csv.Error):
-        raise RunError(f"{outputs}/results.csv: damaged; remove it, and make verify tells what else is") from None
+        raise RunError(f"{outputs}/results.csv: damaged; make clean reproduce writes it again") from None
 
 
 def _table(outputs: Path, judged: dict[str, Any]) -> str:

@@ -36,22 +36,23 @@ from mlpfit.config import (
     folder_name,
     job_name,
     parse,
+    quoted,
     ready_sweep,
     searchpath_override,
     told_apart_by,
 )
-from mlpfit.errors import ConfigError, RunError, Stopped
+from mlpfit.errors import ConfigError, RunError, Stopped, one_line
 from mlpfit.figures.sweep import checked_spec, draw_sweep
 from mlpfit.progress import console, display
 from mlpfit.runs import is_current, load_run, write_file
 from mlpfit.train import train
-from mlpfit.workers import one_line, work
+from mlpfit.workers import work
 
 FAILURE = "failure.txt"
 UNKNOWN = "ended without a word: killed, or never started"
 STARTING = 4.0  # seconds for a process to import torch and Lightning
-MOST_JOBS = 10_000
 COMPILING = 7.0  # seconds for a graph
+MOST_JOBS = 10_000
 
 
 @dataclass(frozen=True)
@@ -263,8 +264,7 @@ def launch(overrides: list[str], folder: Path, jobs: list[Job]) -> None:
     """Run the jobs through Hydra's launcher. Joblib gives up when one of its processes is killed: the jobs it leaves
     are then run in processes of this machine, as it would have done."""
     refuse_foreign_objects(overrides)
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")  # its name holds = and commas
-    own = [f"hydra.sweep.dir='{quoted}'", "hydra.sweep.subdir=.", *searchpath_override()]
+    own = [f"hydra.sweep.dir={quoted(str(folder))}", "hydra.sweep.subdir=.", *searchpath_override()]
     argv, sys.argv = sys.argv, [sys.argv[0], "-m", *overrides, *own]
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes a launcher starts
     application = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(hydra_job)

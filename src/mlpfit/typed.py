@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from mlpfit.errors import ConfigError, Stopped
+from mlpfit.errors import ConfigError, Stopped, one_line
 from mlpfit.ranges import AtLeast
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -22,7 +22,7 @@ def blamed(culprit: str) -> Iterator[None]:
     except (ConfigError, Stopped):
         raise
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{culprit}: {' '.join(f'{type(error).__name__}: {error}'.split())}") from error
+        raise ConfigError(f"{culprit}: {one_line(error)}") from error
 
 
 def build(kind: type, value: Mapping[str, Any], path: str, advice: str = "") -> Any:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, cast
 
+from mlpfit.errors import one_line
+
 
 def work(
     function: Callable[[Any], None], tasks: Sequence[Any], processes: int, done: Callable[[int, str | None], None]
@@ -85,8 +87,3 @@ def _outcome(function: Callable[[Any], None], task: Any) -> str | None:
     except BaseException as error:  # whatever a user's function may raise
         return one_line(error)
     return None
-
-
-def one_line(error: BaseException) -> str:
-    """What went wrong, on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
