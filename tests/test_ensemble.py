@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from mlpfit import RunError, load_run
-from mlpfit.config import block_size, compose, experiments
+from mlpfit.config import compose, experiments
 from mlpfit.datamodule import ReplicaData
+from mlpfit.layout import block_size
 from mlpfit.regression import Regression
 from mlpfit.runs import merge
 from mlpfit.train import train

@@ -30,6 +30,33 @@ def test_a_diverged_replica_lies_above_everything():
     assert evidence.position(5.0, np.array([1.0, np.nan, np.inf, 2.0])).percentile == 0.5
 
 
+@pytest.mark.parametrize("n", [1, 2, 19, 20, 1000])
+def test_a_quantile_is_the_smallest_replica_that_enough_do_not_exceed(n):
+    values = np.random.default_rng(n).normal(size=(3, n))
+    points = evidence.quantiles(values)
+    assert points.shape == (3, 3)
+    for point, share in zip(points, (0.05, 0.5, 0.95), strict=True):
+        for row, value in zip(values, point, strict=True):
+            assert value == min(v for v in row if (row <= v).mean() >= share - 1e-12)
+
+
+def test_a_diverged_replica_lies_above_every_quantile_of_the_others():
+    lost = np.array([1.0, np.nan, 3.0, np.inf])
+    assert evidence.quantiles(lost, (0.25, 0.5, 0.75)).tolist() == [1, 3, np.inf]
+
+
+def test_a_band_is_open_at_the_top_where_replicas_have_diverged():
+    from mlpfit.figures.parts import fill_between_quantiles, new
+
+    values = np.tile(np.linspace(0, 1, 100), (2, 1))
+    values[1, :20] = np.nan  # a fifth
+    _, ax = new()
+    fill_between_quantiles(ax, np.array([0.0, 1.0]), values)
+    ninety = ax.collections[0].get_paths()[0].vertices
+    assert ax.get_ylim()[1] < 1.1 < ninety[:, 1].max()
+    assert "open: diverged" in str(ax.collections[0].get_label())
+
+
 def test_verdicts_at_their_borders():
     assert [evidence.verdict(p) for p in (1, 0.1, 0.099, 0.002, 0.0019)] == [
         *("typical", "typical", "unusual", "unusual", "outside")

@@ -13,8 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from mlpfit import runs
-from mlpfit.config import NARROW, Config, block_size
+from mlpfit.config import Config
 from mlpfit.errors import RunError
+from mlpfit.layout import BLOCK, NARROW, block_size
 from mlpfit.workers import work
 
 
@@ -48,7 +49,7 @@ class Block:
 def blocks(config: Config, folder: Path) -> list[Block]:
     """All blocks of an ensemble, in the order of the seeds."""
     seeds = config.replica_seeds
-    size = block_size(len(seeds), config.ensemble.block or 256)
+    size = block_size(len(seeds), config.ensemble.block or BLOCK)
     starts = range(0, len(seeds), size)
     return [Block(config, seeds[i : i + size], folder / runs.BLOCKS / f"{k:04d}") for k, i in enumerate(starts)]
 

@@ -35,10 +35,11 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from mlpfit.command import run_command
 from mlpfit.errors import ConfigError, RunError
+from mlpfit.evidence import QUANTILES, quantiles
 from mlpfit.picture import FitPicture, png
 from mlpfit.runs import MARKER, Run, load_run
 from mlpfit.sealed import read_ledger
-from mlpfit.summary import QUANTILES, Row, read
+from mlpfit.summary import Row, read
 
 POINTS = 200  # scalars a curve
 BINS = 30
@@ -98,15 +99,14 @@ def write_ensemble(run: Run, judged: list[dict[str, Any]]) -> int:
     made_from = run.drawn_files(), _of(run, judged), _code()
 
     @cache
-    def quantiles() -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def curves_of_loss() -> tuple[np.ndarray, dict[str, np.ndarray]]:
         kept = run.history["step"]
         steps = np.unique([*kept[:: -(-len(kept) // POINTS)], kept[-1]])
         losses = run.history["loss"][np.searchsorted(kept, steps)]
-        losses = np.where(np.isfinite(losses), losses, np.inf)
-        return steps, {name: np.quantile(losses, q, axis=1, method="inverted_cdf") for name, q in QUANTILES.items()}
+        return steps, dict(zip(QUANTILES, quantiles(losses), strict=True))
 
     def values(name: str) -> Values:
-        steps, curves = quantiles()
+        steps, curves = curves_of_loss()
         for step, loss in zip(steps, curves[name], strict=True):
             if np.isfinite(loss):
                 yield int(step), scalar_pb("loss", float(loss))

@@ -9,9 +9,9 @@ Three choices decide the speed (``make bench`` measures them):
 
 products       a layer with one input or one output is a broadcast multiplication, fused with its neighbours; a matrix
                product would be a call of its own
-memory format  nets whose layers have at most ``NARROW`` units keep the replica axis last in memory, so that vector
-               instructions run over replicas; wider ones keep it first
-group          replicas that step together: as many as ``CACHE`` holds
+memory format  nets whose layers have at most ``layout.NARROW`` units keep the replica axis last in memory, so that
+               vector instructions run over replicas; wider ones keep it first
+group          replicas that step together: as many as ``layout.CACHE`` holds
 """
 
 import os
@@ -25,11 +25,7 @@ from torch import Tensor
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from mlpfit import losses, mlp
-from mlpfit.config import NARROW, block_size
-
-CACHE = 4 * 2**20  # bytes for what a group of replicas computes in a step: measured best, and L2 to L3 everywhere
-LANES = 16  # float32 numbers in the widest vector registers there are
+from mlpfit import layout, losses, mlp
 
 _GRAPHS: dict[str, Callable[..., list[Tensor]]] = {}
 
@@ -50,7 +46,7 @@ class FusedProducts(mlp.Products):
             return h * weight + bias
         if weight.shape[2] == 1:
             return (h * weight.transpose(1, 2)).sum(2, keepdim=True) + bias
-        if narrow(weight.shape[1:]):
+        if layout.narrow(weight.shape[1:]):
             return (h[..., None] * weight[:, None]).sum(2) + bias
         return torch.baddbmm(bias, h, weight)
 
@@ -67,10 +63,6 @@ class FusedProducts(mlp.Products):
         if weight.shape[2] == 1:
             return error * weight.transpose(1, 2)
         return error @ weight.transpose(1, 2)
-
-
-def narrow(units: Sequence[int]) -> bool:
-    return max(units) <= NARROW
 
 
 def compiler() -> str | None:
@@ -91,7 +83,7 @@ class CompiledSteps:
             self.buffers = ["exp_avg", "exp_avg_sq"]
         else:
             self.buffers = ["momentum_buffer"] if self.options["momentum"] else []
-        self.last = narrow([width for p in self.parameters for width in p.shape[1:]])
+        self.last = layout.narrow([width for p in self.parameters for width in p.shape[1:]])
 
     @torch.no_grad()
     def __call__(self, x: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:
@@ -99,8 +91,8 @@ class CompiledSteps:
 
         The replicas take their K steps group by group, each group small enough to stay in cache.
         """
-        replicas, widths = x.shape[1], sum(p.shape[2] for p in self.parameters[::2])
-        size = block_size(replicas, max(1, CACHE // (2 * x.shape[2] * widths * x.element_size())))
+        replicas, widths = x.shape[1], [p.shape[2] for p in self.parameters[::2]]
+        size = layout.group_size(replicas, x.shape[2], widths, x.element_size())
         groups = [slice(first, first + size) for first in range(0, replicas, size)]
         done = self._steps_done()
         factors = self._factors(done, len(x)).unbind()
@@ -195,7 +187,7 @@ class CompiledSteps:
         if not self.last:
             return values.contiguous()
         # Filled up to whole vectors by repeating the last replica: lanes left over would run one by one, at half speed.
-        filled = torch.cat([values, values[-1:].expand(-len(values) % LANES, *values.shape[1:])])
+        filled = torch.cat([values, values[-1:].expand(-len(values) % layout.LANES, *values.shape[1:])])
         return filled.movedim(0, -1).contiguous().movedim(-1, 0)
 
     def _steps_done(self) -> int:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
-from mlpfit import order, streams
+from mlpfit import layout, order, streams
 from mlpfit.errors import ConfigError
 from mlpfit.ranges import Above, AtLeast, Between
 from mlpfit.targets import TARGETS, Target, load_user_targets
@@ -26,8 +26,6 @@ from mlpfit.typed import blamed, build, shown, value_of
 
 CONF = Path(__file__).parents[2] / "conf"
 SEARCH_PATH = "MLPFIT_PATH"  # environment variable: folders of the user's own YAML and targets.py
-PAYS_FROM = 8.0  # predicted seconds uncompiled from which compiling, five to ten seconds, pays
-NARROW = 16  # nets with no wider layer keep the replica axis last in memory (compiled.py)
 REQUESTS = ("output_dir=", "force=", "ensemble.processes=", "hydra")  # of overrides: how, not what
 LONGEST = 120  # characters of a folder's name
 GROUPS = ("experiment", "target", "optimizer")  # keys whose value is a choice, a file of conf/
@@ -151,20 +149,20 @@ class Config:
     @property
     def replica_seeds(self) -> tuple[int, ...]:
         """The seed of every replica, in order."""
-        return tuple(named_seeds(self.seed, self.replicas, self.seeds))
+        return tuple(streams.named_seeds(self.seed, self.replicas, self.seeds))
 
     @property
     def worth_compiling(self) -> bool:
         """Whether its steps are to be compiled: as the config says, or (auto) when it pays."""
         if self.trainer.compile == "auto":
-            return self.plain_seconds >= PAYS_FROM
+            return layout.compiling_pays(self.plain_seconds)
         return self.trainer.compile
 
     @property
     def plain_seconds(self) -> float:
-        """Predicted for uncompiled steps, as measured: 0.3 ms of calls a step and 7.5 ns a replica, row and unit."""
-        numbers = len(self.replica_seeds) * (self.data.batch_size or self.rows) * sum(self.units[1:])
-        return self.trainer.max_steps * (3e-4 + 7.5e-9 * numbers)
+        """Predicted for uncompiled steps: see :func:`mlpfit.layout.plain_seconds`."""
+        rows = self.data.batch_size or self.rows
+        return layout.plain_seconds(self.trainer.max_steps, len(self.replica_seeds), rows, self.units[1:])
 
     @property
     def run_dir(self) -> Path:
@@ -189,18 +187,6 @@ class Config:
     def __reduce__(self) -> tuple[Any, ...]:
         """As YAML would hold it: the process that unpickles it then finds the user's targets, too."""
         return parse, (self.plain(),)
-
-
-def named_seeds(seed: int, replicas: int, seeds: Sequence[int] | None) -> list[int]:
-    """The seed of every replica: those listed, or as many as there are replicas from the first on."""
-    return list(seeds) if seeds is not None else list(range(seed, seed + replicas))
-
-
-def block_size(replicas: int, most: int) -> int:
-    """How many replicas to take at a time: the largest number up to ``most`` that divides them, if at least half of
-    it, so that all parts have one shape and one compilation; else ``most``."""
-    fitting = (size for size in range(min(most, replicas), most // 2, -1) if replicas % size == 0)
-    return next(fitting, min(most, replicas))
 
 
 def parse(plain: Mapping[str, Any]) -> Config:
@@ -270,7 +256,7 @@ def _too_large(config: Config) -> Iterator[str]:
 def _held(config: Config) -> Iterator[tuple[str, int]]:
     """How many numbers are held at once, and the keys that decide it. Only one block of an ensemble is."""
     replicas, steps = len(config.replica_seeds), config.trainer.max_steps
-    block = block_size(replicas, config.ensemble.block or 256)
+    block = layout.block_size(replicas, config.ensemble.block or layout.BLOCK)
     parameters = sum((fan_in + 1) * width for fan_in, width in pairwise(config.units))
     batch = config.data.batch_size or 0
     more = " replicas ensemble.block" if replicas > 1 else ""

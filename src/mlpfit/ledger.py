@@ -121,7 +121,7 @@ def conclude(conclusion: Any, runs: Ensembles) -> dict[str, Any]:
 def effect(slip: Any, runs: Ensembles) -> dict[str, Any]:
     values = slip.effect(runs)
     values = values[np.isfinite(values)]
-    p5, median, p95 = (float(q) for q in np.quantile(values, [0.05, 0.5, 0.95]))
+    p5, median, p95 = evidence.quantiles(values).tolist()
     return {
         **{k: getattr(slip, k) for k in ("tutorial", "what", "measure", "correct")},
         **{"mean": float(values.mean()), "median": median, "p5": p5, "p95": p95, "replicas": len(values)},

@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mlpfit.config import Config, as_published, named_seeds
+from mlpfit.config import Config, as_published
 from mlpfit.errors import RunError
+from mlpfit.streams import named_seeds
 
 MARKER = "complete.json"
 BLOCKS = "blocks"
@@ -36,7 +37,7 @@ HOW = ("trainer.compile:", "trainer.accelerator:", "trainer.block_steps:", "chec
 COMPUTING_PACKAGES = ("torch", "lightning", "numpy")
 # The modules that decide a run's numbers; a test holds the list against what train imports.
 COMPUTING_SOURCES = (
-    *("targets", "streams", "order", "losses", "mlp"),
+    *("targets", "streams", "order", "losses", "mlp", "layout"),
     *("compiled", "datamodule", "regression", "recording", "training"),
 )
 

@@ -10,6 +10,7 @@ Three kinds, so that seeded tutorials can be followed to the bit:
               does that only calls ``numpy.random.seed(s)``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,3 +65,8 @@ def integers(rng: Any, high: int, size: int) -> np.ndarray:
     if isinstance(rng, np.random.RandomState):
         return rng.randint(0, high, size)
     return rng.integers(0, high, size)
+
+
+def named_seeds(seed: int, replicas: int, seeds: Sequence[int] | None) -> list[int]:
+    """The seed of every replica: those listed, or as many as there are replicas from the first on."""
+    return list(seeds) if seeds is not None else list(range(seed, seed + replicas))

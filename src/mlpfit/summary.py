@@ -21,11 +21,11 @@ import numpy as np
 from mlpfit import sealed
 from mlpfit.config import Config, ready_sweep
 from mlpfit.errors import RunError
+from mlpfit.evidence import QUANTILES, quantiles
 from mlpfit.runs import Run, load_run, write_file
 
 FRESH = 500
 FRESH_SEED = 2**32 + 1  # no replica's: those stay below 2^32
-QUANTILES = {"p5": 0.05, "median": 0.5, "p95": 0.95}
 FIRST = "job"  # the column after the swept keys
 Row = dict[str, str]
 
@@ -89,8 +89,8 @@ def measured(config: Config, sharpness: bool) -> Row:
     for name, values in quantities.items():
         lost = run.diverged if name != "sharpness_start" else False
         finite = np.where(lost | ~np.isfinite(values), np.inf, values)
-        for word, share in QUANTILES.items():
-            found[f"{name}_{word}"] = np.quantile(finite, share, method="inverted_cdf")
+        for word, value in zip(QUANTILES, quantiles(finite), strict=True):
+            found[f"{name}_{word}"] = value
     found |= {"seconds": run.provenance["seconds"]}
     return {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in found.items()}
 

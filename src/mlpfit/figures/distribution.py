@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlpfit import published
+from mlpfit.evidence import quantiles
 from mlpfit.figures import style
 from mlpfit.figures.parts import grid_of_axes
 from mlpfit.runs import Run
@@ -25,13 +26,15 @@ def distribution(ensembles: Mapping[str, Run]) -> Figure:
         quantity, update, step = (number.quantity, number.update, number.step) if number else ("mse", "after", None)
         values = published.measured(run, quantity, update, step)
         shown = values[np.isfinite(values) & ~run.diverged]
-        low, high = np.quantile(shown, [0.001, 0.999])
+        low, high = quantiles(shown, (0.001, 0.999))
         if number:
             low, high = min(low, number.value), max(high, number.value)
         wide = high > 10 * low
         bins = np.geomspace(low, high, 50) if wide else np.linspace(low, high, 50)
         ax.hist(shown, bins=bins.tolist(), color=style.BAND, alpha=0.35, label=f"{len(shown)} replicas")
-        ax.axvline(float(np.median(shown)), color=style.FIT, ls=":", label="median")
+        median = float(quantiles(np.where(run.diverged, np.inf, values), (0.5,))[0])
+        if np.isfinite(median):
+            ax.axvline(median, color=style.FIT, ls=":", label="median of all" if run.diverged.any() else "median")
         if number:
             ax.axvline(number.value, color=style.PUBLISHED, ls="--", lw=2, label=f"published {number.value:g}")
         lost = int(run.diverged.sum())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlpfit.evidence import quantiles
 from mlpfit.figures import style
 from mlpfit.runs import Run
 
@@ -73,11 +74,22 @@ def band(ax: Axes, replicas: Run | None, x: np.ndarray, step: int | None = None)
 
 
 def fill_between_quantiles(ax: Axes, x: np.ndarray, values: np.ndarray) -> None:
-    """values (n, R) over x (n,)."""
-    q5, q25, q50, q75, q95 = np.nanquantile(values, [0.05, 0.25, 0.5, 0.75, 0.95], axis=1)
-    ax.fill_between(x, q5, q95, color=style.BAND, alpha=0.12, lw=0, label="90 % of replicas")
-    ax.fill_between(x, q25, q75, color=style.BAND, alpha=0.22, lw=0, label="50 % of replicas")
-    ax.plot(x, q50, ":", color=style.BAND, lw=1, label="median replica")
+    """values (n, R) over x (n,); a diverged replica lies above every value."""
+    q5, q25, q50, q75, q95 = quantiles(values, (0.05, 0.25, 0.5, 0.75, 0.95), axis=1)
+    shade(ax, x, q5, q95, 0.12, "90 % of replicas" + (", open: diverged" if np.isinf(q95).any() else ""))
+    shade(ax, x, q25, q75, 0.22, "50 % of replicas")
+    ax.plot(x, np.where(np.isfinite(q50), q50, np.nan), ":", color=style.BAND, lw=1, label="median replica")
+
+
+def shade(ax: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, label: str) -> None:
+    """Fill between two edges (n,). Where the upper one is infinite the area leaves the axes at the top, whose limits
+    come from the finite edges alone."""
+    area = ax.fill_between(
+        x, low, np.where(np.isinf(high), low, high), color=style.BAND, alpha=alpha, lw=0, label=label
+    )
+    edges = [float(edge) for edge in (*low, *high) if np.isfinite(edge)] or [0.0]
+    outside = max(edges) + 1000 * (max(edges) - min(edges) or 1)
+    area.set_data(x, low, np.where(np.isinf(high), outside, high))
 
 
 def draw_loss(run: Run, replicas: Run | None, title: str, ylabel: str) -> Figure:
