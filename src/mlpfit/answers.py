@@ -54,7 +54,7 @@ def neurons(rows: list[Row]) -> str:
         lost = ", ".join(f"{r['model.hidden']} ({float(r['diverged']):.0%})" for r in mine if float(r["diverged"]))
         words.append(
             f"momentum {momentum} does best with {best['model.hidden']} units (median error {_median(best):.2g})"
-            + (f" and loses replicas with {lost}" if lost else " and loses no replica")
+            + (f", replicas diverge with {lost}" if lost else ", no replica diverges")
         )
     plain = min(_median(row) for row in rows if row["optimizer.momentum"] == "0.0")
     few = [float(r["model.hidden"]) for r in rows if r["optimizer.momentum"] == "0.9" and _median(r) <= plain]

@@ -105,7 +105,7 @@ class Run:
 
     @property
     def diverged(self) -> np.ndarray:
-        """Which replicas lost their way: (R,)."""
+        """Which replicas diverged: (R,)."""
         return np.isfinite(self.metrics["diverged_at"]) | ~np.isfinite(self.metrics["mse"])
 
     def final(self, name: str) -> np.ndarray:

@@ -49,7 +49,7 @@ from mlpfit.train import train
 from mlpfit.workers import work
 
 FAILURE = "failure.txt"
-UNKNOWN = "ended without a word: killed, or never started"
+UNKNOWN = "no exit status recorded: killed, or never started"
 STARTING = 4.0  # seconds for a process to import torch and Lightning
 COMPILING = 7.0  # seconds for a graph
 MOST_JOBS = 10_000

@@ -156,12 +156,13 @@ def add_legend(ax: Axes, rows: list[Row], placed: list[Row], panels: Sequence[st
 
 
 def stability(ax: Axes, rows: list[Row], x: str) -> None:
-    """The limit 2 / sharpness at the minima that the gentlest job has found, and the largest value that lost nobody."""
+    """The limit 2 / sharpness at the minima that the gentlest job has found, and the largest value up to which no
+    replica diverged."""
     low, middle, high, stable = stability_of(rows, x)
     ax.axvspan(low, high, color=style.TRUTH, alpha=0.1, lw=0)
     ax.axvline(middle, color=style.TRUTH, ls="--", lw=1, label="2 / largest eigenvalue")
     if stable is not None:
-        ax.axvline(stable, color=style.TRUTH, ls=":", lw=1, label="largest that lost nobody")
+        ax.axvline(stable, color=style.TRUTH, ls=":", lw=1, label="largest stable value")
 
 
 def _scale(ax: Axes, rows: list[Row], x: str) -> None:

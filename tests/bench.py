@@ -1,4 +1,4 @@
-"""How fast, as ratios within one run: python -m mlpfit.bench [training | tensorboard | ensembles | cost ...]
+"""How fast, as ratios within one run: python tests/bench.py [training | tensorboard | ensembles | cost ...]
 
 Tables go to outputs/bench.md. Every contender solves the same problem on the same rows; contenders take turns, and
 medians of five turns are compared. JAX is an extra: pip install -e .[bench].
