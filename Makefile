@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-TUTORIALS := tower plane gradient parabola restoration
+TUTORIALS := $(notdir $(wildcard conf/experiment/*))
 SWEEPS := $(patsubst conf/sweep/%.yaml,%,$(wildcard conf/sweep/*/*.yaml))
 
 .DEFAULT_GOAL := help
@@ -24,24 +24,24 @@ $(INSTALLED): requirements.lock requirements-torch.lock pyproject.toml
 	@touch $@
 
 reproduce: $(INSTALLED) ## train every experiment, draw every figure, print the table
-	@$(BIN)/python -m mlpfit.reproduce
+	@$(BIN)/python -m mlpfit reproduce
 
 ensembles: $(INSTALLED) ## every experiment over 1000 seeds
-	@$(BIN)/python -m mlpfit.ensembles
+	@$(BIN)/python -m mlpfit ensembles
 
 sweeps: $(SWEEPS) ## every ready sweep, 64 replicas a job (three to five minutes)
 
 $(SWEEPS): $(INSTALLED) ## one ready sweep
-	@$(BIN)/python -m mlpfit.train -m sweep=$@
+	@$(BIN)/python -m mlpfit -m sweep=$@
 
 figures: $(INSTALLED) ## draw the figures again from finished runs
-	@$(BIN)/python -m mlpfit.figures
+	@$(BIN)/python -m mlpfit figures
 
 $(TUTORIALS): $(INSTALLED) ## one tutorial: its runs and figures
-	@$(BIN)/python -m mlpfit.reproduce $@
+	@$(BIN)/python -m mlpfit reproduce $@
 
 outputs/figures/%.svg: FORCE $(INSTALLED) ## one figure and the run it needs
-	@$(BIN)/python -m mlpfit.reproduce $*
+	@$(BIN)/python -m mlpfit reproduce $*
 
 test: $(INSTALLED) ## run the tests
 	@$(BIN)/python -m pytest
@@ -57,14 +57,14 @@ format: $(INSTALLED) ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 tensorboard: $(INSTALLED) ## open TensorBoard on all runs, ensembles and sweeps
-	@$(BIN)/python -m mlpfit.board
+	@$(BIN)/python -m mlpfit tensorboard
 	@$(BIN)/tensorboard --logdir outputs --samples_per_plugin images=100,text=20
 
 report: $(INSTALLED) ## judge the published numbers and write outputs/report.html (after reproduce and ensembles)
-	@$(BIN)/python -m mlpfit.report --judge
+	@$(BIN)/python -m mlpfit report --judge
 
 verify: $(INSTALLED) ## train everything again, compare with what is kept (ENSEMBLES=1: the ledger, too)
-	@$(BIN)/python -m mlpfit.verify ensembles=$(or $(ENSEMBLES),0)
+	@$(BIN)/python -m mlpfit verify ensembles=$(or $(ENSEMBLES),0)
 
 torture: $(INSTALLED) ## kill, damage and misuse everything a few hundred times (half an hour)
 	@$(BIN)/python tests/torture.py

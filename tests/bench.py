@@ -1,7 +1,8 @@
-"""How fast, as ratios within one run: python tests/bench.py [training | tensorboard | ensembles | cost ...]
+"""How fast, as ratios within one run: python tests/bench.py [training | tensorboard | ensembles |
+cost ...]
 
-Tables go to outputs/bench.md. Every contender solves the same problem on the same rows; contenders take turns, and
-medians of five turns are compared. JAX is an extra: pip install -e .[bench].
+Tables go to outputs/bench.md. Every contender solves the same problem on the same rows; contenders
+take turns, and medians of five turns are compared. JAX is an extra: pip install -e .[bench].
 """
 
 import gc
@@ -19,15 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from mlpfit.blocks import Block, blocks, cores
-from mlpfit.command import run_command
-from mlpfit.config import Config, compose
-from mlpfit.errors import ConfigError
-from mlpfit.provenance import provenance
-from mlpfit.runs import write_file
+from mlpfit.config.compose import compose
+from mlpfit.config.schema import Config
+from mlpfit.errors import ConfigError, run_command
+from mlpfit.runs.files import write_file
+from mlpfit.runs.provenance import provenance
+from mlpfit.training.ensemble import Block, blocks, cores
 
 TURNS = 5
-# experiment, replicas of a turn, steps of a turn for JAX and mlpfit, steps of a turn of the plain loop
+# experiment, replicas of a turn, steps of a turn for JAX and mlpfit, steps of a turn of the plain
+# loop
 PROBLEMS = {
     "parabola/eight_neurons": (500, 5000, 2000),
     "tower/small": (500, 1000, 1000),
@@ -36,7 +38,12 @@ PROBLEMS = {
 
 
 def main() -> int:
-    sections = {"training": training, "tensorboard": tensorboard, "ensembles": ensembles, "cost": cost}
+    sections = {
+        "training": training,
+        "tensorboard": tensorboard,
+        "ensembles": ensembles,
+        "cost": cost,
+    }
     names = sys.argv[1:] or list(sections)
     for name in names:
         if name not in sections:
@@ -69,38 +76,51 @@ def training() -> str:
     config = compose(["experiment=parabola/eight_neurons"])
     contenders: dict[str, Callable[[], float]] = {
         "plain PyTorch loop": lambda: plain_loop(config, config.trainer.max_steps),
-        "Trainer, its defaults": lambda: trainer_defaults(config, 500) * config.trainer.max_steps / 500,
+        "Trainer, its defaults": lambda: (
+            trainer_defaults(config, 500) * config.trainer.max_steps / 500
+        ),
         "mlpfit, TensorBoard off": lambda: mlpfit_single(config, tensorboard=False),
         "mlpfit": lambda: mlpfit_single(config, tensorboard=True),
     }
     seconds = _alternate(contenders)
     plain = seconds["plain PyTorch loop"]
     steps = config.trainer.max_steps
-    lines = ["| one run of parabola/eight_neurons | steps/s | of the plain loop |", "| --- | --- | --- |"]
+    lines = [
+        "| one run of parabola/eight_neurons | steps/s | of the plain loop |",
+        "| --- | --- | --- |",
+    ]
     lines += [f"| {name} | {steps / s:,.0f} | {plain / s:.2f} |" for name, s in seconds.items()]
     return f"## A single run\n\n{chr(10).join(lines)}\n\nmlpfit records every loss, snapshots and checkpoints."
 
 
 def tensorboard() -> str:
     """What TensorBoard takes of a run's time, what its pictures take afterwards, and its size."""
-    lines = ["| one run | seconds | TensorBoard's share | pictures, afterwards | kB |", "| --- " * 5 + "|"]
+    lines = [
+        "| one run | seconds | TensorBoard's share | pictures, afterwards | kB |",
+        "| --- " * 5 + "|",
+    ]
     for name in ("parabola/eight_neurons", "tower/large", "plane/scratch", "restoration/framework"):
         config = compose([f"experiment={name}"])
         contenders: dict[str, Callable[[], float]] = {
-            word: partial(mlpfit_single, config, tensorboard=on) for word, on in (("off", False), ("on", True))
+            word: partial(mlpfit_single, config, tensorboard=on)
+            for word, on in (("off", False), ("on", True))
         }
-        seconds = _alternate(contenders, 4 * TURNS - 1)  # the share is small, the noise of a turn is not
+        seconds = _alternate(
+            contenders, 4 * TURNS - 1
+        )  # the share is small, the noise of a turn is not
         drawing, size = _board_of(config)
         share = 1 - seconds["off"] / seconds["on"]
-        lines.append(f"| {name} | {seconds['on']:.2f} | {share:.1%} | {drawing:.2f} s | {size / 1000:.0f} |")
+        lines.append(
+            f"| {name} | {seconds['on']:.2f} | {share:.1%} | {drawing:.2f} s | {size / 1000:.0f} |"
+        )
     return f"## TensorBoard\n\n{chr(10).join(lines)}"
 
 
 def _board_of(config: Config) -> tuple[float, int]:
     """Seconds to draw what TensorBoard shows of a finished run, and bytes of all its events."""
-    from mlpfit import board
-    from mlpfit.runs import load_run
-    from mlpfit.train import train
+    from mlpfit.runs.run import load_run
+    from mlpfit.tensorboard import board
+    from mlpfit.training.train import train
 
     with tempfile.TemporaryDirectory() as folder:
         single = compose([f"experiment={config.name}", f"output_dir={folder}"])
@@ -127,7 +147,7 @@ def plain_loop(config: Config, steps: int) -> float:
     """The tutorial's own loop: one model, its layers and optimiser from torch."""
     import torch
 
-    from mlpfit.datamodule import draw
+    from mlpfit.data.datamodule import draw
 
     rows, _ = draw(config, config.seed)
     x, y = (torch.from_numpy(v).float() for v in (rows.x, rows.y))
@@ -154,13 +174,15 @@ def trainer_defaults(config: Config, steps: int) -> float:
     import lightning.pytorch as pl
     import torch
 
-    from mlpfit.datamodule import draw
+    from mlpfit.data.datamodule import draw
 
     class Plain(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
             hidden = config.units[1]
-            self.net = torch.nn.Sequential(torch.nn.Linear(1, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 1))
+            self.net = torch.nn.Sequential(
+                torch.nn.Linear(1, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 1)
+            )
 
         def training_step(self, batch: Any, index: int) -> torch.Tensor:
             loss = torch.nn.functional.mse_loss(self.net(batch[0]), batch[1])
@@ -185,7 +207,7 @@ def trainer_defaults(config: Config, steps: int) -> float:
 
 def mlpfit_single(config: Config, tensorboard: bool) -> float:
     """The run as the command makes it, its folder and files included."""
-    from mlpfit.training import train_into
+    from mlpfit.training.run import train_into
 
     recording = f"logger.tensorboard={str(tensorboard).lower()}"
     with tempfile.TemporaryDirectory() as folder:
@@ -201,9 +223,13 @@ def ensembles() -> str:
     lines = [head, "|" + " --- |" * 8]
     peak = cores() * matrix_rate()
     for name, (replicas, steps, plain_steps) in PROBLEMS.items():
-        config = compose([f"experiment={name}", f"replicas={replicas}", f"trainer.max_steps={steps}"])
+        config = compose(
+            [f"experiment={name}", f"replicas={replicas}", f"trainer.max_steps={steps}"]
+        )
         lines.append(_contest(config, plain_steps, peak))
-    single = compose(["experiment=parabola/eight_neurons", "trainer.compile=true", "logger.tensorboard=false"])
+    single = compose(
+        ["experiment=parabola/eight_neurons", "trainer.compile=true", "logger.tensorboard=false"]
+    )
     lines.append(_contest(single, 2000, peak))
     note = (
         "Model-steps per second = replicas x optimiser steps / seconds of training, compilation apart. The plain loop "
@@ -219,7 +245,9 @@ def _contest(config: Config, plain_steps: int, peak: float) -> str:
     work = replicas * steps
     processes = cores() if replicas > 1 else 1
     with _Crew(processes) as crew:
-        first = crew.each(_mlpfit_turn, [(config.plain(), part) for part in _shares(config, processes)])
+        first = crew.each(
+            _mlpfit_turn, [(config.plain(), part) for part in _shares(config, processes)]
+        )
         mlpfit_compile = max(t["compile"] for t in first)
         turns: dict[str, list[float]] = {"plain": [], "jax": [], "mlpfit": []}
         run_jax, jax_compile = jax_contender(config)
@@ -228,14 +256,25 @@ def _contest(config: Config, plain_steps: int, peak: float) -> str:
             turns["plain"].append(processes * plain_steps / max(loops))
             if run_jax is not None:
                 turns["jax"].append(work / run_jax())
-            done = crew.each(_mlpfit_turn, [(config.plain(), part) for part in _shares(config, processes)])
+            done = crew.each(
+                _mlpfit_turn, [(config.plain(), part) for part in _shares(config, processes)]
+            )
             turns["mlpfit"].append(work / max(t["seconds"] for t in done))
-    rate = {name: statistics.median(values) if values else float("nan") for name, values in turns.items()}
+    rate = {
+        name: statistics.median(values) if values else float("nan")
+        for name, values in turns.items()
+    }
     operations = 6 * config.rows * sum(a * b for a, b in pairwise(config.units))
     compiled = f"{jax_compile:.1f} s, {mlpfit_compile:.1f} s"
-    cells = [f"{config.name} {'-'.join(map(str, config.units))}, {replicas} replica{'s'[: replicas > 1]}"]
+    cells = [
+        f"{config.name} {'-'.join(map(str, config.units))}, {replicas} replica{'s'[: replicas > 1]}"
+    ]
     cells += [f"{rate[k]:,.0f}" for k in ("plain", "jax", "mlpfit")]
-    cells += [f"**{rate['mlpfit'] / rate['jax']:.1f}**", f"**{rate['mlpfit'] / rate['plain']:.0f}**", compiled]
+    cells += [
+        f"**{rate['mlpfit'] / rate['jax']:.1f}**",
+        f"**{rate['mlpfit'] / rate['plain']:.0f}**",
+        compiled,
+    ]
     cells.append(f"{rate['mlpfit'] * operations / peak:.0%}")
     return f"| {' | '.join(cells)} |"
 
@@ -264,7 +303,8 @@ class _Crew:
         self.pool.join()
 
     def each(self, turn: Callable[[Any], Any], arguments: list[Any]) -> list[Any]:
-        """One argument a process: each takes exactly one, since all take longer than handing out."""
+        """One argument a process: each takes exactly one, since all take longer than handing
+        out."""
         return self.pool.map(turn, arguments, chunksize=1)
 
 
@@ -280,17 +320,18 @@ def _quiet() -> None:
 
 
 def _plain_turn(given: tuple[dict[str, Any], int]) -> float:
-    from mlpfit.config import parse
+    from mlpfit.config.schema import parse
 
     return plain_loop(parse(given[0]), given[1])
 
 
 def _mlpfit_turn(given: tuple[dict[str, Any], list[tuple[int, ...]]]) -> dict[str, float]:
-    """Train the blocks under the Trainer; seconds of training, compilation (of the first turn) apart."""
-    from mlpfit.config import parse
-    from mlpfit.datamodule import ReplicaData
-    from mlpfit.recording import Snapshots
-    from mlpfit.training import build, fit, plan
+    """Train the blocks under the Trainer; seconds of training, compilation (of the first turn)
+    apart."""
+    from mlpfit.config.schema import parse
+    from mlpfit.data.datamodule import ReplicaData
+    from mlpfit.training.callbacks import Snapshots
+    from mlpfit.training.run import build, fit, plan
 
     config = parse({**given[0], "trainer": {**given[0]["trainer"], "compile": True}})
     short = parse({**config.plain(), "trainer": {**config.plain()["trainer"], "max_steps": 2}})
@@ -302,7 +343,15 @@ def _mlpfit_turn(given: tuple[dict[str, Any], list[tuple[int, ...]]]) -> dict[st
             data, module = ReplicaData(setting, seeds, steps.boundaries), build(setting, seeds)
             with tempfile.TemporaryDirectory() as folder:
                 started = time.perf_counter()
-                fit(Path(folder), setting, steps, data, module, Snapshots(steps.snapshots), lambda step, loss: None)
+                fit(
+                    Path(folder),
+                    setting,
+                    steps,
+                    data,
+                    module,
+                    Snapshots(steps.snapshots),
+                    lambda step, loss: None,
+                )
                 began += time.perf_counter() - started
             gc.collect()  # Trainer and module refer to each other
         seconds[part] = began
@@ -310,18 +359,24 @@ def _mlpfit_turn(given: tuple[dict[str, Any], list[tuple[int, ...]]]) -> dict[st
 
 
 def jax_contender(config: Config) -> tuple[Callable[[], float] | None, float]:
-    """JAX as its users write it: the step, scanned over steps, mapped over replicas, jitted. Its seconds to compile."""
+    """JAX as its users write it: the step, scanned over steps, mapped over replicas, jitted. Its
+    seconds to compile."""
     try:
         import jax
         import jax.numpy as jnp
     except ImportError:
-        print("JAX is not installed (pip install -e .[bench]): its column stays empty", file=sys.stderr)
+        print(
+            "JAX is not installed (pip install -e .[bench]): its column stays empty",
+            file=sys.stderr,
+        )
         return None, float("nan")
-    from mlpfit.datamodule import ReplicaData
-    from mlpfit.training import build
+    from mlpfit.data.datamodule import ReplicaData
+    from mlpfit.training.run import build
 
     data = ReplicaData(config, config.replica_seeds, [0, config.trainer.max_steps])
-    start = [jnp.asarray(p.detach().numpy()) for p in build(config, config.replica_seeds).parameters()]
+    start = [
+        jnp.asarray(p.detach().numpy()) for p in build(config, config.replica_seeds).parameters()
+    ]
     x, y = jnp.asarray(data.x.numpy()), jnp.asarray(data.y.numpy())
     options = config.plain()["optimizer"]
 
@@ -337,19 +392,29 @@ def jax_contender(config: Config) -> tuple[Callable[[], float] | None, float]:
         parameters, m, v, t = carry
         value, slopes = jax.value_and_grad(loss)(parameters, x, y)
         if options["name"] == "sgd":
-            return ([p - options["lr"] * g for p, g in zip(parameters, slopes, strict=True)], m, v, t), value
+            return (
+                [p - options["lr"] * g for p, g in zip(parameters, slopes, strict=True)],
+                m,
+                v,
+                t,
+            ), value
         t = t + 1
         m = [0.9 * a + 0.1 * g for a, g in zip(m, slopes, strict=True)]
         v = [0.999 * a + 0.001 * g * g for a, g in zip(v, slopes, strict=True)]
         scale = options["lr"] / (1 - 0.9**t)
         root = jnp.sqrt(1 - 0.999**t)
-        new = [p - scale * a / (jnp.sqrt(b) / root + 1e-8) for p, a, b in zip(parameters, m, v, strict=True)]
+        new = [
+            p - scale * a / (jnp.sqrt(b) / root + 1e-8)
+            for p, a, b in zip(parameters, m, v, strict=True)
+        ]
         return (new, m, v, t), value
 
     def train(parameters: Any, x: Any, y: Any) -> Any:
         zeros = [jnp.zeros_like(p) for p in parameters]
         carry = parameters, zeros, zeros, jnp.zeros(())
-        return jax.lax.scan(lambda c, s: step(c, s, x, y), carry, None, length=config.trainer.max_steps)
+        return jax.lax.scan(
+            lambda c, s: step(c, s, x, y), carry, None, length=config.trainer.max_steps
+        )
 
     started = time.perf_counter()
     compiled = jax.jit(jax.vmap(train)).lower(start, x, y).compile()
@@ -380,7 +445,10 @@ def matrix_rate() -> float:
 def cost() -> str:
     """Seconds and peak memory against the number of replicas, one process, compilation apart."""
     counts = [1, 4, 16, 64, 256, 1024, 4096]
-    lines = ["| replicas | " + " | ".join(f"{name}: s, MiB" for name in PROBLEMS) + " |", "|" + " --- |" * 4]
+    lines = [
+        "| replicas | " + " | ".join(f"{name}: s, MiB" for name in PROBLEMS) + " |",
+        "|" + " --- |" * 4,
+    ]
     found: dict[str, list[tuple[float, float]]] = {}
     for name in PROBLEMS:
         steps = {"parabola/eight_neurons": 500, "tower/small": 100, "tower/large": 10}[name]
@@ -389,9 +457,7 @@ def cost() -> str:
         cells = [f"{found[name][i][0]:.2f}, {found[name][i][1]:.0f}" for name in PROBLEMS]
         lines.append(f"| {count} | {' | '.join(cells)} |")
     write_file(Path("outputs/figures/bench/cost.svg"), _cost_figure(counts, found))
-    return (
-        f"## Cost against replicas\n\n{chr(10).join(lines)}\n\n![cost](figures/bench/cost.svg)\n\nSteps: 500, 100, 10."
-    )
+    return f"## Cost against replicas\n\n{chr(10).join(lines)}\n\n![cost](figures/bench/cost.svg)\n\nSteps: 500, 100, 10."
 
 
 def _measured_alone(name: str, replicas: int, steps: int) -> tuple[float, float]:
@@ -421,8 +487,20 @@ def _cost_figure(counts: list[int], found: dict[str, list[tuple[float, float]]])
             seconds, memory = np.array(values).T
             left.plot(counts, seconds, marker + "-", label=name)
             right.plot(counts, memory, marker + "-", label=name)
-        left.set(xscale="log", yscale="log", xlabel="replicas", ylabel="seconds of training", title="time")
-        right.set(xscale="log", xlabel="replicas", ylabel="MiB", ylim=(0, None), title="peak memory of the process")
+        left.set(
+            xscale="log",
+            yscale="log",
+            xlabel="replicas",
+            ylabel="seconds of training",
+            title="time",
+        )
+        right.set(
+            xscale="log",
+            xlabel="replicas",
+            ylabel="MiB",
+            ylim=(0, None),
+            title="peak memory of the process",
+        )
         left.legend()
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -9,23 +9,31 @@ from pathlib import Path
 import pytest
 import torch
 
-from mlpfit.config import Config, compose
+from mlpfit.config.compose import compose
+from mlpfit.config.schema import Config
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(ROOT / "outputs/.cache/inductor"))  # compile each graph once
+os.environ.setdefault(
+    "TORCHINDUCTOR_CACHE_DIR", str(ROOT / "outputs/.cache/inductor")
+)  # compile each graph once
 
 
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m arguments`` in a folder."""
     return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=cwd, capture_output=True, text=True, env=os.environ | environment
+        [sys.executable, "-m", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
     )
 
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder in which everything was reproduced once, and what was printed; test processes share it, to read."""
+    """A folder in which everything was reproduced once, and what was printed; test processes share
+    it, to read."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "reproduced"
     folder.mkdir(exist_ok=True)
@@ -33,7 +41,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     with open(folder.with_name("reproduced.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes first makes it
         if not printed.is_file():
-            done = run("mlpfit.reproduce", cwd=folder)
+            done = run("mlpfit", "reproduce", cwd=folder)
             assert done.returncode == 0, done.stderr
             assert done.stderr == ""
             printed.write_text(done.stdout)

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mlpfit import board, load_run, sealed, summary
-from mlpfit.config import compose
-from mlpfit.train import train
+from mlpfit import load_run
+from mlpfit.config.compose import compose
+from mlpfit.runs import sealed
+from mlpfit.sweeps import summary
+from mlpfit.tensorboard import board
+from mlpfit.training.train import train
 
 LEDGER = {"numbers": [
     {"experiment": "tower/small", "quantity": "sse", "step": 40, "published": 3.75, "verdict": "typical",
@@ -25,16 +28,21 @@ LEDGER = {"numbers": [
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
-    """A single run, an ensemble, a sweep of two jobs and a ledger, with what the board adds to them."""
+    """A single run, an ensemble, a sweep of two jobs and a ledger, with what the board adds to
+    them."""
     folder = tmp_path_factory.mktemp("board") / "outputs"
     small = ("experiment=tower/small", "model.hidden=4", "trainer.max_steps=40")
     train(compose([*small, f"output_dir={folder}"]))
     train(compose([*small, f"output_dir={folder}", "replicas=5"]))
     sweep, jobs = folder / "sweeps/tower/rates", []
     for lr in ("0.001", "0.01"):
-        jobs.append(compose([*small, "replicas=3", f"optimizer.lr={lr}", f"output_dir={sweep}/lr_{lr}"]))
+        jobs.append(
+            compose([*small, "replicas=3", f"optimizer.lr={lr}", f"output_dir={sweep}/lr_{lr}"])
+        )
         train(jobs[-1])
-    summary.write(sweep, [{"optimizer.lr": "0.001"}, {"optimizer.lr": "0.01"}], jobs, ["", ""], None)
+    summary.write(
+        sweep, [{"optimizer.lr": "0.001"}, {"optimizer.lr": "0.01"}], jobs, ["", ""], None
+    )
     (folder / "ledger.json").write_bytes(sealed.json_bytes(LEDGER))
     sys.argv = ["board", str(folder)]
     assert board.main() == 0
@@ -43,7 +51,9 @@ def outputs(tmp_path_factory):
 
 def events(folder):
     """Everything in the folder's event files."""
-    found = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "histograms": 0, "tensors": 0})
+    found = EventAccumulator(
+        str(folder), size_guidance={"scalars": 0, "images": 0, "histograms": 0, "tensors": 0}
+    )
     found.Reload()
     return found
 
@@ -105,11 +115,23 @@ def server(folder):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--port", str(port)]
-    process = subprocess.Popen([*command, "--load_fast=false"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-m",
+        "tensorboard.main",
+        "--logdir",
+        str(folder),
+        "--port",
+        str(port),
+    ]
+    process = subprocess.Popen(
+        [*command, "--load_fast=false"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
     def get(path, body=None):
-        asked = urllib.request.Request(f"http://localhost:{port}/data/{path}", body and json.dumps(body).encode())
+        asked = urllib.request.Request(
+            f"http://localhost:{port}/data/{path}", body and json.dumps(body).encode()
+        )
         if body:
             asked.add_header("Content-Type", "application/json")
         with urllib.request.urlopen(asked, timeout=10) as answer:
@@ -131,8 +153,13 @@ def server(folder):
 
 def test_a_real_server_shows_scalars_images_and_hparams(outputs):
     with server(outputs) as get:
-        names = {"runs/tower/small", *(f"ensembles/tower/small/{q}" for q in ("p5", "median", "p95"))}
-        assert names | {"sweeps/tower/rates/lr_0.001", "sweeps/tower/rates/lr_0.01"} == set(get("runs"))
+        names = {
+            "runs/tower/small",
+            *(f"ensembles/tower/small/{q}" for q in ("p5", "median", "p95")),
+        }
+        assert names | {"sweeps/tower/rates/lr_0.001", "sweeps/tower/rates/lr_0.01"} == set(
+            get("runs")
+        )
         history = load_run(outputs / "runs/tower/small").history["loss"][:, 0]
         shown = get("plugin/scalars/scalars?tag=loss&run=runs/tower/small")
         assert [(step, pytest.approx(history[step - 1], rel=1e-6)) for _, step, _ in shown] == [
@@ -146,7 +173,12 @@ def test_a_real_server_shows_scalars_images_and_hparams(outputs):
         groups = get("plugin/hparams/session_groups", asked)["sessionGroups"]
         assert sorted(g["hparams"]["optimizer.lr"] for g in groups) == [0.001, 0.01]
         with open(outputs / "sweeps/tower/rates/summary.csv", newline="") as table:
-            medians = {float(row["optimizer.lr"]): float(row["mse_median"]) for row in csv.DictReader(table)}
+            medians = {
+                float(row["optimizer.lr"]): float(row["mse_median"])
+                for row in csv.DictReader(table)
+            }
         for group in groups:
             values = {m["name"]["tag"]: m["value"] for m in group["metricValues"]}
-            assert values["final/mse"] == pytest.approx(medians[group["hparams"]["optimizer.lr"]], rel=1e-5)
+            assert values["final/mse"] == pytest.approx(
+                medians[group["hparams"]["optimizer.lr"]], rel=1e-5
+            )

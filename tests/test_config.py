@@ -4,9 +4,10 @@ import pytest
 import torch
 from conftest import run
 
-from mlpfit.config import compose, experiments, tutorials
+from mlpfit.config.catalogue import experiments, tutorials
+from mlpfit.config.compose import compose
+from mlpfit.data.targets import TARGETS, keys
 from mlpfit.errors import ConfigError
-from mlpfit.targets import TARGETS, keys
 
 
 def test_every_experiment_composes_under_its_own_name():
@@ -154,13 +155,19 @@ BROKEN = {
 
 @pytest.mark.parametrize("line", BROKEN)
 def test_a_wrong_experiment_file_is_named_in_one_line(line, tmp_path, monkeypatch):
-    sound = ["defaults: [override /target: tower]", "name: own/x", "question: why", "trainer: {max_steps: 5}"]
+    sound = [
+        "defaults: [override /target: tower]",
+        "name: own/x",
+        "question: why",
+        "trainer: {max_steps: 5}",
+    ]
     lines = [*(s for s in sound if s.split()[0] != line.split()[0]), line]
     _refused_file("# @package _global_\n" + "\n".join(lines), BROKEN[line], tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "content, words", [("5", "object type: int"), ("name: own/x", "target: none is chosen"), ("", "target: none")]
+    "content, words",
+    [("5", "object type: int"), ("name: own/x", "target: none is chosen"), ("", "target: none")],
 )
 def test_a_file_that_is_no_experiment_is_named_in_one_line(content, words, tmp_path, monkeypatch):
     _refused_file(content, words, tmp_path, monkeypatch)
@@ -183,7 +190,9 @@ def test_what_the_published_results_need_is_allowed():
 
 
 def test_a_batch_is_not_larger_than_the_data():
-    with pytest.raises(ConfigError, match=r"data\.batch_size=2000: must be at most the 1024 rows there are"):
+    with pytest.raises(
+        ConfigError, match=r"data\.batch_size=2000: must be at most the 1024 rows there are"
+    ):
         compose(["experiment=restoration/narrow", "data.batch_size=2000"])
 
 
@@ -196,12 +205,14 @@ def test_a_batch_is_not_larger_than_the_data():
         ["--cfg", "job"],
         pytest.param(
             ["experiment=tower/small", "trainer.accelerator=gpu"],
-            marks=pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="a GPU"),
+            marks=pytest.mark.skipif(
+                torch.cuda.is_available() or torch.backends.mps.is_available(), reason="a GPU"
+            ),
         ),
     ],
 )
 def test_the_command_refuses_with_one_line_exit_code_2_and_no_folder(arguments, tmp_path):
-    done = run("mlpfit.train", *arguments, cwd=tmp_path)
+    done = run("mlpfit", *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("mlpfit: ")
     assert done.stderr.count("\n") == 1
@@ -209,8 +220,11 @@ def test_the_command_refuses_with_one_line_exit_code_2_and_no_folder(arguments, 
 
 
 def test_without_an_experiment_the_command_lists_what_there_is(tmp_path):
-    done = run("mlpfit.train", cwd=tmp_path)
+    done = run("mlpfit", cwd=tmp_path)
     assert all(name in done.stderr for name in experiments())
-    helped = run("mlpfit.train", "--help", cwd=tmp_path)
+    helped = run("mlpfit", "--help", cwd=tmp_path)
     assert (helped.returncode, helped.stderr) == (0, "")
-    assert "experiment=tower/small [key=value ...]" in helped.stdout and "restoration/linear" in helped.stdout
+    assert (
+        "experiment=tower/small [key=value ...]" in helped.stdout
+        and "restoration/linear" in helped.stdout
+    )

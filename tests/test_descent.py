@@ -1,13 +1,16 @@
-"""Gradient descent on linear problems has a closed form; runs and published numbers must obey it."""
+"""Gradient descent on linear problems has a closed form; runs and published numbers must obey
+it."""
 
 import numpy as np
 import pytest
 
 from mlpfit import load_run
-from mlpfit.published import tutorial
+from mlpfit.judging.published import tutorial
 
 
-def closed_form(x: np.ndarray, y: np.ndarray, start: np.ndarray, lr: float, steps: int) -> np.ndarray:
+def closed_form(
+    x: np.ndarray, y: np.ndarray, start: np.ndarray, lr: float, steps: int
+) -> np.ndarray:
     """w_k = w* + (I - lr H)^k (w_0 - w*) with H = 2 X'X: losses at w_0 ... w_{steps-1}."""
     design = np.hstack([np.ones_like(x), x])
     best = np.linalg.lstsq(design, y[:, 0], rcond=None)[0]
@@ -16,7 +19,9 @@ def closed_form(x: np.ndarray, y: np.ndarray, start: np.ndarray, lr: float, step
     return np.array([((design @ w - y[:, 0]) ** 2).sum() for w in weights])
 
 
-@pytest.mark.parametrize("name, tolerance", [("line_by_hand", 1e-10), ("sine_by_hand", 1e-10), ("line_autograd", 1e-5)])
+@pytest.mark.parametrize(
+    "name, tolerance", [("line_by_hand", 1e-10), ("sine_by_hand", 1e-10), ("line_autograd", 1e-5)]
+)
 def test_descent_runs_follow_the_closed_form(reproduced, name, tolerance):
     run = load_run(reproduced[0] / "outputs/runs/gradient" / name)
     ((weight, bias),) = run.parameters(step=0)
@@ -27,12 +32,14 @@ def test_descent_runs_follow_the_closed_form(reproduced, name, tolerance):
 
 
 def test_the_published_trace_of_line_autograd_obeys_the_closed_form():
-    """L_k = L* + A (1 - 2 a (n - 1))^(2(k - 1)) + B (1 - 2 a n)^(2(k - 1)), n = 50, a = 1e-4: three constants for
-    twenty values, both rates known beforehand."""
+    """L_k = L* + A (1 - 2 a (n - 1))^(2(k - 1)) + B (1 - 2 a n)^(2(k - 1)), n = 50, a = 1e-4: three
+    constants for twenty values, both rates known beforehand."""
     trace = [n for n in tutorial("gradient").numbers if n.experiment == "gradient/line_autograd"]
     k = np.array([n.step for n in trace]) - 1
     losses = np.array([n.value for n in trace])
-    design = np.stack([np.ones(len(k)), (1 - 2e-4 * 49) ** (2 * k), (1 - 2e-4 * 50) ** (2 * k)], axis=1)
+    design = np.stack(
+        [np.ones(len(k)), (1 - 2e-4 * 49) ** (2 * k), (1 - 2e-4 * 50) ** (2 * k)], axis=1
+    )
     constants = np.linalg.lstsq(design / losses[:, None], np.ones(len(k)), rcond=None)[0]
     assert len(trace) == 20
     np.testing.assert_allclose(design @ constants, losses, rtol=1e-5)

@@ -1,9 +1,9 @@
 """Replica k of a run is the run of seed k alone, whatever its company and however it is computed.
 
-Most recipes keep rounding errors small, so replicas agree to 1e-5 in float32. Three don't: descent at the edge of
-stability (parabola, framework) and Adam with a large step (sine_network) blow a rounding error up by a factor of ten
-every few steps. In float64, where the same growth starts from 1e-16, every recipe agrees to 1e-10: what differs is
-rounding, not the recipe.
+Most recipes keep rounding errors small, so replicas agree to 1e-5 in float32. Three don't: descent
+at the edge of stability (parabola, framework) and Adam with a large step (sine_network) blow a
+rounding error up by a factor of ten every few steps. In float64, where the same growth starts from
+1e-16, every recipe agrees to 1e-10: what differs is rounding, not the recipe.
 """
 
 from dataclasses import replace
@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from mlpfit import RunError, load_run
-from mlpfit.config import compose, experiments
-from mlpfit.datamodule import ReplicaData
-from mlpfit.layout import block_size
-from mlpfit.regression import Regression
-from mlpfit.runs import merge
-from mlpfit.train import train
-from mlpfit.training import build, kept_steps, plan, train_into
+from mlpfit.config.catalogue import experiments
+from mlpfit.config.compose import compose
+from mlpfit.data.datamodule import ReplicaData
+from mlpfit.model.layout import block_size
+from mlpfit.model.regression import Regression
+from mlpfit.runs.run import merge
+from mlpfit.training.run import build, kept_steps, plan, train_into
+from mlpfit.training.train import train
 
 RANDOM = [name for name in experiments() if name != "plane/least_squares"]
 SENSITIVE = {"gradient/sine_network", "parabola/eight_neurons", "restoration/framework"}
@@ -39,7 +40,9 @@ def trace(tmp_path, name, seeds, compiled, precision, steps=100):
             "ensemble.history_points=1000",
         ]
     )
-    folder = tmp_path / f"{name}-{'-'.join(map(str, seeds))}-{compiled}-{precision}".replace("/", "-")
+    folder = tmp_path / f"{name}-{'-'.join(map(str, seeds))}-{compiled}-{precision}".replace(
+        "/", "-"
+    )
     folder.mkdir(parents=True)
     train_into(folder, config, seeds, lambda step, loss: None)
     with np.load(folder / "history.npz") as arrays:
@@ -57,7 +60,9 @@ def test_data_and_initial_weights_of_a_replica_are_those_of_its_seed_bit_for_bit
         for ours, theirs in zip(net.parameters(), single.parameters(), strict=True):
             assert torch.equal(ours[k], theirs[0])
         if data.order is not None:
-            np.testing.assert_array_equal(data.order.batches(0, 20)[0][:, k], alone.order.batches(0, 20)[0][:, 0])
+            np.testing.assert_array_equal(
+                data.order.batches(0, 20)[0][:, k], alone.order.batches(0, 20)[0][:, 0]
+            )
 
 
 @pytest.mark.parametrize("name", RANDOM)
@@ -71,7 +76,11 @@ def test_a_replica_is_the_single_run_of_its_seed(name, tmp_path):
         np.testing.assert_allclose(together[:, k], alone[:, 0], rtol=1e-10)
 
 
-SINGLE = [n for n in RANDOM if n not in SENSITIVE and compose([f"experiment={n}"]).trainer.precision == "32-true"]
+SINGLE = [
+    n
+    for n in RANDOM
+    if n not in SENSITIVE and compose([f"experiment={n}"]).trainer.precision == "32-true"
+]
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -84,22 +93,33 @@ def test_in_single_precision_too_where_the_recipe_keeps_rounding_small(name, tmp
 
 
 def test_the_published_seed_of_the_parabola_agrees_in_single_precision(tmp_path):
-    together = trace(tmp_path, "parabola/eight_neurons", [19, 20], compiled=True, precision="32-true")
+    together = trace(
+        tmp_path, "parabola/eight_neurons", [19, 20], compiled=True, precision="32-true"
+    )
     alone = trace(tmp_path, "parabola/eight_neurons", [19], compiled=False, precision="32-true")
     np.testing.assert_allclose(together[:, 0], alone[:, 0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["parabola/eight_neurons", "restoration/narrow"])
 def test_compiled_replicas_of_narrow_nets_are_the_same_bits_in_any_company(name, tmp_path):
-    """Also where the recipe blows rounding errors up: with the replica axis last every replica has its own lane."""
+    """Also where the recipe blows rounding errors up: with the replica axis last every replica has
+    its own lane."""
     first = compose([f"experiment={name}"]).seed
     precision = compose([f"experiment={name}"]).trainer.precision
-    together = trace(tmp_path, name, [first + 1, first, first + 2], compiled=True, precision=precision)
+    together = trace(
+        tmp_path, name, [first + 1, first, first + 2], compiled=True, precision=precision
+    )
     alone = trace(tmp_path, name, [first], compiled=True, precision=precision)
     np.testing.assert_array_equal(together[:, 1], alone[:, 0])
 
 
-ENSEMBLE = ("experiment=tower/small", "replicas=6", "ensemble.block=2", "trainer.max_steps=40", "model.hidden=4")
+ENSEMBLE = (
+    "experiment=tower/small",
+    "replicas=6",
+    "ensemble.block=2",
+    "trainer.max_steps=40",
+    "model.hidden=4",
+)
 
 
 def test_an_ensemble_reads_as_one_run(quick):
@@ -115,12 +135,16 @@ def test_an_ensemble_reads_as_one_run(quick):
     assert not train(config)
     single = quick("experiment=tower/small", "seed=4", *ENSEMBLE[3:])
     train(single)
-    np.testing.assert_allclose(run.history["loss"][:, 4], load_run(single.run_dir).history["loss"][:, 0], rtol=1e-5)
+    np.testing.assert_allclose(
+        run.history["loss"][:, 4], load_run(single.run_dir).history["loss"][:, 0], rtol=1e-5
+    )
 
 
 def test_merged_ranges_are_one_run_of_the_same_seeds(tmp_path, quick):
     whole = quick(*ENSEMBLE, f"output_dir={tmp_path}/whole")
-    halves = [quick(*ENSEMBLE, "replicas=3", f"seed={s}", f"output_dir={tmp_path}/{s}") for s in (0, 3)]
+    halves = [
+        quick(*ENSEMBLE, "replicas=3", f"seed={s}", f"output_dir={tmp_path}/{s}") for s in (0, 3)
+    ]
     for config in (whole, *halves):
         train(config)
     merged = merge([load_run(config.run_dir) for config in halves])
@@ -147,23 +171,32 @@ def test_least_squares_has_replicas_too(quick):
 
 
 def test_a_diverging_replica_is_counted_and_leaves_its_neighbours_alone(quick, tmp_path):
-    overrides = ("experiment=restoration/framework", "trainer.max_steps=300", "logger.tensorboard=false")
+    overrides = (
+        "experiment=restoration/framework",
+        "trainer.max_steps=300",
+        "logger.tensorboard=false",
+    )
     config = quick(*overrides, "replicas=12")
     train(config)
     run = load_run(config.run_dir)
     assert 0 < run.diverged.sum() < 12
     lost = np.flatnonzero(run.diverged)
-    assert np.isnan(run.metrics["mse"][lost]).any() or np.isfinite(run.metrics["diverged_at"][lost]).all()
+    assert (
+        np.isnan(run.metrics["mse"][lost]).any()
+        or np.isfinite(run.metrics["diverged_at"][lost]).all()
+    )
     kept = np.flatnonzero(~run.diverged)
     assert np.isfinite(run.history["loss"][:, kept]).all()
 
 
 def test_published_steps_are_always_kept():
-    from mlpfit.published import tutorial
+    from mlpfit.judging.published import tutorial
 
     for name in RANDOM:
         config = compose([f"experiment={name}", "replicas=2"])
-        published = {n.step for n in tutorial(name.split("/")[0]).numbers if n.experiment == name and n.step}
+        published = {
+            n.step for n in tutorial(name.split("/")[0]).numbers if n.experiment == name and n.step
+        }
         kept = set(kept_steps(config).tolist())
         assert published | {1, config.trainer.max_steps} <= kept
         assert len(kept) <= config.ensemble.history_points + 1
@@ -171,7 +204,8 @@ def test_published_steps_are_always_kept():
 
 
 def test_compiled_steps_leave_torchs_own_optimiser_state(tmp_path):
-    """A run checkpointed by compiled steps can be continued by torch.optim and the other way round."""
+    """A run checkpointed by compiled steps can be continued by torch.optim and the other way
+    round."""
     config = compose(["experiment=tower/small", "trainer.max_steps=40", f"output_dir={tmp_path}"])
     states = []
     for order in ((True, False), (False, True), (False, False)):
@@ -188,16 +222,20 @@ def test_compiled_steps_leave_torchs_own_optimiser_state(tmp_path):
 
 
 def advance(module: Regression, optimizer, block, compiled: bool) -> None:
-    from mlpfit.compiled import CompiledSteps
+    from mlpfit.model.compiled import CompiledSteps
 
     if compiled:
-        CompiledSteps(module.mlp, module.loss, module.gradient, optimizer)(block["x"], block["y"], block["weights"])
+        CompiledSteps(module.mlp, module.loss, module.gradient, optimizer)(
+            block["x"], block["y"], block["weights"]
+        )
     else:
         for x, y in zip(block["x"], block["y"], strict=True):
             module._step(optimizer, x, y, None)
 
 
-@pytest.mark.parametrize("replicas, most, size", [(1000, 256, 250), (1000, 8, 8), (250, 8, 5), (7, 8, 7), (97, 64, 64)])
+@pytest.mark.parametrize(
+    "replicas, most, size", [(1000, 256, 250), (1000, 8, 8), (250, 8, 5), (7, 8, 7), (97, 64, 64)]
+)
 def test_block_sizes_divide_where_they_can(replicas, most, size):
     assert block_size(replicas, most) == size
 

@@ -9,10 +9,12 @@ import torch
 from conftest import ROOT
 from scipy.stats import binomtest, kstest
 
-from mlpfit import evidence, published
-from mlpfit.conclusions import CONCLUSIONS
-from mlpfit.config import compose, tutorials
-from mlpfit.datamodule import draw
+from mlpfit.config.catalogue import tutorials
+from mlpfit.config.compose import compose
+from mlpfit.data.datamodule import draw
+from mlpfit.judging import published
+from mlpfit.judging import statistics as evidence
+from mlpfit.judging.conclusions import CONCLUSIONS
 
 LEDGER = json.loads((ROOT / "outputs/ledger.json").read_text())
 
@@ -103,18 +105,29 @@ def test_a_known_descent_is_recovered_from_its_printed_losses():
     r = np.corrcoef(x, y)[0, 1]
     assert found.residual < 1e-6
     assert found.r2 == pytest.approx(r**2, abs=1e-4) and found.slope == pytest.approx(r, abs=1e-4)
-    assert found.slope0 == pytest.approx(-0.3, abs=0.02) and found.intercept0 == pytest.approx(0.7, abs=0.02)
+    assert found.slope0 == pytest.approx(-0.3, abs=0.02) and found.intercept0 == pytest.approx(
+        0.7, abs=0.02
+    )
 
 
 def test_every_published_number_is_in_the_ledger_once_with_a_verdict():
     keys = [n.key for name in tutorials() for n in published.tutorial(name).numbers]
     assert [entry["key"] for entry in LEDGER["numbers"]] == keys
     for entry in LEDGER["numbers"]:
-        assert entry["verdict"] in ("exact", "recovered", "typical", "unusual", "outside", "not checkable")
+        assert entry["verdict"] in (
+            "exact",
+            "recovered",
+            "typical",
+            "unusual",
+            "outside",
+            "not checkable",
+        )
         assert entry["verdict"] != "not checkable" or entry["reason"]
     assert len(LEDGER["conclusions"]) == len(CONCLUSIONS)
     with (ROOT / "outputs/ledger.csv").open() as file:
-        assert [row["verdict"] for row in csv.DictReader(file)] == [e["verdict"] for e in LEDGER["numbers"]]
+        assert [row["verdict"] for row in csv.DictReader(file)] == [
+            e["verdict"] for e in LEDGER["numbers"]
+        ]
 
 
 @pytest.mark.parametrize("name, steps", [("plane/sequential", 200), ("gradient/sine_network", 100)])
@@ -130,7 +143,9 @@ def test_percentiles_agree_with_a_plain_loop_over_other_seeds(name, steps):
         x, y = (torch.from_numpy(v).float() for v in (rows.x, rows.y))
         torch.manual_seed(seed)
         hidden = config.units[1]
-        net = torch.nn.Sequential(torch.nn.Linear(x.shape[1], hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 1))
+        net = torch.nn.Sequential(
+            torch.nn.Linear(x.shape[1], hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 1)
+        )
         optimizer = torch.optim.Adam(net.parameters(), lr=config.plain()["optimizer"]["lr"])
         for _ in range(steps):
             loss = torch.nn.functional.mse_loss(net(x), y)

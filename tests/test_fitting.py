@@ -5,30 +5,47 @@ import pytest
 from conftest import run
 
 import mlpfit
-from mlpfit.train import train
+from mlpfit.training.train import train
 
 SHORT = {"trainer": {"max_steps": 30}, "model": {"hidden": "4-3"}}
 
 
 def test_fit_returns_the_run_that_the_command_trains(tmp_path, quick):
-    found = mlpfit.fit(experiment="tower/small", replicas=3, optimizer={"lr": 0.05}, output_dir=tmp_path, **SHORT)
+    found = mlpfit.fit(
+        experiment="tower/small", replicas=3, optimizer={"lr": 0.05}, output_dir=tmp_path, **SHORT
+    )
     config = quick(
-        "experiment=tower/small", "replicas=3", "optimizer.lr=0.05", "trainer.max_steps=30", "model.hidden=4-3"
+        "experiment=tower/small",
+        "replicas=3",
+        "optimizer.lr=0.05",
+        "trainer.max_steps=30",
+        "model.hidden=4-3",
     )
     train(config)
-    np.testing.assert_array_equal(found.history["loss"], mlpfit.load_run(config.run_dir).history["loss"])
+    np.testing.assert_array_equal(
+        found.history["loss"], mlpfit.load_run(config.run_dir).history["loss"]
+    )
     marker = found.path / "complete.json"
     before = marker.stat().st_mtime_ns
-    again = mlpfit.fit(experiment="tower/small", replicas=3, optimizer={"lr": 0.05}, output_dir=tmp_path, **SHORT)
+    again = mlpfit.fit(
+        experiment="tower/small", replicas=3, optimizer={"lr": 0.05}, output_dir=tmp_path, **SHORT
+    )
     assert again.path == found.path and marker.stat().st_mtime_ns == before
 
 
 def test_fit_takes_other_choices_and_lists(tmp_path):
     found = mlpfit.fit(
-        "tower/small", optimizer="sgd", seeds=[4, 2], output_dir=tmp_path, target={"noise": np.float64(0.1)}, **SHORT
+        "tower/small",
+        optimizer="sgd",
+        seeds=[4, 2],
+        output_dir=tmp_path,
+        target={"noise": np.float64(0.1)},
+        **SHORT,
     )
     assert (
-        found.config["optimizer"]["name"] == "sgd" and found.seeds == [4, 2] and found.config["target"]["noise"] == 0.1
+        found.config["optimizer"]["name"] == "sgd"
+        and found.seeds == [4, 2]
+        and found.config["target"]["noise"] == 0.1
     )
 
 

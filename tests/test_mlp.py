@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from mlpfit import losses
-from mlpfit.mlp import MLP, initial
-from mlpfit.streams import streams
+from mlpfit.data.streams import streams
+from mlpfit.model import losses
+from mlpfit.model.mlp import MLP, initial
 
 
 def random_nets(units, activation, replicas, generator):
@@ -27,7 +27,11 @@ def test_gradient_by_hand_equals_autograd(activation, hidden, kind, weighted):
     generator = torch.Generator().manual_seed(len(hidden))
     net = random_nets((2, *hidden, 1), activation, 3, generator)
     x, y = (torch.randn(3, 7, d, generator=generator, dtype=torch.float64) for d in (2, 1))
-    weights = torch.tensor([[1.0] * 7, [1.0] * 4 + [0.0] * 3, [1.0] + [0.0] * 6]).double() if weighted else None
+    weights = (
+        torch.tensor([[1.0] * 7, [1.0] * 4 + [0.0] * 3, [1.0] + [0.0] * 6]).double()
+        if weighted
+        else None
+    )
     losses.loss(kind, net(x), y, weights).sum().backward()
     by_autograd = [p.grad.clone() for p in net.parameters()]
     with torch.no_grad():
@@ -41,14 +45,22 @@ def test_rows_of_weight_0_count_for_nothing():
     p, y = torch.tensor([[[1.0], [5.0], [9.0]]]), torch.zeros(1, 3, 1)
     weights = torch.tensor([[1.0, 1.0, 0.0]])
     for kind, expected in {"mse": 13.0, "sse": 26.0, "half_mse": 6.5}.items():
-        assert losses.loss(kind, p, y, weights).item() == losses.loss(kind, p[:, :2], y[:, :2]).item() == expected
+        assert (
+            losses.loss(kind, p, y, weights).item()
+            == losses.loss(kind, p[:, :2], y[:, :2]).item()
+            == expected
+        )
 
 
 @pytest.mark.parametrize("units", [(1, 1), (1, 8, 1), (3, 32, 1), (1, 64, 64, 64, 1)])
 def test_initial_weights_of_the_torch_stream_are_those_of_linear_layers(units):
     torch.manual_seed(19)
     layers = [torch.nn.Linear(a, b) for a, b in itertools.pairwise(units)]
-    expected = [v for layer in layers for v in (layer.weight.detach().T.numpy(), layer.bias.detach()[None].numpy())]
+    expected = [
+        v
+        for layer in layers
+        for v in (layer.weight.detach().T.numpy(), layer.bias.detach()[None].numpy())
+    ]
     drawn = initial(units, "torch", streams(19, "libraries").weights)
     for ours, theirs in zip(drawn, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 
-from mlpfit import order
-from mlpfit.config import compose
-from mlpfit.datamodule import draw
+from mlpfit.config.compose import compose
+from mlpfit.data import order
+from mlpfit.data.datamodule import draw
 
 
 def test_slices_are_the_start_indices_of_the_hand_written_loop():
     np.random.seed(1234)
     np.random.randn(1, 5), np.random.randn(5, 1)
     permutation = np.random.permutation(1024)
-    expected = [permutation[i : i + 100] for i in (np.random.randint(0, 1000 - 100) for _ in range(1000))]
+    expected = [
+        permutation[i : i + 100] for i in (np.random.randint(0, 1000 - 100) for _ in range(1000))
+    ]
     config = compose(["experiment=restoration/narrow"])
     batches, weights = order.stack([draw(config, 1234)[1]]).batches(0, 1000)
     assert weights is None
@@ -27,7 +29,9 @@ def test_blocks_visit_macro_batches_and_their_batches_in_a_new_order_each_epoch(
     for _ in range(30):
         for macro in np.random.permutation(2):
             part = rows[macro * 1000 : (macro + 1) * 1000]
-            expected += [part[b * 10 : (b + 1) * 10] for b in np.random.permutation(-(-len(part) // 10))]
+            expected += [
+                part[b * 10 : (b + 1) * 10] for b in np.random.permutation(-(-len(part) // 10))
+            ]
     config = compose(["experiment=restoration/framework"])
     batches, weights = order.stack([draw(config, 1234)[1]]).batches(0, 3090)
     assert len(expected) == 3090
@@ -38,7 +42,9 @@ def test_blocks_visit_macro_batches_and_their_batches_in_a_new_order_each_epoch(
 @pytest.mark.parametrize("batch", [1, 3, 4, 10])
 def test_shuffle_shows_every_row_once_an_epoch(batch):
     steps = -(-10 // batch)
-    drawn = order.draw(np.random.default_rng(0), "shuffle", rows=10, batch=batch, steps=3 * steps, macro=0, below=0)
+    drawn = order.draw(
+        np.random.default_rng(0), "shuffle", rows=10, batch=batch, steps=3 * steps, macro=0, below=0
+    )
     batches, weights = order.stack([drawn]).batches(0, 3 * steps)
     seen = np.ones_like(batches) if weights is None else weights
     for epoch in range(3):

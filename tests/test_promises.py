@@ -13,7 +13,9 @@ SHARES = {"stops": (2, 3, 4, 5, 9, 10), "files and surroundings": (1, 6, 7, 8, 1
 @pytest.mark.parametrize("share", SHARES)
 def test_every_promise_is_kept_in_a_few_trials(share):
     numbers = [str(number) for number in SHARES[share]]
-    done = subprocess.run([sys.executable, str(TORTURE), "--quick", *numbers], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(TORTURE), "--quick", *numbers], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert len([line for line in done.stdout.splitlines() if " of " in line]) == len(numbers)
 

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run
 
-from mlpfit import load_run, published, results
-from mlpfit.config import compose, experiments, tutorials
+from mlpfit import load_run
+from mlpfit.commands.verify import SENSITIVE
+from mlpfit.config.catalogue import experiments, tutorials
+from mlpfit.config.compose import compose
 from mlpfit.figures.draw import draw_all, pictures
-from mlpfit.runs import is_current
-from mlpfit.verify import SENSITIVE
+from mlpfit.judging import published
+from mlpfit.report import table as results
+from mlpfit.runs.identity import is_current
 
 PUBLISHED_FIGURES = {
     "tower": "target small_fit large_fit",
@@ -39,7 +42,9 @@ def test_every_experiment_trains_with_all_its_files(reproduced):
         run_ = load_run(reproduced[0] / "outputs/runs" / name)
         assert run_.history["loss"].shape == (run_.config["trainer"]["max_steps"], 1)
         if run_.config["trainer"]["max_steps"]:
-            assert {"last.ckpt", "best.ckpt"} == {p.name for p in (run_.path / "checkpoints").iterdir()}
+            assert {"last.ckpt", "best.ckpt"} == {
+                p.name for p in (run_.path / "checkpoints").iterdir()
+            }
             assert list(run_.path.glob("events.out.tfevents.*"))
 
 
@@ -49,7 +54,7 @@ def test_the_closing_table_names_every_experiment_and_figure(reproduced):
 
 
 def test_a_second_time_everything_is_up_to_date(reproduced):
-    again = run("mlpfit.reproduce", cwd=reproduced[0])
+    again = run("mlpfit", "reproduce", cwd=reproduced[0])
     assert again.stdout.startswith("everything is up to date: 14 runs, 22 figures")
     assert again.returncode == 0 and again.stderr == ""
 
@@ -59,7 +64,9 @@ def test_figures_drawn_again_have_the_same_bytes(reproduced, tmp_path):
     drawn, current = draw_all([], tmp_path)
     assert (drawn, current) == (22, 0)
     for picture in pictures():
-        ours, theirs = (o / f"figures/{picture.name}.svg" for o in (tmp_path, reproduced[0] / "outputs"))
+        ours, theirs = (
+            o / f"figures/{picture.name}.svg" for o in (tmp_path, reproduced[0] / "outputs")
+        )
         assert ours.read_bytes() == theirs.read_bytes()
     assert draw_all(["tower"], tmp_path) == (0, 3)
 
@@ -68,7 +75,9 @@ def test_tensorboard_has_the_same_tags_everywhere(reproduced):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for name in ("tower/small", "plane/scratch", "restoration/wide"):
-        events = EventAccumulator(str(reproduced[0] / "outputs/runs" / name), size_guidance={"scalars": 0, "images": 0})
+        events = EventAccumulator(
+            str(reproduced[0] / "outputs/runs" / name), size_guidance={"scalars": 0, "images": 0}
+        )
         events.Reload()
         tags = events.Tags()
         assert {"loss", "error/truth", "learning_rate", "units/dead"} <= set(tags["scalars"])
@@ -90,26 +99,39 @@ def test_readme_and_results_agree():
 
 
 def test_committed_results_are_those_of_this_code(reproduced):
-    with (ROOT / "outputs/results.csv").open() as ours, (reproduced[0] / "outputs/results.csv").open() as theirs:
+    with (
+        (ROOT / "outputs/results.csv").open() as ours,
+        (reproduced[0] / "outputs/results.csv").open() as theirs,
+    ):
         for committed, new in zip(csv.DictReader(ours), csv.DictReader(theirs), strict=True):
             assert committed["experiment"] == new["experiment"]
             ratio = float(committed["value"]) / float(new["value"])
-            assert 1 / 3 < ratio < 3 if new["experiment"] in SENSITIVE else ratio == pytest.approx(1, rel=1e-3)
+            assert (
+                1 / 3 < ratio < 3
+                if new["experiment"] in SENSITIVE
+                else ratio == pytest.approx(1, rel=1e-3)
+            )
 
 
 def test_unknown_names_are_refused(tmp_path):
-    done = run("mlpfit.reproduce", "castle", cwd=tmp_path)
-    assert done.returncode == 2 and done.stderr.startswith("mlpfit: castle: no such tutorial, experiment or figure")
+    done = run("mlpfit", "reproduce", "castle", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith(
+        "mlpfit: castle: no such tutorial, experiment or figure"
+    )
 
 
 def test_figures_without_runs_say_what_to_do(tmp_path):
-    done = run("mlpfit.figures", "tower", cwd=tmp_path)
+    done = run("mlpfit", "figures", "tower", cwd=tmp_path)
     assert done.returncode == 1 and "train first (make reproduce)" in done.stderr
     assert not (tmp_path / "outputs").exists()
 
 
 def test_the_makefile_knows_every_tutorial():
-    line = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("TUTORIALS"))
+    line = next(
+        line
+        for line in (ROOT / "Makefile").read_text().splitlines()
+        if line.startswith("TUTORIALS")
+    )
     assert line.split(":= ")[1].split() == [p.stem for p in map(Path, tutorials())]
 
 

@@ -9,12 +9,23 @@ import torch
 
 from mlpfit import RunError, load_run
 from mlpfit.errors import Diverged
-from mlpfit.regression import Regression
-from mlpfit.runs import COMPUTING_SOURCES, differences, is_current, published_run
-from mlpfit.train import train
+from mlpfit.model.regression import Regression
+from mlpfit.runs.identity import COMPUTING_SOURCES, is_current, published_run
+from mlpfit.runs.run import differences
+from mlpfit.training.train import train
 
-SMALL = ("experiment=tower/small", "trainer.max_steps=60", "model.hidden=4", "logger.tensorboard=false")
-MINI = ("experiment=restoration/framework", "trainer.max_steps=60", "model.hidden=4", "logger.tensorboard=false")
+SMALL = (
+    "experiment=tower/small",
+    "trainer.max_steps=60",
+    "model.hidden=4",
+    "logger.tensorboard=false",
+)
+MINI = (
+    "experiment=restoration/framework",
+    "trainer.max_steps=60",
+    "model.hidden=4",
+    "logger.tensorboard=false",
+)
 
 
 def test_a_run_tells_what_it_is(quick):
@@ -39,7 +50,9 @@ def test_the_checkpoint_loads_by_itself_and_predicts_the_same(quick):
     config = quick(*SMALL)
     train(config)
     run = load_run(config.run_dir)
-    module = Regression.load_from_checkpoint(config.run_dir / "checkpoints/last.ckpt", weights_only=True)
+    module = Regression.load_from_checkpoint(
+        config.run_dir / "checkpoints/last.ckpt", weights_only=True
+    )
     x = np.linspace(0, 3, 50)[:, None]
     with torch.no_grad():
         expected = module(torch.from_numpy(x).float()[None]).numpy()
@@ -51,7 +64,9 @@ def test_the_first_loss_is_the_error_of_the_initial_weights(quick):
     train(config)
     run = load_run(config.run_dir)
     initial = run.predict(run.data["x"], step=0)
-    assert run.history["loss"][0, 0] == pytest.approx(((initial - run.data["y"]) ** 2).mean(), rel=1e-5)
+    assert run.history["loss"][0, 0] == pytest.approx(
+        ((initial - run.data["y"]) ** 2).mean(), rel=1e-5
+    )
 
 
 def test_a_current_run_is_left_alone_and_force_trains_it_again(quick):
@@ -74,13 +89,16 @@ def test_another_setting_makes_another_run_and_words_do_not(quick):
 
 def test_same_seed_same_bytes_and_seed_0_is_a_seed(tmp_path, quick):
     first, again, other = (
-        quick(*SMALL, f"output_dir={tmp_path}/{name}", f"seed={s}") for name, s in (("a", 0), ("b", 0), ("c", 1))
+        quick(*SMALL, f"output_dir={tmp_path}/{name}", f"seed={s}")
+        for name, s in (("a", 0), ("b", 0), ("c", 1))
     )
     for config in (first, again, other):
         train(config)
     for name in ("history.npz", "weights.npz", "data.npz", "metrics.json"):
         assert (first.run_dir / name).read_bytes() == (again.run_dir / name).read_bytes()
-    assert not np.array_equal(load_run(first.run_dir).history["loss"], load_run(other.run_dir).history["loss"])
+    assert not np.array_equal(
+        load_run(first.run_dir).history["loss"], load_run(other.run_dir).history["loss"]
+    )
 
 
 class Stop(Exception):
@@ -107,7 +125,9 @@ def test_a_resumed_run_is_the_uninterrupted_one(setup, step, tmp_path, quick):
     train(cut)
     for name in ("history.npz", "weights.npz", "metrics.json"):
         assert (cut.run_dir / name).read_bytes() == (whole.run_dir / name).read_bytes()
-    last = [torch.load(c.run_dir / "checkpoints/last.ckpt", weights_only=True) for c in (whole, cut)]
+    last = [
+        torch.load(c.run_dir / "checkpoints/last.ckpt", weights_only=True) for c in (whole, cut)
+    ]
     assert last[0]["global_step"] == last[1]["global_step"] == 60
     optimizers = [checkpoint["optimizer_states"][0]["state"] for checkpoint in last]
     for ours, theirs in zip(*(state.values() for state in optimizers), strict=True):
@@ -118,20 +138,26 @@ def test_a_resumed_run_is_the_uninterrupted_one(setup, step, tmp_path, quick):
 def test_an_interrupted_run_with_other_settings_is_not_continued(quick):
     with pytest.raises(Stop):
         train(quick(*SMALL), stop_at(20))
-    with pytest.raises(RunError, match=r"optimizer.lr: 0.001, now 0.1\): finish it with those, or .* force=true"):
+    with pytest.raises(
+        RunError, match=r"optimizer.lr: 0.001, now 0.1\): finish it with those, or .* force=true"
+    ):
         train(quick(*SMALL, "optimizer.lr=0.1"))
     assert train(quick(*SMALL, "optimizer.lr=0.1", "force=true"))
 
 
 def test_a_diverging_run_says_where_and_leaves_nothing(quick):
-    config = quick("experiment=parabola/eight_neurons", "optimizer.lr=10", "logger.tensorboard=false")
+    config = quick(
+        "experiment=parabola/eight_neurons", "optimizer.lr=10", "logger.tensorboard=false"
+    )
     with pytest.raises(Diverged, match="diverged at step") as error:
         train(config)
     assert 1 < error.value.step < 100
     assert not config.run_dir.exists() and not config.run_dir.with_suffix(".partial").exists()
 
 
-@pytest.mark.parametrize("name", ["history.npz", "weights.npz", "data.npz", "metrics.json", "config.yaml"])
+@pytest.mark.parametrize(
+    "name", ["history.npz", "weights.npz", "data.npz", "metrics.json", "config.yaml"]
+)
 def test_a_damaged_file_is_refused_by_name(name, quick):
     config = quick(*SMALL)
     train(config)
@@ -163,15 +189,32 @@ def test_the_code_that_decides_numbers_is_all_hashed(tmp_path):
     import sys
 
     script = "import sys, json, mlpfit.training; print(json.dumps([m for m in sys.modules if m.startswith('mlpfit.')]))"
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True
+    )
     imported = {m.removeprefix("mlpfit.") for m in json.loads(done.stdout)}
-    harmless = {"config", "errors", "ranges", "runs", "provenance", "progress", "tensorboard", "fitting", "typed"}
+    harmless = {
+        "config",
+        "errors",
+        "ranges",
+        "runs",
+        "provenance",
+        "progress",
+        "tensorboard",
+        "fitting",
+        "typed",
+    }
     assert imported - harmless == set(COMPUTING_SOURCES)
 
 
 def test_a_checkpoint_of_another_run_is_refused(quick, tmp_path):
     cut = {
-        seed: quick(*SMALL, f"seed={seed}", f"output_dir={tmp_path / str(seed)}", "checkpoint.every_n_steps=10")
+        seed: quick(
+            *SMALL,
+            f"seed={seed}",
+            f"output_dir={tmp_path / str(seed)}",
+            "checkpoint.every_n_steps=10",
+        )
         for seed in (1, 2)
     }
     for config in cut.values():
@@ -179,7 +222,9 @@ def test_a_checkpoint_of_another_run_is_refused(quick, tmp_path):
             train(config, stop_at(40))
     name = "runs/tower/small.partial/checkpoints/last.ckpt"
     shutil.copy(tmp_path / "2" / name, tmp_path / "1" / name)
-    with pytest.raises(RunError, match=r"last\.ckpt: damaged, or not a checkpoint of this run; .*force=true"):
+    with pytest.raises(
+        RunError, match=r"last\.ckpt: damaged, or not a checkpoint of this run; .*force=true"
+    ):
         train(cut[1])
 
 
@@ -187,7 +232,9 @@ def test_only_the_experiments_own_run_is_evidence(quick):
     for more in (["seed=3"], ["optimizer.lr=0.5", "replicas=2"]):
         train(config := quick(*SMALL, *more))
     outputs = config.run_dir.parents[2]
-    with pytest.raises(RunError, match=r"runs/tower/small: not the run that experiment=tower/small .*seed: 3, now"):
+    with pytest.raises(
+        RunError, match=r"runs/tower/small: not the run that experiment=tower/small .*seed: 3, now"
+    ):
         published_run("tower/small", outputs)
     with pytest.raises(RunError, match=r"ensembles/tower/small: .*optimizer.lr: 0.5, now 0.001"):
         published_run("tower/small", outputs, "ensembles")

@@ -9,16 +9,23 @@ import pytest
 from conftest import ROOT, run
 
 from mlpfit import ConfigError, RunError, load_run
-from mlpfit.answers import ANSWERS, answer
-from mlpfit.config import compose, ready_sweep, ready_sweeps
+from mlpfit.config.catalogue import ready_sweep, ready_sweeps
+from mlpfit.config.compose import compose
 from mlpfit.figures.sweep import by_keys, curves, draw_sweep
-from mlpfit.runs import merge
-from mlpfit.sharpness import sharpness
-from mlpfit.summary import FRESH, FRESH_SEED, measured, read, stability_of
-from mlpfit.sweep import combinations, expand_ready, plan, without_globs
-from mlpfit.train import train
+from mlpfit.runs.run import merge
+from mlpfit.sweeps.answers import ANSWERS, answer
+from mlpfit.sweeps.sharpness import sharpness
+from mlpfit.sweeps.summary import FRESH, FRESH_SEED, measured, read, stability_of
+from mlpfit.sweeps.sweep import combinations, expand_ready, plan, without_globs
+from mlpfit.training.train import train
 
-SWEEP = ("-m", "experiment=tower/small", "trainer.max_steps=30", "model.hidden=4", "logger.tensorboard=false")
+SWEEP = (
+    "-m",
+    "experiment=tower/small",
+    "trainer.max_steps=30",
+    "model.hidden=4",
+    "logger.tensorboard=false",
+)
 FILES = ("history.npz", "weights.npz", "metrics.json")
 
 OWN_TARGET = '''
@@ -69,7 +76,10 @@ trainer: {max_steps: 20}
 def own_folder(tmp_path):
     """A user's own target and experiment, outside the package."""
     folder = tmp_path / "mine"
-    for name, text in {"target/ramp.yaml": OWN_YAML, "experiment/own/ramp.yaml": OWN_EXPERIMENT}.items():
+    for name, text in {
+        "target/ramp.yaml": OWN_YAML,
+        "experiment/own/ramp.yaml": OWN_EXPERIMENT,
+    }.items():
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text(text)
     (folder / "targets.py").write_text(OWN_TARGET)
@@ -83,7 +93,7 @@ def rows_of(file):
 
 def test_failing_jobs_of_a_users_own_target_stop_no_other_and_run_again(tmp_path):
     mine = own_folder(tmp_path)
-    command = ("mlpfit.train", "-m", "experiment=own/ramp", "ensemble.processes=2")
+    command = ("mlpfit", "-m", "experiment=own/ramp", "ensemble.processes=2")
     first = run(*command, "target.fault=kill,raise,none,exit,fine", cwd=tmp_path, MLPFIT_PATH=mine)
     assert first.returncode == 1
     for cause in ("killed by signal 9", "RuntimeError: no such slope", "SystemExit: 5"):
@@ -91,20 +101,28 @@ def test_failing_jobs_of_a_users_own_target_stop_no_other_and_run_again(tmp_path
     assert "3 of 5 jobs failed" in first.stderr and "Traceback" not in first.stderr
     folder = tmp_path / "outputs/sweeps/own/ramp/target.fault"
     rows = rows_of(folder / "summary.csv")
-    assert [row["failure"] == "" for row in rows] == [row["target.fault"] in ("none", "fine") for row in rows]
+    assert [row["failure"] == "" for row in rows] == [
+        row["target.fault"] in ("none", "fine") for row in rows
+    ]
     assert (folder / "figure.svg").is_file()
     done = sorted(folder.glob("*/runs/own/ramp/complete.json"))
-    assert [path.parents[3].name for path in done] == ["ramp,target.fault=fine", "ramp,target.fault=none"]
+    assert [path.parents[3].name for path in done] == [
+        "ramp,target.fault=fine",
+        "ramp,target.fault=none",
+    ]
     times = [path.stat().st_mtime_ns for path in done]
     victim = done[0].with_name("metrics.json")
     sound = victim.read_bytes()
     victim.write_bytes(sound + b" ")
     again = run(*command, "target.fault=none,raise,fine", cwd=tmp_path, MLPFIT_PATH=mine)
     assert again.returncode == 1 and "3 jobs, 1 need no training" in again.stdout
-    assert [path.stat().st_mtime_ns == time for path, time in zip(done, times, strict=True)] == [False, True]
+    assert [path.stat().st_mtime_ns == time for path, time in zip(done, times, strict=True)] == [
+        False,
+        True,
+    ]
     assert victim.read_bytes() == sound
     refuses_damaged(folder / "summary.csv")
-    unknown = run("mlpfit.train", "experiment=own/ramp", cwd=tmp_path)
+    unknown = run("mlpfit", "experiment=own/ramp", cwd=tmp_path)
     assert unknown.returncode == 2 and "no such choice" in unknown.stderr
 
 
@@ -128,7 +146,10 @@ def test_a_ready_sweep_with_other_values_is_another_sweep():
     assert name == "parabola/hidden_units" and plan(given[:-1], name)[1].name == "hidden_units"
     name, given = expand_ready(["sweep=parabola/hidden_units", "model.hidden=4-4", "replicas=2,3"])
     jobs, folder = plan(given, name)
-    assert name is None and str(folder) == "outputs/sweeps/parabola/eight_neurons/replicas,model.hidden=4-4"
+    assert (
+        name is None
+        and str(folder) == "outputs/sweeps/parabola/eight_neurons/replicas,model.hidden=4-4"
+    )
     assert [job.config.replicas for job in jobs] == [2, 3]
 
 
@@ -137,15 +158,21 @@ def test_a_sweep_whose_every_job_fails_says_why_and_a_forced_one_too(tmp_path):
     before = plan(list(command[1:]), None)[1] / "figure.svg"
     before.parent.mkdir(parents=True)
     before.write_text("of an earlier sweep")
-    done = run("mlpfit.train", *command, "force=true", cwd=tmp_path)
-    assert done.returncode == 1 and done.stderr.count("diverged at step") == 2 and "Traceback" not in done.stderr
+    done = run("mlpfit", *command, "force=true", cwd=tmp_path)
+    assert (
+        done.returncode == 1
+        and done.stderr.count("diverged at step") == 2
+        and "Traceback" not in done.stderr
+    )
     assert "no figure: no job has finished" in done.stdout and not before.exists()
     keys, rows = read(before.parent)
     assert keys == ["optimizer.lr"] and all("diverged at step" in row["failure"] for row in rows)
 
 
 def test_glob_finds_experiments_in_folders():
-    given = without_globs(["experiment=glob(tower/*)", "optimizer=glob(*,exclude=least*)", "seed=1"])
+    given = without_globs(
+        ["experiment=glob(tower/*)", "optimizer=glob(*,exclude=least*)", "seed=1"]
+    )
     assert given == ["experiment=tower/small,tower/large", "optimizer=adam,sgd", "seed=1"]
     with pytest.raises(ConfigError, match=r"glob\(towel/\*\): finds none of tower/small, "):
         without_globs(["experiment=glob(towel/*)"])
@@ -162,7 +189,12 @@ def refuses_damaged(summary):
     """A summary that is not as it was written is not drawn, and the older figure stays."""
     before, figure = summary.read_text(), summary.with_name("figure.svg").read_bytes()
     lines = before.splitlines(keepends=True)
-    for damaged in ("".join(lines[:-1]), lines[0], before.replace(",1,", ",3,", 1), before.replace("mse_p5", "mse_p6")):
+    for damaged in (
+        "".join(lines[:-1]),
+        lines[0],
+        before.replace(",1,", ",3,", 1),
+        before.replace("mse_p5", "mse_p6"),
+    ):
         assert damaged != before
         summary.write_text(damaged)
         with pytest.raises(RunError, match=r"summary\.csv: not as it was written"):
@@ -172,8 +204,15 @@ def refuses_damaged(summary):
 
 def test_the_same_keys_with_other_fixed_settings_are_another_sweep():
     given = ["experiment=tower/small", "seed=0,1"]
-    names = [str(plan([*given, *more], None)[1]) for more in ([], ["replicas=2"], ["replicas=3"], ["force=true"])]
-    assert names[1].endswith("/tower/small/seed,replicas=2") and names[0] == names[3] and len(set(names)) == 3
+    names = [
+        str(plan([*given, *more], None)[1])
+        for more in ([], ["replicas=2"], ["replicas=3"], ["force=true"])
+    ]
+    assert (
+        names[1].endswith("/tower/small/seed,replicas=2")
+        and names[0] == names[3]
+        and len(set(names)) == 3
+    )
 
 
 def test_grids_ranges_choices_and_globs_are_hydras():
@@ -184,7 +223,9 @@ def test_grids_ranges_choices_and_globs_are_hydras():
         "output_dir=x",
     ]
     jobs, folder = plan(given, None)
-    assert len(jobs) == 2 * 2 * 2 and str(folder) == "x/sweeps/tower/small/experiment+seed+optimizer"
+    assert (
+        len(jobs) == 2 * 2 * 2 and str(folder) == "x/sweeps/tower/small/experiment+seed+optimizer"
+    )
     assert len({job.config.output_dir for job in jobs}) == 8
     assert {job.config.optimizer.name for job in jobs} == {"adam", "sgd"}
     assert {job.config.name for job in jobs} == {"tower/small", "tower/large"}
@@ -202,9 +243,12 @@ def test_folders_are_named_by_content_and_stay_short():
 
 def ranges(folder, *overrides: str) -> list:
     """Three jobs of two replicas each."""
-    done = run("mlpfit.train", *SWEEP, "replicas=2", "seed=range(0,6,2)", *overrides, cwd=folder)
+    done = run("mlpfit", *SWEEP, "replicas=2", "seed=range(0,6,2)", *overrides, cwd=folder)
     assert done.returncode == 0, done.stderr
-    return [load_run(path) for path in sorted((folder / "outputs/sweeps").rglob("ensembles/tower/small"))]
+    return [
+        load_run(path)
+        for path in sorted((folder / "outputs/sweeps").rglob("ensembles/tower/small"))
+    ]
 
 
 def test_ranges_of_seeds_are_the_runs_alone_and_merge_to_one(tmp_path, quick):
@@ -219,7 +263,9 @@ def test_ranges_of_seeds_are_the_runs_alone_and_merge_to_one(tmp_path, quick):
     train(whole)
     order = np.argsort(merged.seeds)
     assert sorted(merged.seeds) == load_run(whole.run_dir).seeds
-    np.testing.assert_allclose(merged.history["loss"][:, order], load_run(whole.run_dir).history["loss"], rtol=1e-5)
+    np.testing.assert_allclose(
+        merged.history["loss"][:, order], load_run(whole.run_dir).history["loss"], rtol=1e-5
+    )
 
 
 def test_a_summary_says_what_the_runs_hold(quick):
@@ -234,8 +280,11 @@ def test_a_summary_says_what_the_runs_hold(quick):
 
 
 def test_sharpness_of_a_linear_unit_is_that_of_its_design(quick):
-    """Half the mean square has the Hessian X^T X / n, and the mean square twice that, whatever the weights."""
-    config = quick("experiment=plane/scratch", "model.hidden=none", "trainer.max_steps=3", "replicas=3")
+    """Half the mean square has the Hessian X^T X / n, and the mean square twice that, whatever the
+    weights."""
+    config = quick(
+        "experiment=plane/scratch", "model.hidden=none", "trainer.max_steps=3", "replicas=3"
+    )
     train(config)
     run_ = load_run(config.run_dir)
     for found, x in zip(sharpness(run_, None), run_.data["x"], strict=True):
@@ -251,7 +300,10 @@ def test_descent_is_stable_below_two_over_the_sharpness_and_not_above(quick):
         train(config)
         limit = 2 / sharpness(load_run(config.run_dir), None)[0]
         config = quick(
-            "experiment=gradient/line_autograd", "trainer.max_steps=600", "loss=mse", f"optimizer.lr={limit * factor}"
+            "experiment=gradient/line_autograd",
+            "trainer.max_steps=600",
+            "loss=mse",
+            f"optimizer.lr={limit * factor}",
         )
         train(config)
         history = load_run(config.run_dir).history["loss"][:, 0]
@@ -262,9 +314,15 @@ def test_descent_is_stable_below_two_over_the_sharpness_and_not_above(quick):
 def grid(*keys):
     """Rows as summary.csv holds them, over these keys."""
     jobs = itertools.product(*(["1", "2", "8"] for _ in keys))
-    numbers = {f"{q}_{w}": "0.5" for q in ("mse", "truth_mse", "fresh_mse") for w in ("p5", "median", "p95")}
+    numbers = {
+        f"{q}_{w}": "0.5"
+        for q in ("mse", "truth_mse", "fresh_mse")
+        for w in ("p5", "median", "p95")
+    }
     return [
-        dict(zip(keys, job, strict=True)) | numbers | {"job": "", "failure": "", "diverged": "0.1", "parameters": "9"}
+        dict(zip(keys, job, strict=True))
+        | numbers
+        | {"job": "", "failure": "", "diverged": "0.1", "parameters": "9"}
         for job in jobs
     ]
 
@@ -286,7 +344,10 @@ def test_a_curve_marks_lost_jobs():
 
 
 def test_stability_is_read_from_the_gentlest_job():
-    rows = [r | {"lr": lr, "diverged": lost} for r, lr, lost in zip(grid("a"), "123", ("0", "0", "0.5"), strict=True)]
+    rows = [
+        r | {"lr": lr, "diverged": lost}
+        for r, lr, lost in zip(grid("a"), "123", ("0", "0", "0.5"), strict=True)
+    ]
     for row, value in zip(rows, (4.0, 8.0, 16.0), strict=True):
         row |= {f"sharpness_{q}": str(value) for q in ("p5", "median", "p95")}
     assert stability_of(rows, "lr") == (0.5, 0.5, 0.5, 2.0)
@@ -303,7 +364,9 @@ def test_every_ready_sweep_composes_has_its_question_and_an_answer():
 
 def test_width_is_held_against_depth_at_equal_parameters():
     jobs, _ = plan(ready_sweep("tower/width_and_depth")["overrides"], None)
-    counts = np.array([sum((a + 1) * b for a, b in itertools.pairwise(job.config.units)) for job in jobs])
+    counts = np.array(
+        [sum((a + 1) * b for a, b in itertools.pairwise(job.config.units)) for job in jobs]
+    )
     for group in counts.reshape(3, 3):
         assert group.max() < 1.1 * group.min()
 
@@ -325,7 +388,7 @@ def test_the_kept_summaries_are_of_the_sweeps_and_answer_them(name, tmp_path):
 
 
 def test_runs_that_differ_in_the_learning_rate_share_a_compiled_graph(tmp_path, quick):
-    from mlpfit import compiled
+    from mlpfit.model import compiled
 
     known = set(compiled._GRAPHS)
     for lr in (0.01, 0.02):
@@ -349,9 +412,15 @@ LAUNCHERS = {"joblib": "joblib", "basic": "", "submitit_local": "submitit", "ray
 @pytest.mark.slow
 def test_other_launchers_give_the_same_bits(tmp_path, launcher):
     if package := LAUNCHERS[launcher]:
-        pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher", reason=f"pip install hydra-{package}-launcher")
+        pytest.importorskip(
+            f"hydra_plugins.hydra_{package}_launcher",
+            reason=f"pip install hydra-{package}-launcher",
+        )
     (tmp_path / "here").mkdir(), (tmp_path / "there").mkdir()
-    here, there = ranges(tmp_path / "here"), ranges(tmp_path / "there", f"hydra/launcher={launcher}")
+    here, there = (
+        ranges(tmp_path / "here"),
+        ranges(tmp_path / "there", f"hydra/launcher={launcher}"),
+    )
     assert len(here) == len(there) == 3
     for ours, theirs in zip(here, there, strict=True):
         for one, other in zip(ours.parts, theirs.parts, strict=True):
@@ -361,9 +430,17 @@ def test_other_launchers_give_the_same_bits(tmp_path, launcher):
 
 @pytest.mark.slow
 def test_a_worker_of_joblib_that_is_killed_does_not_sink_the_rest(tmp_path):
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="pip install hydra-joblib-launcher")
+    pytest.importorskip(
+        "hydra_plugins.hydra_joblib_launcher", reason="pip install hydra-joblib-launcher"
+    )
     mine = own_folder(tmp_path)
-    command = ("mlpfit.train", "-m", "experiment=own/ramp", "target.fault=none,raise,kill,exit", "target.slope=1,2,3")
+    command = (
+        "mlpfit",
+        "-m",
+        "experiment=own/ramp",
+        "target.fault=none,raise,kill,exit",
+        "target.slope=1,2,3",
+    )
     done = run(*command, "hydra/launcher=joblib", cwd=tmp_path, MLPFIT_PATH=mine)
     assert done.returncode == 1
     rows = rows_of(tmp_path / "outputs/sweeps/own/ramp/target.fault+target.slope/summary.csv")
@@ -397,7 +474,12 @@ def test_failed_jobs_are_in_the_figure():
 
 
 def test_categories_are_not_joined_and_their_names_do_not_overlap():
-    names = ["restoration/framework", "restoration/sine_network", "parabola/eight_neurons", "tower/small"]
+    names = [
+        "restoration/framework",
+        "restoration/sine_network",
+        "parabola/eight_neurons",
+        "tower/small",
+    ]
     figure = by_keys([grid("a")[0] | {"a": name} for name in names], ["a"])
     (ax,) = figure.axes
     assert {line.get_linestyle() for line in ax.lines} == {"None"}

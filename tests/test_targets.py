@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from conftest import run
 
-from mlpfit.config import CONF, compose
-from mlpfit.datamodule import draw
+from mlpfit.config.catalogue import CONF
+from mlpfit.config.compose import compose
+from mlpfit.data.datamodule import draw
+from mlpfit.data.streams import streams
 from mlpfit.errors import ConfigError
-from mlpfit.streams import streams
 
 
 def rows(experiment: str, seed: int, *overrides: str):
@@ -34,7 +35,9 @@ def test_restoration_stores_x_and_y_in_single_precision():
     drawn = rows("restoration/narrow", 1234)
     x = np.linspace(-3, 3, 1024, dtype=np.float32)
     np.testing.assert_array_equal(drawn.x[:, 0], x)
-    np.testing.assert_array_equal(drawn.y[:, 0], (2 * np.sin(x.astype(float)) + 5).astype(np.float32))
+    np.testing.assert_array_equal(
+        drawn.y[:, 0], (2 * np.sin(x.astype(float)) + 5).astype(np.float32)
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +77,9 @@ def test_observed_rows_are_different_rows_of_the_pool():
 def test_noise_has_the_deviation_asked_for_and_0_means_none():
     many = rows("plane/scratch", 0, "target.points=20000", "target.noise=3.0")
     assert np.std(many.y - many.pool_truth) == pytest.approx(3.0, rel=0.03)
-    np.testing.assert_allclose((v := rows("plane/scratch", 0, "target.noise=0")).y, v.pool_truth, rtol=1e-6)
+    np.testing.assert_allclose(
+        (v := rows("plane/scratch", 0, "target.noise=0")).y, v.pool_truth, rtol=1e-6
+    )
 
 
 def test_one_point_is_enough():
@@ -89,7 +94,7 @@ def test_spawned_streams_do_not_disturb_each_other():
 
 
 def test_a_function_that_fails_is_named_in_one_line():
-    from mlpfit.targets import TARGETS, Target
+    from mlpfit.data.targets import TARGETS, Target
 
     fields = {
         "points": 5,
@@ -107,7 +112,9 @@ def test_a_function_that_fails_is_named_in_one_line():
         "ZeroDivisionError: ": lambda x: 1 // 0,
     }
     for message, function in wrong.items():
-        kind = type("Wrong", (Target,), {"__call__": lambda self, x, f=function: f(x)}, name="wrong")
+        kind = type(
+            "Wrong", (Target,), {"__call__": lambda self, x, f=function: f(x)}, name="wrong"
+        )
         try:
             with pytest.raises(ConfigError) as error:
                 kind(**fields).rows(np.random.default_rng(0))
@@ -135,8 +142,14 @@ class Mine(Target, name="mine"):
         ("exit(0)", "targets.py: SystemExit: 0"),
         (MINE.format(field="pass", body="sys.exit(0)"), "target mine: SystemExit: 0"),
         (MINE.format(field="pass", body="return x[:, 0]"), "target mine: f(x) has shape (100,)"),
-        (MINE.format(field="slope: list[float]", body="return x"), "target.slope: no type for a key: list[float]"),
-        (MINE.format(field="def problem(self): return 1 // 0", body="return x"), "target mine: ZeroDivisionError"),
+        (
+            MINE.format(field="slope: list[float]", body="return x"),
+            "target.slope: no type for a key: list[float]",
+        ),
+        (
+            MINE.format(field="def problem(self): return 1 // 0", body="return x"),
+            "target mine: ZeroDivisionError",
+        ),
     ],
 )
 def test_a_users_target_that_fails_is_refused_before_anything_is_created(targets, words, tmp_path):
@@ -144,13 +157,20 @@ def test_a_users_target_that_fails_is_refused_before_anything_is_created(targets
     (mine / "experiment/own").mkdir(parents=True)
     (mine / "target").mkdir()
     (mine / "targets.py").write_text(targets)
-    line = (CONF / "target/line.yaml").read_text().replace("name: line", "name: mine").replace("intercept: 3.0\n", "")
-    (mine / "target/mine.yaml").write_text(line if "slope" in targets else line.replace("slope: 2.0\n", ""))
+    line = (
+        (CONF / "target/line.yaml")
+        .read_text()
+        .replace("name: line", "name: mine")
+        .replace("intercept: 3.0\n", "")
+    )
+    (mine / "target/mine.yaml").write_text(
+        line if "slope" in targets else line.replace("slope: 2.0\n", "")
+    )
     (mine / "experiment/own/x.yaml").write_text(
         "# @package _global_\ndefaults: [override /target: mine]\nname: own/x\nquestion: why\ntrainer: {max_steps: 5}\n"
     )
     (tmp_path / "here").mkdir()
-    done = run("mlpfit.train", "experiment=own/x", cwd=tmp_path / "here", MLPFIT_PATH=str(mine))
+    done = run("mlpfit", "experiment=own/x", cwd=tmp_path / "here", MLPFIT_PATH=str(mine))
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert words in done.stderr
     assert list((tmp_path / "here").iterdir()) == []

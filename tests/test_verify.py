@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from mlpfit import RunError, sealed
-from mlpfit.verify import SENSITIVE, compare, reference, unlike
+from mlpfit import RunError
+from mlpfit.commands.verify import SENSITIVE, compare, reference, unlike
+from mlpfit.runs import sealed
 
 
 def of(loss, final=(1.0, 2.0, 3.0)):
@@ -20,8 +21,16 @@ CASES = {
     "itself": (lambda loss: loss, "identical", "identical"),
     "last digits": (lambda loss: loss * (1 + 1e-7), "different", "within tolerance"),
     "another rate": (lambda loss: loss ** (1 + 1e-2), "different", "different"),
-    "one loss": (lambda loss: np.where(np.arange(200) == 99, loss * 1000, loss), "different", "different"),
-    "no number": (lambda loss: np.where(np.arange(200) == 99, np.nan, loss), "different", "different"),
+    "one loss": (
+        lambda loss: np.where(np.arange(200) == 99, loss * 1000, loss),
+        "different",
+        "different",
+    ),
+    "no number": (
+        lambda loss: np.where(np.arange(200) == 99, np.nan, loss),
+        "different",
+        "different",
+    ),
     "fewer steps": (lambda loss: loss[:-1], "different", "different"),
 }
 
@@ -41,16 +50,25 @@ def test_sensitive_recipes_begin_alike_and_stay_within_a_factor():
     name = sorted(SENSITIVE)[0]
     apart = np.where(np.arange(200) < 20, LOSS, LOSS * 1.5)
     assert compare(name, of(apart), of(LOSS), 0, alike=False).found == "within tolerance"
-    for other in (LOSS * 1.5, np.where(np.arange(200) < 20, LOSS, LOSS * 4), np.where(LOSS < 1.1, np.nan, LOSS)):
+    for other in (
+        LOSS * 1.5,
+        np.where(np.arange(200) < 20, LOSS, LOSS * 4),
+        np.where(LOSS < 1.1, np.nan, LOSS),
+    ):
         assert compare(name, of(other), of(LOSS), 0, alike=False).found == "different"
-    assert compare(name, of(LOSS * 1.0001, (1.0, 2.0, np.nan)), of(LOSS), 0, alike=False).found == "different"
+    assert (
+        compare(name, of(LOSS * 1.0001, (1.0, 2.0, np.nan)), of(LOSS), 0, alike=False).found
+        == "different"
+    )
     first = compare(name, of(apart), of(LOSS), 0, alike=True)
     assert (first.found, first.first) == ("different", 21)
 
 
 def test_what_is_kept_is_named_when_it_changes(tmp_path):
     outputs = tmp_path / "outputs"
-    shutil.copytree(ROOT / "outputs", outputs, ignore=shutil.ignore_patterns("runs", "ensembles", ".*", "ready"))
+    shutil.copytree(
+        ROOT / "outputs", outputs, ignore=shutil.ignore_patterns("runs", "ensembles", ".*", "ready")
+    )
     kept, made = reference(outputs)
     assert len(kept) == 14 and unlike(outputs, made["files"]) == []
     (outputs / "figures/plane/distribution.svg").write_text("other")
@@ -77,4 +95,6 @@ def test_sealed_files_know_themselves(tmp_path):
     with pytest.raises(RunError, match="not as it was written; do that"):
         sealed.read_json(file, "do that")
     svg = sealed.svg_bytes(b"<svg></svg>\n")
-    assert sealed.is_whole(svg) and not sealed.is_whole(svg[:-1]) and not sealed.is_whole(b"x" + svg)
+    assert (
+        sealed.is_whole(svg) and not sealed.is_whole(svg[:-1]) and not sealed.is_whole(b"x" + svg)
+    )

@@ -1,9 +1,11 @@
-"""Inject the faults the README promises to survive, count, and compare with undisturbed runs made here.
+"""Inject the faults the README promises to survive, count, and compare with undisturbed runs made
+here.
 
     python tests/torture.py [--quick] [promise number ...]      # make torture: all, in full
 
-Full counts go to outputs/torture.md. Every trial gets a folder of its own and is reproducible from its number. Trained
-processes are forked from this one, which has imported torch but never used it: a trial then costs no start-up.
+Full counts go to outputs/torture.md. Every trial gets a folder of its own and is reproducible from
+its number. Trained processes are forked from this one, which has imported torch but never used it:
+a trial then costs no start-up.
 """
 
 import gc
@@ -28,23 +30,24 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 import mlpfit.ensembles
-import mlpfit.figures.draw
 import mlpfit.ledger
-import mlpfit.report
 import mlpfit.reproduce
 import mlpfit.sweep
 import mlpfit.train
-import mlpfit.training
 import mlpfit.verify
+import numpy as np
+import torch
+
+import mlpfit.figures.draw
+import mlpfit.report
+import mlpfit.training
 from mlpfit import load_run
-from mlpfit.command import run_command
-from mlpfit.config import CONF, compose, experiments
-from mlpfit.provenance import provenance
-from mlpfit.runs import BLOCKS, MARKER
+from mlpfit.config.catalogue import CONF, experiments
+from mlpfit.config.compose import compose
+from mlpfit.errors import run_command
+from mlpfit.runs.provenance import provenance
+from mlpfit.runs.run import BLOCKS, MARKER
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]
@@ -53,7 +56,8 @@ NUMBERS = ("history.npz", "weights.npz", "data.npz", "metrics.json")
 IS_ROOT = os.geteuid() == 0
 
 
-# Processes ------------------------------------------------------------------------------------------------------------
+# Processes
+# ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ class Ended:
     def refused(self, code: int, *words: str) -> None:
         """Assert one line on stderr that holds these words, and this exit code."""
         assert self.code == code, f"exit code {self.code}, not {code}: {self.stderr}"
-        assert self.stderr.startswith("mlpfit: ") and self.stderr.count("\n") == 1, f"not one line: {self.stderr}"
+        assert self.stderr.startswith("mlpfit: ") and self.stderr.count("\n") == 1, (
+            f"not one line: {self.stderr}"
+        )
         for word in words:
             assert word in self.stderr, f"{word!r} not in {self.stderr}"
 
@@ -76,9 +82,12 @@ class Ended:
 
 
 class Child:
-    """A forked process that runs an mlpfit command, or a function, in a folder and a process group of its own."""
+    """A forked process that runs an mlpfit command, or a function, in a folder and a process group
+    of its own."""
 
-    def __init__(self, command: list[str] | Callable[[], Any], folder: Path, prepare: Any = None, **env: str) -> None:
+    def __init__(
+        self, command: list[str] | Callable[[], Any], folder: Path, prepare: Any = None, **env: str
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = WORK / f"log-{time.monotonic_ns()}"
         self.started = time.monotonic()
@@ -134,24 +143,35 @@ def python(*arguments: str, cwd: Path, wrap: tuple[str, ...] = (), **env: str) -
     """A process of its own, from the interpreter on."""
     started = time.monotonic()
     done = subprocess.run(
-        [*wrap, sys.executable, "-m", *arguments], cwd=cwd, env=os.environ | env, capture_output=True, text=True
+        [*wrap, sys.executable, "-m", *arguments],
+        cwd=cwd,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
     )
     return Ended(done.returncode, done.stderr, time.monotonic() - started)
 
 
-# What is compared -----------------------------------------------------------------------------------------------------
+# What is compared
+# -----------------------------------------------------------------------------------------------------
 
 SMALL = ["trainer.max_steps=400", "trainer.block_steps=10", "checkpoint.every_n_steps=10"]
 KINDS = {
     "full": ["experiment=tower/small", "model.hidden=4", *SMALL],
     "mini": ["experiment=restoration/narrow", *SMALL],
-    "ensemble": ["experiment=tower/small", "model.hidden=4", "replicas=6", "ensemble.block=2", *SMALL],
+    "ensemble": [
+        "experiment=tower/small",
+        "model.hidden=4",
+        "replicas=6",
+        "ensemble.block=2",
+        *SMALL,
+    ],
     "mini ensemble": ["experiment=restoration/narrow", "replicas=6", "ensemble.block=2", *SMALL],
 }
 
 
 def train(kind: str, *more: str) -> list[str]:
-    return ["mlpfit.train", *KINDS[kind], *more]
+    return ["mlpfit", *KINDS[kind], *more]
 
 
 def state(folder: Path) -> dict[str, str]:
@@ -161,14 +181,25 @@ def state(folder: Path) -> dict[str, str]:
         name = str(file.relative_to(folder))
         if ".partial" in name or ".old" in name or ".board" in name or not file.is_file():
             continue
-        if file.name in NUMBERS or file.suffix == ".svg" or file.name in ("results.csv", "summary.csv", "ledger.json"):
+        if (
+            file.name in NUMBERS
+            or file.suffix == ".svg"
+            or file.name in ("results.csv", "summary.csv", "ledger.json")
+        ):
             found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
         elif file.name == "last.ckpt":
             kept = torch.load(file, weights_only=True)
             digest = hashlib.sha256()
-            for part in (kept["state_dict"], kept["optimizer_states"], kept["losses"], kept["global_step"]):
+            for part in (
+                kept["state_dict"],
+                kept["optimizer_states"],
+                kept["losses"],
+                kept["global_step"],
+            ):
                 for leaf in torch.utils._pytree.tree_leaves(part):
-                    digest.update(leaf.numpy().tobytes() if torch.is_tensor(leaf) else repr(leaf).encode())
+                    digest.update(
+                        leaf.numpy().tobytes() if torch.is_tensor(leaf) else repr(leaf).encode()
+                    )
             found[name] = digest.hexdigest()
     assert found, f"nothing under {folder}"
     return found
@@ -188,7 +219,9 @@ def heals(command: list[str], folder: Path) -> None:
     call(command, folder).fine()
     expected = undisturbed(tuple(command))[0]
     found = state(folder)
-    assert found == expected, f"differs: {[k for k in {**found, **expected} if found.get(k) != expected.get(k)]}"
+    assert found == expected, (
+        f"differs: {[k for k in {**found, **expected} if found.get(k) != expected.get(k)]}"
+    )
 
 
 def nothing_partial(folder: Path) -> None:
@@ -202,7 +235,8 @@ def nothing_partial(folder: Path) -> None:
             ET.parse(file)
 
 
-# 1 Same command, same results -----------------------------------------------------------------------------------------
+# 1 Same command, same results
+# -----------------------------------------------------------------------------------------
 
 SURROUNDINGS = [
     {"TZ": "Pacific/Kiritimati", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "1"},
@@ -226,7 +260,7 @@ def clone(folder: Path) -> Path:
 @cache
 def cloned_reference(names: tuple[str, ...]) -> dict[str, str]:
     tree = clone(WORK / "first clone")
-    python("mlpfit.reproduce", *names, cwd=tree, PYTHONPATH=str(tree / "src")).fine()
+    python("mlpfit", "reproduce", *names, cwd=tree, PYTHONPATH=str(tree / "src")).fine()
     return state(tree / "outputs")
 
 
@@ -254,7 +288,8 @@ def same_results(trial: int, folder: Path, quick: bool) -> None:
     assert state(tree / "outputs") == expected
 
 
-# 2 A killed training continues exactly --------------------------------------------------------------------------------
+# 2 A killed training continues exactly
+# --------------------------------------------------------------------------------
 
 EVERY_STEP = ["trainer.max_steps=50", "trainer.block_steps=1", "checkpoint.every_n_steps=1"]
 
@@ -280,7 +315,9 @@ def killed_training(trial: int, folder: Path, quick: bool) -> None:
     heals(command, folder)
 
 
-def kill_at_random(command: list[str], folder: Path, number: int, rng: random.Random, group: bool = False) -> Ended:
+def kill_at_random(
+    command: list[str], folder: Path, number: int, rng: random.Random, group: bool = False
+) -> Ended:
     """Send the signal at a random moment of the command, again if that came too late."""
     seconds = undisturbed(tuple(command))[1]
     for attempt in range(20):
@@ -293,17 +330,19 @@ def kill_at_random(command: list[str], folder: Path, number: int, rng: random.Ra
     raise AssertionError("never in time")
 
 
-# 3 A killed make reproduce heals --------------------------------------------------------------------------------------
+# 3 A killed make reproduce heals
+# --------------------------------------------------------------------------------------
 
 
 def killed_reproduce(trial: int, folder: Path, quick: bool) -> None:
-    command = ["mlpfit.reproduce", *(["plane"] if quick else [])]
+    command = ["mlpfit", "reproduce", *(["plane"] if quick else [])]
     kill_at_random(command, folder, signal.SIGKILL, random.Random(trial), group=True)
     nothing_partial(folder)
     heals(command, folder)
 
 
-# 4 The last good checkpoint survives ----------------------------------------------------------------------------------
+# 4 The last good checkpoint survives
+# ----------------------------------------------------------------------------------
 
 
 def checkpoint_survives(trial: int, folder: Path, quick: bool) -> None:
@@ -319,7 +358,8 @@ def sound_checkpoints(folder: Path) -> int:
 
 
 def killed_in_the_save(trial: int, folder: Path) -> None:
-    """Before a write is synced, before it is moved into place, or right after: at the n-th of them."""
+    """Before a write is synced, before it is moved into place, or right after: at the n-th of
+    them."""
     rng = random.Random(trial)
     where, at = rng.choice(["fsync", "replace", "after"]), rng.randint(1, 60)
     command = train(("full", "mini")[trial % 2])
@@ -339,7 +379,9 @@ def killed_in_the_save(trial: int, folder: Path) -> None:
         setattr(os, name, counted)
 
     (folder / "tmp").mkdir()
-    elsewhere = tempfile.mkdtemp(dir="/dev/shm") if os.path.isdir("/dev/shm") else str(folder / "tmp")
+    elsewhere = (
+        tempfile.mkdtemp(dir="/dev/shm") if os.path.isdir("/dev/shm") else str(folder / "tmp")
+    )
     ended = call(command, folder / "run", prepare, TMPDIR=elsewhere)
     shutil.rmtree(elsewhere, ignore_errors=True)
     assert ended.code == -signal.SIGKILL, ended
@@ -351,7 +393,9 @@ def killed_in_the_save(trial: int, folder: Path) -> None:
 @contextmanager
 def mounted(folder: Path, size: int) -> Iterator[None]:
     folder.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(folder)], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(folder)], check=True
+    )
     try:
         yield
     finally:
@@ -375,9 +419,11 @@ def limited_files(command: list[str], folder: Path, size: int) -> None:
     """Without the right to mount: files can't grow beyond the limit."""
     import resource
 
-    call(command, folder / "disk", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size * 100, size * 100))).refused(
-        1, "File too large"
-    )
+    call(
+        command,
+        folder / "disk",
+        lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size * 100, size * 100)),
+    ).refused(1, "File too large")
     sound_checkpoints(folder / "disk")
     heals(command, folder / "disk")
 
@@ -409,7 +455,8 @@ def read_only(trial: int, folder: Path) -> None:
     return None
 
 
-# 5 A stopped run never looks finished ---------------------------------------------------------------------------------
+# 5 A stopped run never looks finished
+# ---------------------------------------------------------------------------------
 
 
 def stopped(trial: int, folder: Path, quick: bool) -> None:
@@ -419,7 +466,12 @@ def stopped(trial: int, folder: Path, quick: bool) -> None:
     for attempt in range(20):
         child = Child(command, folder)
         # not in the first milliseconds, before the command has set its handlers
-        child.kill(number, random.Random((trial, attempt).__hash__()).uniform(0.05, undisturbed(tuple(command))[1]))
+        child.kill(
+            number,
+            random.Random((trial, attempt).__hash__()).uniform(
+                0.05, undisturbed(tuple(command))[1]
+            ),
+        )
         ended = child.wait()
         if ended.code != 0:
             break
@@ -431,21 +483,23 @@ def stopped(trial: int, folder: Path, quick: bool) -> None:
     assert state(folder) == expected
 
 
-# 6 No figure, ledger or report from damaged data ----------------------------------------------------------------------
+# 6 No figure, ledger or report from damaged data
+# ----------------------------------------------------------------------
 
 
 @cache
 def sound_tree(quick: bool) -> tuple[Path, dict[str, list[Path]]]:
-    """Runs of the plane, ensembles of four replicas, ledger; and which files figure, ledger and report read."""
+    """Runs of the plane, ensembles of four replicas, ledger; and which files figure, ledger and
+    report read."""
     tree = WORK / "sound"
-    call(["mlpfit.reproduce", *(["plane"] if quick else [])], tree).fine()
+    call(["mlpfit", "reproduce", *(["plane"] if quick else [])], tree).fine()
     commands = [["mlpfit.figures.torture", "plane"]]
     if not quick:
         small = ["replicas=4", "ensemble.block=2", "trainer.compile=false", "ensemble.processes=1"]
-        call(["mlpfit.ensembles", *small], tree).fine()
-        call(["mlpfit.ledger"], tree).fine()
+        call(["mlpfit", "ensembles", *small], tree).fine()
+        call(["mlpfit", "ledger"], tree).fine()
         call(partial(mlpfit.figures.draw.draw_all, [], Path("outputs")), tree).fine()
-        commands += [["mlpfit.ledger"], ["mlpfit.report"]]
+        commands += [["mlpfit", "ledger"], ["mlpfit", "report"]]
     read = {}
     log = WORK / "read.json"
     for command in commands:
@@ -491,22 +545,35 @@ def damaged(trial: int, folder: Path, quick: bool) -> None:
     figure = folder / f"tree/outputs/figures/plane/{stem}.svg"
     if "figures" in name:
         figure.write_text("old")
-    kept = {f: f.read_bytes() for f in (figure, *(folder / "tree/outputs").glob("[lr]e*.[jh]*"))}  # ledger, report
-    kinds = ["truncate", "flip", "remove", "foreign", "another run", *(["block"] if BLOCKS in victim.parts else [])]
+    kept = {
+        f: f.read_bytes() for f in (figure, *(folder / "tree/outputs").glob("[lr]e*.[jh]*"))
+    }  # ledger, report
+    kinds = [
+        "truncate",
+        "flip",
+        "remove",
+        "foreign",
+        "another run",
+        *(["block"] if BLOCKS in victim.parts else []),
+    ]
     kind = kinds[trial // 3 % len(kinds)]
     content = victim.read_bytes()
     if kind == "truncate":
         victim.write_bytes(content[: rng.randrange(len(content))])
     elif kind == "flip":
         at = rng.randrange(len(content))
-        victim.write_bytes(content[:at] + bytes([content[at] ^ (1 << rng.randrange(8))]) + content[at + 1 :])
+        victim.write_bytes(
+            content[:at] + bytes([content[at] ^ (1 << rng.randrange(8))]) + content[at + 1 :]
+        )
     elif kind == "remove":
         victim.unlink()
     elif kind == "foreign":
         others = [f for f in (folder / "tree").rglob(victim.name) if f.read_bytes() != content]
         victim.write_bytes(rng.choice(others).read_bytes())
     elif kind == "another run":  # whole and finished, but of other settings
-        other = rng.choice([m.parent for m in run.parents[1].glob(f"*/*/{MARKER}") if m.parent != run])
+        other = rng.choice(
+            [m.parent for m in run.parents[1].glob(f"*/*/{MARKER}") if m.parent != run]
+        )
         shutil.rmtree(run)
         shutil.copytree(other, run)
     else:  # a replica's block is gone, or there twice
@@ -521,7 +588,8 @@ def damaged(trial: int, folder: Path, quick: bool) -> None:
     assert kept == {f: f.read_bytes() for f in kept}, "an older file was touched"
 
 
-# 7 Bad config: one clear line -----------------------------------------------------------------------------------------
+# 7 Bad config: one clear line
+# -----------------------------------------------------------------------------------------
 
 
 def mutations(rng: random.Random) -> tuple[list[str], str]:
@@ -532,7 +600,11 @@ def mutations(rng: random.Random) -> tuple[list[str], str]:
         f"{g}.{k}" for g in ("optimizer", "trainer", "logger", "checkpoint", "ensemble", "target")
         for k, v in plain[g].items() if isinstance(v, int | float) and not isinstance(v, bool)
     ]  # fmt: skip
-    positive = [k for k in numbers if k.split(".")[1] in ("lr", "max_steps", "points", "every_n_steps", "block_steps")]
+    positive = [
+        k
+        for k in numbers
+        if k.split(".")[1] in ("lr", "max_steps", "points", "every_n_steps", "block_steps")
+    ]
     choices = ["loss", "streams", "model.activation", "model.init", "model.gradient", "trainer.precision",
                "trainer.accelerator", "data.order", "target.inputs", "target.name", "optimizer.name"]  # fmt: skip
     word = "".join(rng.choices("abcdefghijklmnop", k=7))
@@ -554,12 +626,21 @@ def mutations(rng: random.Random) -> tuple[list[str], str]:
             lambda: ([f"{key}=${{{word}}}"], word),
             lambda: ([f"{key}=${{{word}"], key),
             lambda: ([f"~{key}"], key),
-            lambda: ([f"model.hidden={rng.choice(['0', '-3', '8-', '8x8', '1.5', word])}"], "model.hidden"),
+            lambda: (
+                [f"model.hidden={rng.choice(['0', '-3', '8-', '8x8', '1.5', word])}"],
+                "model.hidden",
+            ),
             lambda: ([f"seed={rng.choice(['-1', '4294967296', '1.5', word])}"], "seed"),
             lambda: ([f"seeds={rng.choice(['[1,1]', '[]', '3', '[a]', '[-1]'])}"], "seeds"),
             lambda: ([f"replicas={rng.choice(['0', '-2', '1.5', word])}"], "replicas"),
-            lambda: ([f"name={rng.choice(['../x', 'a/../b', '/etc/x', 'x', 'a/b/c', 'a b/c'])}"], "name"),
-            lambda: ([f"data.batch_size={rng.choice(['0', '-1', '9999999'])}", "data.order=shuffle"], "data."),
+            lambda: (
+                [f"name={rng.choice(['../x', 'a/../b', '/etc/x', 'x', 'a/b/c', 'a b/c'])}"],
+                "name",
+            ),
+            lambda: (
+                [f"data.batch_size={rng.choice(['0', '-1', '9999999'])}", "data.order=shuffle"],
+                "data.",
+            ),
             lambda: (["-m", f"{key}=range(0,0)"], "no jobs"),
             lambda: (["-m", f"{key}={word},{word}x"], key),
             lambda: (["-m", f"{key}=choice()"], key),
@@ -570,7 +651,10 @@ def mutations(rng: random.Random) -> tuple[list[str], str]:
         ]
     )()
     arguments, expected = made
-    return [f"experiment={name}" if not arguments[0].startswith("experiment=") else "seed=1", *arguments], expected
+    return [
+        f"experiment={name}" if not arguments[0].startswith("experiment=") else "seed=1",
+        *arguments,
+    ], expected
 
 
 def bad_config(trial: int, folder: Path, quick: bool) -> None:
@@ -579,7 +663,11 @@ def bad_config(trial: int, folder: Path, quick: bool) -> None:
     if trial % 10 == 9:  # a broken file instead of a broken override
         mine = folder / "mine/experiment/own"
         mine.mkdir(parents=True)
-        good = (CONF / "experiment/plane/scratch.yaml").read_text().replace("plane/scratch", "own/broken")
+        good = (
+            (CONF / "experiment/plane/scratch.yaml")
+            .read_text()
+            .replace("plane/scratch", "own/broken")
+        )
         broken = [
             good + "  : [", good.replace("max_steps: 200", "max_steps: many"), good + "\n\tx: 1\n",
             good + "surplus: 1\n",
@@ -589,16 +677,17 @@ def bad_config(trial: int, folder: Path, quick: bool) -> None:
             good.replace("lr: 0.01", "lr: ${no.such.key}"),
         ]  # fmt: skip
         (mine / "broken.yaml").write_text(broken[trial // 10 % len(broken)])
-        ended = call(["mlpfit.train", "experiment=own/broken"], place, MLPFIT_PATH=str(folder / "mine"))
+        ended = call(["mlpfit", "experiment=own/broken"], place, MLPFIT_PATH=str(folder / "mine"))
         ended.refused(2)
     else:
         arguments, expected = mutations(rng)
-        ended = call(["mlpfit.train", *arguments], place)
+        ended = call(["mlpfit", *arguments], place)
         ended.refused(2, expected)
     assert list(place.iterdir()) == [], f"created {list(place.iterdir())}"
 
 
-# 8 Files from others run no code --------------------------------------------------------------------------------------
+# 8 Files from others run no code
+# --------------------------------------------------------------------------------------
 
 
 class Payload:
@@ -624,7 +713,11 @@ def pickled(marker: Path) -> dict[str, bytes]:
 
     raw = pickle.dumps(Payload(marker))
     arrays, tensors = io.BytesIO(), io.BytesIO()
-    np.savez(arrays, step=np.array([Payload(marker)], dtype=object), loss=np.array([Payload(marker)], dtype=object))
+    np.savez(
+        arrays,
+        step=np.array([Payload(marker)], dtype=object),
+        loss=np.array([Payload(marker)], dtype=object),
+    )
     torch.save({"state_dict": Payload(marker), "global_step": 3}, tensors)
     return {"pickle": raw, "npz": arrays.getvalue(), "torch": tensors.getvalue()}
 
@@ -639,7 +732,9 @@ def sound_run() -> Path:
     call(train("mini"), place / "finished").fine()
 
     def dies() -> None:
-        mlpfit.train.train(compose(train("mini")[1:]), lambda step, loss: os._exit(0) if step >= 200 else None)
+        mlpfit.train.train(
+            compose(train("mini")[1:]), lambda step, loss: os._exit(0) if step >= 200 else None
+        )
 
     call(dies, place / "interrupted")
     return place
@@ -647,7 +742,7 @@ def sound_run() -> Path:
 
 def loaded(path: str) -> Callable[[], None]:
     def load() -> None:
-        from mlpfit.regression import Regression
+        from mlpfit.model.regression import Regression
 
         Regression.load_from_checkpoint(path)
 
@@ -671,25 +766,37 @@ def no_code(trial: int, folder: Path, quick: bool) -> None:
     if kind in (0, 1):  # arrays of a run
         (finished / ("history.npz", "weights.npz", "data.npz")[trial // 8 % 3]).write_bytes(content)
         reseal(finished)
-        ended = call(lambda: run_command(lambda: _all_of(finished)), folder / "place/finished", **env)
+        ended = call(
+            lambda: run_command(lambda: _all_of(finished)), folder / "place/finished", **env
+        )
         ended.refused(1, ".npz")
     elif kind == 2:  # its config
         (finished / "config.yaml").write_text("model: " + YAML_PAYLOAD.format(marker))
         reseal(finished)
-        ended = call(lambda: run_command(lambda: _all_of(finished)), folder / "place/finished", **env)
+        ended = call(
+            lambda: run_command(lambda: _all_of(finished)), folder / "place/finished", **env
+        )
         ended.refused(1, "config.yaml")
     elif kind == 3:  # the checkpoint that a run goes on from
         (partial,) = (folder / "place/interrupted").rglob("last.ckpt")
         partial.write_bytes(content)
-        call(train("mini"), folder / "place/interrupted", **env).refused(1, "last.ckpt", "force=true")
+        call(train("mini"), folder / "place/interrupted", **env).refused(
+            1, "last.ckpt", "force=true"
+        )
     elif kind == 4:  # a checkpoint loaded by hand
-        (finished / "checkpoints/last.ckpt").write_bytes(payloads["torch"] if trial % 16 < 8 else content)
+        (finished / "checkpoints/last.ckpt").write_bytes(
+            payloads["torch"] if trial % 16 < 8 else content
+        )
         ended = call(loaded(str(finished / "checkpoints/last.ckpt")), folder, **env)
         assert ended.code != 0
     elif kind == 5:  # an experiment
         mine = folder / "mine/experiment/own"
         mine.mkdir(parents=True)
-        good = (CONF / "experiment/plane/scratch.yaml").read_text().replace("plane/scratch", "own/foreign")
+        good = (
+            (CONF / "experiment/plane/scratch.yaml")
+            .read_text()
+            .replace("plane/scratch", "own/foreign")
+        )
         lines = [
             f"seed: {YAML_PAYLOAD.format(marker)}", f"target: {{_target_: os.mkdir, path: '{marker}'}}\n",
             f"logger: {{_target_: os.mkdir, path: '{marker}'}}\n", "hydra: {callbacks: {x: {_target_: os.mkdir}}}\n",
@@ -697,17 +804,21 @@ def no_code(trial: int, folder: Path, quick: bool) -> None:
         line = lines[trial // 8 % 4]
         (mine / "foreign.yaml").write_text(good + line)
         more = ["-m", "seed=1,2", "hydra/launcher=basic"] if line.startswith("hydra") else []
-        command = ["mlpfit.train", *more, "experiment=own/foreign"]
+        command = ["mlpfit", *more, "experiment=own/foreign"]
         call(command, folder / "here", **env, MLPFIT_PATH=str(folder / "mine")).refused(2)
     elif kind == 6:  # names that lead elsewhere
         name = ("../../x", "a/../../x", "/x/y", "..")[trial // 8 % 4]
-        call(["mlpfit.train", "experiment=tower/small", f"name={name}"], folder / "here").refused(2, "name=")
-        for command in (["mlpfit.train", "-m", f"sweep={name}"], ["mlpfit.reproduce", name]):
+        call(["mlpfit", "experiment=tower/small", f"name={name}"], folder / "here").refused(
+            2, "name="
+        )
+        for command in (["mlpfit", "-m", f"sweep={name}"], ["mlpfit", "reproduce", name]):
             call(command, folder / "here").refused(2, name)
         call(lambda: run_command(lambda: bool(mlpfit.figures.sweep.draw_sweep(Path("outputs/sweeps") / name))),
              folder / "here")  # fmt: skip
     else:  # genuine files still load
-        call(lambda: run_command(lambda: _all_of(finished)), folder / "place/finished", **env).fine()
+        call(
+            lambda: run_command(lambda: _all_of(finished)), folder / "place/finished", **env
+        ).fine()
         call(loaded(str(finished / "checkpoints/last.ckpt")), folder, **env).fine()
         call(train("mini"), folder / "place/interrupted", **env).fine()
         assert drawn
@@ -720,14 +831,15 @@ def _all_of(path: Path) -> int:
     return 0
 
 
-# 9 Two runs at once do not mix ----------------------------------------------------------------------------------------
+# 9 Two runs at once do not mix
+# ----------------------------------------------------------------------------------------
 
 
 def two_at_once(trial: int, folder: Path, quick: bool) -> None:
     rng = random.Random(trial)
     kind = trial % 5
     if kind == 0:
-        command = ["mlpfit.reproduce", ("plane", "gradient", "restoration")[trial // 5 % 3]]
+        command = ["mlpfit", "reproduce", ("plane", "gradient", "restoration")[trial // 5 % 3]]
     else:
         command = train(list(KINDS)[trial % 4])
     if kind == 4:  # the lock of a process that was killed
@@ -740,7 +852,8 @@ def two_at_once(trial: int, folder: Path, quick: bool) -> None:
     heals(command, folder)
 
 
-# 10 Honest resume -----------------------------------------------------------------------------------------------------
+# 10 Honest resume
+# -----------------------------------------------------------------------------------------------------
 
 CHANGES = ["optimizer.lr=0.002", "seed=5", "target.noise=0.25", "trainer.max_steps=300", "model.init=normal",
            "loss=sse", "checkpoint.every_n_steps=20", "streams=legacy", "trainer.precision=64-true"]  # fmt: skip
@@ -750,20 +863,27 @@ def honest_resume(trial: int, folder: Path, quick: bool) -> None:
     command = train("full")
 
     def dies() -> None:
-        mlpfit.train.train(compose(command[1:]), lambda step, loss: os._exit(9) if step >= 100 else None)
+        mlpfit.train.train(
+            compose(command[1:]), lambda step, loss: os._exit(9) if step >= 100 else None
+        )
 
     assert call(dies, folder).code == 9
     if trial % 10 == 9:  # the code has changed since
         tree = clone(folder.with_name(f"{folder.name}-clone"))
         with (tree / "src/mlpfit/mlp.py").open("a") as file:
             file.write("# another version\n")
-        python(*command, cwd=folder, PYTHONPATH=str(tree / "src")).refused(1, "code: ", "force=true")
+        python(*command, cwd=folder, PYTHONPATH=str(tree / "src")).refused(
+            1, "code: ", "force=true"
+        )
         return heals(command, folder)
     if trial % 10 == 8:  # its checkpoint is another run's
         other, command_of_other = folder.with_name(f"{folder.name}-other"), [*command, "seed=5"]
 
         def dies_too() -> None:
-            mlpfit.train.train(compose(command_of_other[1:]), lambda step, loss: os._exit(9) if step >= 100 else None)
+            mlpfit.train.train(
+                compose(command_of_other[1:]),
+                lambda step, loss: os._exit(9) if step >= 100 else None,
+            )
 
         assert call(dies_too, other).code == 9
         (foreign,), (ours,) = other.rglob("last.ckpt"), folder.rglob("last.ckpt")
@@ -786,7 +906,8 @@ def honest_resume(trial: int, folder: Path, quick: bool) -> None:
     return None
 
 
-# 11 The way of running doesn't matter ---------------------------------------------------------------------------------
+# 11 The way of running doesn't matter
+# ---------------------------------------------------------------------------------
 
 
 def numbers_of(folder: Path, name: str) -> dict[str, bytes]:
@@ -799,7 +920,7 @@ def ways(quick: bool) -> dict[str, Path]:
     """The same experiments run in other ways, each in a folder."""
     names = [n for n in experiments() if not quick or n.startswith("plane")]
     found = {"make reproduce": WORK / "ways/reproduce"}
-    call(["mlpfit.reproduce", *names], found["make reproduce"]).fine()
+    call(["mlpfit", "reproduce", *names], found["make reproduce"]).fine()
 
     def shuffled() -> None:
         for name in random.Random(1).sample(names, len(names)):
@@ -809,11 +930,13 @@ def ways(quick: bool) -> dict[str, Path]:
     call(shuffled, found["one process, shuffled"]).fine()
     if quick:
         return found
-    multirun = ["mlpfit.train", "-m", f"experiment={','.join(names)}"]
+    multirun = ["mlpfit", "-m", f"experiment={','.join(names)}"]
     found["two processes"] = WORK / "ways/processes"
     found["two processes"].mkdir()
     python(*multirun, "ensemble.processes=2", cwd=found["two processes"]).fine()
-    if importlib.util.find_spec("hydra_plugins") and importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher"):
+    if importlib.util.find_spec("hydra_plugins") and importlib.util.find_spec(
+        "hydra_plugins.hydra_joblib_launcher"
+    ):
         found["joblib"] = WORK / "ways/joblib"
         found["joblib"].mkdir()
         python(*multirun, "hydra/launcher=joblib", cwd=found["joblib"]).fine()
@@ -824,13 +947,14 @@ def any_way(trial: int, folder: Path, quick: bool) -> None:
     """One experiment alone against every other way of running it."""
     names = [n for n in experiments() if not quick or n.startswith("plane")]
     name = names[trial % len(names)]
-    call(["mlpfit.train", f"experiment={name}"], folder).fine()
+    call(["mlpfit", f"experiment={name}"], folder).fine()
     alone = numbers_of(folder, name)
     for way, place in ways(quick).items():
         assert numbers_of(place, name) == alone, way
 
 
-# 12 Other machines: a stated tolerance --------------------------------------------------------------------------------
+# 12 Other machines: a stated tolerance
+# --------------------------------------------------------------------------------
 
 
 def other_machine(trial: int, folder: Path, quick: bool) -> None:
@@ -840,7 +964,7 @@ def other_machine(trial: int, folder: Path, quick: bool) -> None:
         (folder / "outputs" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "outputs" / name, folder / "outputs" / name)
     done = subprocess.run(
-        [sys.executable, "-m", "mlpfit.verify", *(["plane"] if quick else [])],
+        [sys.executable, "-m", "mlpfit", "verify", *(["plane"] if quick else [])],
         cwd=folder, capture_output=True, text=True,
         env=os.environ | {"ATEN_CPU_CAPABILITY": level, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
     )  # fmt: skip
@@ -850,7 +974,8 @@ def other_machine(trial: int, folder: Path, quick: bool) -> None:
         assert "capability: " in done.stdout and " 0 identical" not in done.stdout
 
 
-# 13 Long series stay flat ---------------------------------------------------------------------------------------------
+# 13 Long series stay flat
+# ---------------------------------------------------------------------------------------------
 
 
 def long_series(trial: int, folder: Path, quick: bool) -> None:
@@ -875,32 +1000,38 @@ def long_series(trial: int, folder: Path, quick: bool) -> None:
     seconds, memory, files = np.array(json.loads(log.read_text())).T
     memory = memory[first - 1 :: first]
     assert len(set(files[first:])) == 1, f"descriptors {sorted(set(files[first:]))}"
-    assert memory[-1] < 1.01 * memory[0], f"{memory[0]:.0f} MiB after {first} jobs, {memory[-1]:.0f} at the end"
+    assert memory[-1] < 1.01 * memory[0], (
+        f"{memory[0]:.0f} MiB after {first} jobs, {memory[-1]:.0f} at the end"
+    )
     late, early = np.median(seconds[-tail:]), np.median(seconds[5 : 5 + tail])
     NOTES[13] = (
         f"{memory[0]:.0f} MiB after {first} jobs, {memory[-1]:.0f} after {jobs}; {files[-1]:.0f} descriptors; "
         f"last jobs {late / early:.2f} times the first in processor time"
     )
-    # The few jobs of the quick trials say nothing of speed on a busy machine; those of the full count do.
+    # The few jobs of the quick trials say nothing of speed on a busy machine; those of the full
+    # count do.
     assert quick or late < 1.3 * early, NOTES[13]
 
 
-# 14 Offline and tidy --------------------------------------------------------------------------------------------------
+# 14 Offline and tidy
+# --------------------------------------------------------------------------------------------------
 
 
 def offline(trial: int, folder: Path, quick: bool) -> None:
-    """No network, a home, sources and environment that can't be written: only the working folder can."""
+    """No network, a home, sources and environment that can't be written: only the working folder
+    can."""
     home, tmp = folder / "home", folder / "work/outputs/tmp"
     home.mkdir()
     tmp.mkdir(parents=True)
     bind = " && ".join(
-        f"mount --bind '{place}' '{place}' && mount -o remount,ro,bind '{place}'" for place in (home, ROOT, sys.prefix)
+        f"mount --bind '{place}' '{place}' && mount -o remount,ro,bind '{place}'"
+        for place in (home, ROOT, sys.prefix)
     )
-    commands = [["mlpfit.reproduce", *(["plane"] if quick else [])]]
+    commands = [["mlpfit", "reproduce", *(["plane"] if quick else [])]]
     if not quick:
         commands += [
-            ["mlpfit.train", "experiment=plane/scratch", "replicas=64", "trainer.compile=true"],
-            ["mlpfit.board"],
+            ["mlpfit", "experiment=plane/scratch", "replicas=64", "trainer.compile=true"],
+            ["mlpfit", "tensorboard"],
         ]
     wrap = ("unshare", "-n", "-m", "sh", "-c", f'{bind} && exec "$@"', "sh") if IS_ROOT else ()
     if not IS_ROOT:
@@ -912,12 +1043,15 @@ def offline(trial: int, folder: Path, quick: bool) -> None:
         )  # fmt: skip
         ended.fine()
         assert ended.stderr == "", ended.stderr
-    assert list(home.iterdir()) == [] and [f.name for f in (folder / "work").iterdir()] == ["outputs"]
+    assert list(home.iterdir()) == [] and [f.name for f in (folder / "work").iterdir()] == [
+        "outputs"
+    ]
     allowed = {"runs", "ensembles", "figures", "results.csv", ".locks", ".cache", "tmp"}
     assert {f.name for f in (folder / "work/outputs").iterdir()} <= allowed
 
 
-# The table ------------------------------------------------------------------------------------------------------------
+# The table
+# ------------------------------------------------------------------------------------------------------------
 
 NOTES: dict[int, str] = {}
 
@@ -971,7 +1105,10 @@ def keep_promise(number: int, quick: bool) -> tuple[int, int, float]:
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1].lineno
             said = " ".join(str(error).split())[-400:]
-            print(f"promise {number}, trial {trial}: {type(error).__name__} in line {where}: {said}", flush=True)
+            print(
+                f"promise {number}, trial {trial}: {type(error).__name__} in line {where}: {said}",
+                flush=True,
+            )
         shutil.rmtree(folder, ignore_errors=True)
     return trials, passed, time.monotonic() - started
 
@@ -996,12 +1133,21 @@ def main() -> int:
             trials, passed, seconds = keep_promise(number, quick)
             failed += trials - passed
             note = f" ({NOTES[number]})" if number in NOTES else ""
-            print(f"{number:>2} {PROMISES[number].words}: {passed} of {trials} in {seconds:.0f} s{note}", flush=True)
+            print(
+                f"{number:>2} {PROMISES[number].words}: {passed} of {trials} in {seconds:.0f} s{note}",
+                flush=True,
+            )
             if not quick:
                 lines = file.read_text().splitlines() if file.is_file() else []
-                kept = {int(p[1]): line for line in lines if len(p := line.split("|")) > 6 and p[1].strip().isdigit()}
+                kept = {
+                    int(p[1]): line
+                    for line in lines
+                    if len(p := line.split("|")) > 6 and p[1].strip().isdigit()
+                }
                 p = PROMISES[number]
-                kept[number] = f"| {number} | {p.words} | {p.fault}{note} | {trials} | {passed} | {seconds:.0f} |"
+                kept[number] = (
+                    f"| {number} | {p.words} | {p.fault}{note} | {trials} | {passed} | {seconds:.0f} |"
+                )
                 file.write_text(table(kept))
     finally:
         shutil.rmtree(WORK, ignore_errors=True)

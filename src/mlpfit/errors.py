@@ -1,12 +1,25 @@
-"""How a command ends early: in two ways that are the user's to mend (one line, exit code 2 or 1), or by a signal."""
+"""How a command ends early: in two ways that are the user's to mend (one line, exit code 2 or 1),
+or by a signal."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 
 class ConfigError(ValueError):
-    """A config value that is not allowed; the message names the key, the value given and what is allowed (exit 2)."""
+    """A config value that is not allowed; the message names the key, the value given and what is
+    allowed (exit 2)."""
 
 
 class RunError(RuntimeError):
-    """A training or a run folder that can't be used; the message names it and what to do (exit 1)."""
+    """A training or a run folder that can't be used; the message names it and what to do (exit
+    1)."""
 
 
 class Diverged(RunError):
@@ -24,3 +37,57 @@ class Stopped(SystemExit):
 def one_line(error: BaseException) -> str:
     """What went wrong, on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+@contextmanager
+def users_code(culprit: str) -> Iterator[None]:
+    """Whatever the user's own code raises, as a ConfigError in one line that names the culprit; its
+    exits, too, but not those of a signal."""
+    try:
+        yield
+    except (ConfigError, Stopped):
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{culprit}: {one_line(error)}") from error
+
+
+def run_command(command: Callable[[], int]) -> None:
+    """Run a command and leave the process: 0 done, 1 failed, 2 wrong input, 128 + n stopped by
+    signal n.
+
+    The handlers are set before Lightning starts: its own would let a terminated training exit with
+    0.
+    """
+    # matplotlib would write into the user's home, and complain where it can't
+    os.environ.setdefault("MPLCONFIGDIR", str(Path("outputs/.cache/matplotlib").resolve()))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _stop)
+    threading.excepthook = _thread_failed
+    logging.getLogger("matplotlib.font_manager").setLevel(
+        logging.ERROR
+    )  # it would tell of a cache it can't write
+    try:
+        code = command()
+    except ConfigError as error:
+        print(f"mlpfit: {error}", file=sys.stderr)
+        code = 2
+    except RunError as error:
+        print(f"mlpfit: {error}", file=sys.stderr)
+        code = 1
+    except OSError as error:
+        print(
+            f"mlpfit: {error.filename or 'writing results'}: {error.strerror or error}",
+            file=sys.stderr,
+        )
+        code = 1
+    sys.exit(code)
+
+
+def _stop(received: int, frame: Any) -> None:
+    raise Stopped(128 + received)
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """TensorBoard writes in a thread, and raises there and here: once is enough."""
+    if not isinstance(failure.exc_value, OSError):
+        threading.__excepthook__(failure)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlpfit.figures.labels import NAMES, WORDS, cut, fates, number, part_labels, short, values_of
 from mlpfit.figures.parts import grid_of_axes
-from mlpfit.summary import Row
+from mlpfit.sweeps.summary import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,8 @@ Cell = tuple["Axes", int, int, Row]  # column and line of its map
 
 
 def heat_maps(rows: list[Row], keys: list[str]) -> Figure:
-    """A map of two keys, the one with the most values along x; several maps, one a value of a third."""
+    """A map of two keys, the one with the most values along x; several maps, one a value of a
+    third."""
     x, y, *third = sorted(keys, key=lambda key: -len(values_of(rows, key)))
     panels = values_of(rows, third[0]) if third else [""]
     across = min(3, len(panels))
@@ -32,22 +33,33 @@ def heat_maps(rows: list[Row], keys: list[str]) -> Figure:
     cells: list[Cell] = []
     for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
         mine = [row for row in rows if not third or row[third[0]] == panel]
-        cells += heat_map(ax, mine, (x, values_of(rows, x)), (y, values_of(rows, y)), (min(medians), max(medians)))
+        cells += heat_map(
+            ax, mine, (x, values_of(rows, x)), (y, values_of(rows, y)), (min(medians), max(medians))
+        )
         lowest, first = i + across >= len(panels), i % across == 0
-        ax.tick_params(labelbottom=lowest, labelleft=first)  # a column may end above the lowest row of panels
+        ax.tick_params(
+            labelbottom=lowest, labelleft=first
+        )  # a column may end above the lowest row of panels
         ax.set(xlabel=x if lowest else "", ylabel=y if first else "")
         if third:
             ax.set_title(f"{NAMES.get(third[0], third[0])} {cut(panel)}".strip(), fontsize=9)
     title = figure.suptitle(f"{WORDS['mse']}: median", fontsize=10)
-    part_labels(figure, [*(ax.xaxis for ax in axes[-across:]), *(ax.yaxis for ax in axes[::across])])
+    part_labels(
+        figure, [*(ax.xaxis for ax in axes[-across:]), *(ax.yaxis for ax in axes[::across])]
+    )
     title.set_text("\n".join(filter(None, [title.get_text(), write_cells(figure, cells)])))
     return figure
 
 
 def heat_map(
-    ax: Axes, rows: list[Row], x: tuple[str, list[str]], y: tuple[str, list[str]], limits: tuple[float, float]
+    ax: Axes,
+    rows: list[Row],
+    x: tuple[str, list[str]],
+    y: tuple[str, list[str]],
+    limits: tuple[float, float],
 ) -> list[Cell]:
-    """Median error by colour (logarithmic), grey where there is none. x and y: key and values. Returns its cells."""
+    """Median error by colour (logarithmic), grey where there is none. x and y: key and values.
+    Returns its cells."""
     from matplotlib.colors import LogNorm
 
     low, high = limits
@@ -57,7 +69,13 @@ def heat_map(
         value = number(row["mse_median"])
         grid[line, column] = max(value, low) if np.isfinite(value) else np.nan
     ax.set_facecolor("0.88")
-    ax.imshow(grid, norm=LogNorm(low, max(high, low * 1.001)), cmap="viridis", aspect="auto", origin="lower")
+    ax.imshow(
+        grid,
+        norm=LogNorm(low, max(high, low * 1.001)),
+        cmap="viridis",
+        aspect="auto",
+        origin="lower",
+    )
     ax.set_xticks(range(len(x[1])), [cut(value) for value in x[1]])
     ax.set_yticks(range(len(y[1])), [cut(value) for value in y[1]])
     ax.grid(False)
@@ -65,8 +83,8 @@ def heat_map(
 
 
 def write_cells(figure: Figure, cells: Sequence[Cell]) -> str:
-    """Numbers into the cells: with words, with marks, or, where even those don't fit, marks alone beside a colour bar.
-    Returns what the marks mean."""
+    """Numbers into the cells: with words, with marks, or, where even those don't fit, marks alone
+    beside a colour bar. Returns what the marks mean."""
     figure.draw_without_rendering()  # only the layout knows how large the cells are
     maps = list(dict.fromkeys(ax for ax, *_ in cells))
     shape = np.array(maps[0].images[0].get_array().shape)[::-1]  # type: ignore[union-attr]
@@ -75,7 +93,9 @@ def write_cells(figure: Figure, cells: Sequence[Cell]) -> str:
         texts = [words(row) for *_, row in cells]
         wide = max(len(line) for text in texts for line in text.split("\n"))
         tall = max(text.count("\n") + 1 for text in texts)
-        if wide * 0.64 * size + 2 <= room[0] and tall * 1.3 * size <= room[1]:  # a digit is 0.64 of the size wide
+        if (
+            wide * 0.64 * size + 2 <= room[0] and tall * 1.3 * size <= room[1]
+        ):  # a digit is 0.64 of the size wide
             break
     else:
         texts = [""] * len(cells)
@@ -84,10 +104,21 @@ def write_cells(figure: Figure, cells: Sequence[Cell]) -> str:
         figure.colorbar(maps[0].images[0], ax=maps)
     for (ax, column, line, row), text in zip(cells, texts, strict=True):
         dark = number(row["mse_median"]) < low**0.45 * high**0.55
-        ax.text(column, line, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")
+        ax.text(
+            column,
+            line,
+            text,
+            ha="center",
+            va="center",
+            fontsize=size,
+            color="white" if dark else "black",
+        )
     marks = {mark for *_, row in cells if (mark := _mark(row))} if words is not _in_words else set()
     crossed = [row for *_, row in cells if _mark(row) == CROSS]
-    meaning = {CROSS: f"{CROSS if any(texts) else 'grey'}: {fates(crossed)}", "*": "*: some replicas diverged"}
+    meaning = {
+        CROSS: f"{CROSS if any(texts) else 'grey'}: {fates(crossed)}",
+        "*": "*: some replicas diverged",
+    }
     return "    ".join(meaning[mark] for mark in sorted(marks) if mark == CROSS or any(texts))
 
 
@@ -95,7 +126,9 @@ def _in_words(row: Row) -> str:
     if row["failure"]:
         return "failed"
     value, lost = number(row["mse_median"]), float(row["diverged"])
-    return (short(value) if np.isfinite(value) else "diverged") + (f"\n{lost:.0%} lost" if lost else "")
+    return (short(value) if np.isfinite(value) else "diverged") + (
+        f"\n{lost:.0%} lost" if lost else ""
+    )
 
 
 def _in_marks(row: Row) -> str:

@@ -1,4 +1,5 @@
-"""What the pictures of sweeps say in words: values in order, numbers, labels that don't cover each other."""
+"""What the pictures of sweeps say in words: values in order, numbers, labels that don't cover each
+other."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlpfit.summary import Row
+from mlpfit.sweeps.summary import Row
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -53,17 +54,21 @@ def cut(name: str) -> str:
 def fates(rows: list[Row]) -> str:
     """Why these rows have no median."""
     lost = [float(row["diverged"]) for row in rows if not row["failure"]]
-    diverged = ["all replicas diverged" if min(lost) == 1 else "most replicas diverged"] if lost else []
+    diverged = (
+        ["all replicas diverged" if min(lost) == 1 else "most replicas diverged"] if lost else []
+    )
     return " or ".join(diverged + ["job failed"] * (len(lost) < len(rows)))
 
 
 def part_labels(figure: Figure, axes: Sequence[Axis]) -> None:
-    """Slant tick labels along x that would cover each other, in a figure as much taller, and leave out some where even
-    that is too tight."""
+    """Slant tick labels along x that would cover each other, in a figure as much taller, and leave
+    out some where even that is too tight."""
     figure.draw_without_rendering()
     taller = 0.0
     for axis in axes:
-        labels = [label for label in axis.get_ticklabels() if label.get_text() and label.get_visible()]
+        labels = [
+            label for label in axis.get_ticklabels() if label.get_text() and label.get_visible()
+        ]
         boxes = [label.get_window_extent() for label in labels]
         vertical = axis is axis.axes.yaxis
         ends = np.array([box.get_points()[:, int(vertical)] for box in boxes]).reshape(-1, 2)
@@ -77,7 +82,10 @@ def part_labels(figure: Figure, axes: Sequence[Axis]) -> None:
             if not vertical:
                 steep = gap < 1.5 * line
                 label.set(
-                    rotation=90 if steep else 40, rotation_mode="anchor", ha="right", va="center" if steep else "top"
+                    rotation=90 if steep else 40,
+                    rotation_mode="anchor",
+                    ha="right",
+                    va="center" if steep else "top",
                 )
                 taller = max(taller, label.get_window_extent().height - line)
     width, height = figure.get_size_inches()

@@ -1,4 +1,5 @@
-"""What the figures are made of. Every drawing function takes data and axes and says what it draws."""
+"""What the figures are made of. Every drawing function takes data and axes and says what it
+draws."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlpfit.evidence import quantiles
 from mlpfit.figures import style
-from mlpfit.runs import Run
+from mlpfit.judging.statistics import quantiles
+from mlpfit.runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Picture:
-    """One published figure: how it is drawn, from which experiment's run, and what it shows (its alternative text).
+    """One published figure: how it is drawn, from which experiment's run, and what it shows (its
+    alternative text).
 
-    ``draw(run, replicas)``: replicas is the ensemble of the same experiment for a band behind the run, or None.
-    ``band`` says whether the figure has a place for one; it is then drawn a second time as <name>_band.
+    ``draw(run, replicas)``: replicas is the ensemble of the same experiment for a band behind the
+    run, or None.
+    ``band`` says whether the figure has a place for one; it is then drawn a second time as
+    <name>_band.
     """
 
     draw: Callable[[Run, Run | None], Figure]
@@ -36,7 +40,8 @@ class Picture:
         return f"{self.experiment.split('/')[0]}/{self.draw.__name__}"
 
 
-# matplotlib is imported where a figure is made: whoever only asks whether figures are up to date doesn't wait for it.
+# matplotlib is imported where a figure is made: whoever only asks whether figures are up to date
+# doesn't wait for it.
 
 
 def new() -> tuple[Figure, Axes]:
@@ -76,16 +81,38 @@ def band(ax: Axes, replicas: Run | None, x: np.ndarray, step: int | None = None)
 def fill_between_quantiles(ax: Axes, x: np.ndarray, values: np.ndarray) -> None:
     """values (n, R) over x (n,); a diverged replica lies above every value."""
     q5, q25, q50, q75, q95 = quantiles(values, (0.05, 0.25, 0.5, 0.75, 0.95), axis=1)
-    shade(ax, x, q5, q95, 0.12, "90 % of replicas" + (", open: diverged" if np.isinf(q95).any() else ""))
+    shade(
+        ax,
+        x,
+        q5,
+        q95,
+        0.12,
+        "90 % of replicas" + (", open: diverged" if np.isinf(q95).any() else ""),
+    )
     shade(ax, x, q25, q75, 0.22, "50 % of replicas")
-    ax.plot(x, np.where(np.isfinite(q50), q50, np.nan), ":", color=style.BAND, lw=1, label="median replica")
+    ax.plot(
+        x,
+        np.where(np.isfinite(q50), q50, np.nan),
+        ":",
+        color=style.BAND,
+        lw=1,
+        label="median replica",
+    )
 
 
-def shade(ax: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, label: str) -> None:
-    """Fill between two edges (n,). Where the upper one is infinite the area leaves the axes at the top, whose limits
-    come from the finite edges alone."""
+def shade(
+    ax: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, label: str
+) -> None:
+    """Fill between two edges (n,). Where the upper one is infinite the area leaves the axes at the
+    top, whose limits come from the finite edges alone."""
     area = ax.fill_between(
-        x, low, np.where(np.isinf(high), low, high), color=style.BAND, alpha=alpha, lw=0, label=label
+        x,
+        low,
+        np.where(np.isinf(high), low, high),
+        color=style.BAND,
+        alpha=alpha,
+        lw=0,
+        label=label,
     )
     edges = [float(edge) for edge in (*low, *high) if np.isfinite(edge)] or [0.0]
     outside = max(edges) + 1000 * (max(edges) - min(edges) or 1)

@@ -3,7 +3,8 @@
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-# Dark and light enough apart to be told in black and white print; line styles and markers differ as well.
+# Dark and light enough apart to be told in black and white print; line styles and markers differ as
+# well.
 TRUTH = "#1a1a1a"  # the function itself, dashed
 ROWS = "#7f7f7f"  # data points
 FIT = "#b22222"  # a trained net

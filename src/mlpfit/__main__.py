@@ -1,0 +1,29 @@
+"""mlpfit [command] ...: train (the default), reproduce, ensembles, figures, ledger, report, ..."""
+
+import importlib
+import sys
+
+COMMANDS = {
+    "reproduce": "commands.reproduce:main",
+    "ensembles": "commands.ensembles:main",
+    "verify": "commands.verify:main",
+    "figures": "commands.evidence:figures",
+    "ledger": "commands.evidence:ledger",
+    "report": "commands.evidence:report",
+    "tensorboard": "commands.evidence:tensorboard",
+}
+
+
+def main() -> None:
+    """Run the command named first; without one, train."""
+    from mlpfit.errors import run_command
+
+    named = COMMANDS.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    if named is not None:
+        del sys.argv[1]
+    module, _, function = (named or "commands.train:main").partition(":")
+    run_command(getattr(importlib.import_module(f"mlpfit.{module}"), function))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Train experiments over many seeds.
+
+    mlpfit ensembles [tutorial | experiment ...] [replicas=1000] [key=value ...]
+
+The blocks of all ensembles share the processes, the longest first.
+"""
+
+import sys
+import time
+from contextlib import ExitStack
+
+from mlpfit.commands.reproduce import selected
+from mlpfit.config.compose import compose
+from mlpfit.runs.folder import claimed
+from mlpfit.runs.run import MARKER, load_run
+from mlpfit.training.ensemble import blocks, cores, train_blocks
+from mlpfit.training.progress import console, display
+
+
+def main() -> int:
+    overrides = [a for a in sys.argv[1:] if "=" in a]
+    if not any(a.startswith(("replicas=", "seeds=")) for a in overrides):
+        overrides.append("replicas=1000")
+    names = selected([a for a in sys.argv[1:] if "=" not in a])
+    train_ensembles(names, overrides)
+    return 0
+
+
+def train_ensembles(names: list[str], overrides: list[str]) -> None:
+    """Train these experiments with these overrides, unless they are up to date."""
+    configs = [compose([f"experiment={name}", *overrides]) for name in names]
+    started = time.time()
+    with ExitStack() as stack:
+        folders = [(config, stack.enter_context(claimed(config))) for config in configs]
+        todo = [block for config, folder in folders if folder for block in blocks(config, folder)]
+        if not todo:
+            console.print(f"everything is up to date: {len(configs)} ensembles")
+            return
+        processes = configs[0].ensemble.processes or cores()
+        left = [block for block in todo if not (block.folder / MARKER).is_file()]
+        predicted = sum(block.seconds for block in left) / processes + 15
+        trained = len({block.config.name for block in todo})
+        console.print(
+            f"{trained} ensembles, {len(left)} blocks, {processes} processes: about {predicted:.0f} s"
+        )
+        with (
+            display(runs=1) as shown,
+            shown.ensemble("model-steps", sum(b.model_steps for b in todo)) as report,
+        ):
+            train_blocks(todo, processes, report)
+    for config in configs:
+        run = load_run(config.run_dir)
+        lost = int(run.diverged.sum())
+        seconds = run.provenance["seconds"]
+        console.print(
+            f"{config.name:<26} {run.replicas:>5} replicas, {lost:>3} diverged, {seconds:6.1f} core-seconds"
+        )
+    console.print(f"predicted {predicted:.0f} s, took {time.time() - started:.0f} s")

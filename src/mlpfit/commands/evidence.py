@@ -1,0 +1,131 @@
+"""What is made from finished runs: figures, the ledger, the report, TensorBoard's files."""
+
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from mlpfit.errors import ConfigError
+from mlpfit.figures.draw import draw_all
+from mlpfit.figures.sweep import draw_sweep
+from mlpfit.judging import ledger as judging
+from mlpfit.report import page
+from mlpfit.report import table as results
+from mlpfit.runs.files import write_file
+from mlpfit.runs.run import load_run
+from mlpfit.runs.sealed import read_ledger
+from mlpfit.training.progress import console
+
+OUTPUTS = Path("outputs")
+
+
+def figures() -> int:
+    sweeps = [a.removeprefix("sweep=") for a in sys.argv[1:] if a.startswith("sweep=")]
+    for name in sweeps:
+        if not (OUTPUTS / "sweeps" / name / "summary.csv").is_file():
+            found = sorted(
+                str(f.parent.relative_to(OUTPUTS / "sweeps"))
+                for f in OUTPUTS.glob("sweeps/**/summary.csv")
+            )
+            raise ConfigError(
+                f"sweep={name}: no such sweep under {OUTPUTS}/sweeps; there are {', '.join(found) or 'none'}"
+            )
+        print(draw_sweep(OUTPUTS / "sweeps" / name))
+    names = [a for a in sys.argv[1:] if not a.startswith("sweep=")]
+    if not sweeps or names:
+        drawn, current = draw_all(names, OUTPUTS)
+        print(f"{drawn} figures drawn, {current} up to date ({OUTPUTS}/figures)")
+    return 0
+
+
+def ledger() -> int:
+    outputs = Path("outputs")
+    content = judging.ledger(judging.ensembles(outputs))
+    changed = judging.write(content, outputs)
+    if (outputs / "results.csv").is_file():
+        results.update_readme(outputs)
+    show(content)
+    if changed:
+        print(f"mlpfit: {len(changed)} verdicts changed: {'; '.join(changed)}", file=sys.stderr)
+    return judging.CHANGED if changed else 0
+
+
+def show(content: dict[str, Any]) -> None:
+    table = Table(
+        "published number", "value", "verdict", "percentile", "p", "median", "5 to 95 %", box=None
+    )
+    for e in content["numbers"]:
+        cells = [e["key"], f"{e['published']:g}", e["verdict"]]
+        if "percentile" in e:
+            band = f"{e['p5']:.4g} to {e['p95']:.4g}"
+            cells += [f"{e['percentile']:.1%}", f"{e['p']:.3f}", f"{e['median']:.4g}", band]
+        table.add_row(*cells)
+    console.print(table)
+    for e in content["traces"]:
+        console.print(
+            f"trace {e['experiment']:<26} p {e['p']:.3f}, adjusted {e['p_adjusted']:.3f}: {e['verdict']}"
+        )
+    for e in content["conclusions"]:
+        console.print(
+            f"{e['share']:7.1%} [{e['low']:.1%}, {e['high']:.1%}]  {e['tutorial']}: {e['claim']}"
+        )
+    for e in content["slips"]:
+        if "mean" in e:
+            console.print(
+                f"{e['tutorial']}: {e['measure']}: median {e['median']:.4g} ({e['p5']:.4g} to {e['p95']:.4g})"
+            )
+    counts = Counter(e["verdict"] for e in content["numbers"])
+    console.print(", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
+
+
+def report() -> int:
+    outputs = Path("outputs")
+    if (
+        "--judge" in sys.argv
+    ):  # first draw the figures over their bands and bring the ledger up to date
+        draw_all([], outputs)
+        for line in judging.write(judging.ledger(judging.ensembles(outputs)), outputs):
+            print(f"verdict changed: {line}")
+        results.update_readme(outputs)
+    html = page.report(outputs)
+    write_file(outputs / "report.html", html.encode())
+    print(f"outputs/report.html ({len(html.encode()) / 2**20:.1f} MiB)")
+    return 0
+
+
+def tensorboard() -> int:
+    outputs = Path(sys.argv[1] if sys.argv[1:] else "outputs")
+    from mlpfit.tensorboard.board import (
+        PAGES,
+        finished,
+        left_out_if_damaged,
+        write_ensemble,
+        write_run,
+        write_sweeps,
+    )
+
+    started = time.time()
+    if not outputs.is_dir():
+        raise ConfigError(
+            f"{outputs}: no such folder; name one that holds runs, or none for outputs"
+        )
+    ledger = outputs / "ledger.json"
+    judged = read_ledger(outputs)["numbers"] if ledger.is_file() else []
+    written = 0
+    for kind, write in ("runs", write_run), ("ensembles", write_ensemble):
+        for path in finished(outputs / kind):
+            with left_out_if_damaged():
+                written += write(load_run(path), judged)
+    written += write_sweeps(outputs / "sweeps")
+    print(
+        f"TensorBoard of {outputs}: {written} event files written ({time.time() - started:.1f} s)"
+    )
+    print(
+        "With more than 40 runs TensorBoard shows none until they are chosen. These addresses choose:"
+    )
+    for what, address in PAGES.items():
+        print(f"  {what:<28} http://localhost:6006/#{address}")
+    return 0

@@ -1,0 +1,75 @@
+"""Training from Python, as a notebook does."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mlpfit.config.compose import compose
+from mlpfit.config.names import check_place, job_name
+from mlpfit.errors import ConfigError
+from mlpfit.runs.run import Run, load_run
+
+
+def fit(experiment: str, *, output_dir: str | Path = "outputs/fits", **settings: Any) -> Run:
+    """Train an experiment with other settings and return the finished run; at once if it has been
+    trained before.
+
+        run = mlpfit.fit(experiment="parabola/eight_neurons", replicas=100, optimizer={"lr": 0.05})
+
+    Settings are the keys of conf/config.yaml; groups take a dict, or the name of another choice:
+    optimizer="sgd". The run goes to a folder of output_dir named by the settings, so the published
+    runs are left alone. Training stays in this process unless ``ensemble={"processes": n}`` asks
+    for more, which a script then has to allow for with
+    ``if __name__ == "__main__":``.
+
+    Raises ConfigError for a setting that is not allowed, Diverged if the loss of a single run is
+    lost.
+    """
+    from mlpfit.training.train import train
+
+    overrides = sorted(_overrides(settings))
+    check_place(str(output_dir))
+    config = compose([f"experiment={_written(experiment)}", *overrides])
+    config = replace(
+        config,
+        output_dir=str(Path(output_dir) / Path(experiment).parent / job_name(overrides, config)),
+    )
+    if config.ensemble.processes is None:
+        config = replace(config, ensemble=replace(config.ensemble, processes=1))
+    train(config)
+    return load_run(config.run_dir)
+
+
+def _overrides(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """{"optimizer": {"lr": 0.05}} -> "optimizer.lr=0.05"."""
+    for key, value in settings.items():
+        if key == "hydra":
+            raise ConfigError("hydra: no such key here; sweeps take it (mlpfit -m)")
+        if isinstance(value, Mapping):
+            yield from _overrides(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}={_written(value)}"
+
+
+def _written(value: Any) -> str:
+    """As Hydra's command line has it."""
+    value = value.tolist() if hasattr(value, "tolist") else value  # numpy's numbers and arrays
+    if isinstance(value, list | tuple | range):
+        return f"[{','.join(map(_written, value))}]"
+    if (
+        isinstance(value, str)
+        and value.replace("-", "").replace("_", "").replace("/", "").isalnum()
+    ):
+        return value
+    try:
+        return json.dumps(
+            value, ensure_ascii=False
+        )  # texts quoted: they may hold what Hydra's grammar uses
+    except TypeError:
+        raise ConfigError(
+            f"{value!r}: allowed are numbers, texts, lists and dicts of them"
+        ) from None
+    except ValueError:
+        raise ConfigError("a number of thousands of digits: allowed are those below 2^63") from None

@@ -1,0 +1,195 @@
+"""What there is to train, draw and judge: tutorials, their experiments and ready sweeps.
+
+A tutorial is one folder with, where it has them, ``targets.py``, ``figures.py``, ``claims.py``,
+``answers.py`` and ``published.yaml``. The package's own are listed in ``conf/tutorials.yaml`` and have
+their experiments in ``conf/``. A user's is a folder named in MLPFIT_PATH, or a package announced
+under the entry point group ``mlpfit.tutorials``, with a ``conf/`` of its own; its name is the folder's.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import ModuleSpec
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+
+from mlpfit.data.targets import TARGETS
+from mlpfit.errors import ConfigError, users_code
+
+PACKAGE = Path(__file__).parents[1]
+_INSTALLED = PACKAGE / "conf"  # in a wheel; in a checkout conf/ lies at the top
+CONF = _INSTALLED if _INSTALLED.is_dir() else PACKAGE.parents[1] / "conf"
+SEARCH_PATH = "MLPFIT_PATH"  # environment variable: folders of the user's own tutorials
+
+
+@dataclass(frozen=True)
+class Tutorial:
+    """folder: what belongs to it alone; conf: experiment/<name>/, sweep/<name>/ and target/."""
+
+    name: str
+    package: str
+    folder: Path
+    conf: Path
+
+    def part(self, name: str) -> ModuleType | None:
+        """Its module of this name ("figures"); None if it has none.
+
+        Raises ConfigError in one line if the module can't be imported.
+        """
+        file = self.folder / f"{name}.py"
+        if not file.is_file():
+            return None
+        with users_code(str(file)):
+            return importlib.import_module(f"{self.package}.{name}")
+
+    def experiments(self) -> list[str]:
+        """Names, "tower/small", in the order of ``conf/tutorials.yaml``; others come last."""
+        listed = _listed().get(self.name, [])
+        stems = sorted(file.stem for file in (self.conf / "experiment" / self.name).glob("*.yaml"))
+        ordered = [stem for stem in listed if stem in stems] + [s for s in stems if s not in listed]
+        return [f"{self.name}/{stem}" for stem in ordered]
+
+    def sweeps(self) -> list[str]:
+        """Names of its ready sweeps, "tower/width_and_depth"."""
+        files = sorted((self.conf / "sweep" / self.name).glob("*.yaml"))
+        return [f"{self.name}/{file.stem}" for file in files]
+
+
+def tutorials() -> list[Tutorial]:
+    """All tutorials, the user's own last. Raises ConfigError for a folder that is none."""
+    return list(_tutorials(os.environ.get(SEARCH_PATH, "")))
+
+
+@cache
+def _tutorials(search_path: str) -> tuple[Tutorial, ...]:
+    own = [
+        Tutorial(name, f"mlpfit.tutorials.{name}", PACKAGE / "tutorials" / name, CONF)
+        for name in _listed()
+    ]
+    users = [*_announced(), *_on_path(search_path)]
+    names = [tutorial.name for tutorial in (*own, *users)]
+    for tutorial in users:
+        if names.count(tutorial.name) > 1:
+            raise ConfigError(
+                f"{tutorial.folder}: there is a tutorial {tutorial.name} already; name the folder otherwise"
+            )
+    return (*own, *users)
+
+
+def _announced() -> Iterator[Tutorial]:
+    for point in entry_points(group="mlpfit.tutorials"):
+        spec = importlib.util.find_spec(point.value)
+        if spec is None or not spec.submodule_search_locations:
+            raise ConfigError(
+                f"entry point mlpfit.tutorials {point.name}={point.value}: no package"
+            )
+        folder = Path(next(iter(spec.submodule_search_locations)))
+        yield Tutorial(point.name, point.value, folder, folder / "conf")
+
+
+def _on_path(search_path: str) -> Iterator[Tutorial]:
+    """The folders named in MLPFIT_PATH, importable as ``mlpfit.tutorials.<name>``."""
+    for folder in (Path(name).resolve() for name in search_path.split(os.pathsep) if name):
+        where = f"{SEARCH_PATH}={search_path}: {folder}"
+        if not folder.is_dir():
+            raise ConfigError(f"{where} is no folder")
+        if not folder.name.isidentifier():
+            raise ConfigError(f"{where}: name the folder in letters, digits and underscores")
+        if stray := [
+            p.name for p in (folder / "conf/experiment").glob("*") if p.name != folder.name
+        ]:
+            raise ConfigError(f"{folder}/conf/experiment/{stray[0]}: must lie under {folder.name}/")
+        package = f"mlpfit.tutorials.{folder.name}"
+        known = sys.modules.get(package)
+        if known is None or list(known.__path__) != [str(folder)]:
+            for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
+                del sys.modules[name]  # of another folder of this name
+            module = ModuleType(package)
+            module.__path__ = [str(folder)]
+            module.__spec__ = ModuleSpec(package, None, is_package=True)
+            sys.modules[package] = module
+        yield Tutorial(folder.name, package, folder, folder / "conf")
+
+
+def _listed() -> dict[str, list[str]]:
+    return yaml.safe_load((CONF / "tutorials.yaml").read_text())
+
+
+def tutorial(name: str) -> Tutorial:
+    """The tutorial of this name, or of an experiment, figure or sweep "tutorial/..."."""
+    stem = name.split("/")[0]
+    for candidate in tutorials():
+        if candidate.name == stem:
+            return candidate
+    raise ConfigError(
+        f"{name}: no such tutorial; there are {', '.join(t.name for t in tutorials())}"
+    )
+
+
+def experiments() -> list[str]:
+    """Names of all experiments, the user's own last."""
+    return [name for tutorial in tutorials() for name in tutorial.experiments()]
+
+
+def ready_sweeps() -> list[str]:
+    """Names of the ready sweeps, the user's own last."""
+    return [name for tutorial in tutorials() for name in tutorial.sweeps()]
+
+
+def confs() -> list[Path]:
+    """Folders of YAML, the package's own first."""
+    return list(dict.fromkeys([CONF, *(tutorial.conf for tutorial in tutorials())]))
+
+
+def choices(group: str) -> list[str]:
+    """Names of the files of a group of conf/, the user's own last."""
+    if group == "experiment":
+        return experiments()
+    folders = [conf / group for conf in confs()]
+    return [
+        str(file.relative_to(folder).with_suffix(""))
+        for folder in folders
+        for file in sorted(folder.rglob("*.yaml"))
+    ]
+
+
+def load_targets() -> None:
+    """Import the targets of every tutorial, so that their names are known.
+
+    Raises ConfigError in one line if one can't be imported; its names are then forgotten.
+    """
+    for tutorial in tutorials():
+        known = dict(TARGETS)
+        try:
+            tutorial.part("targets")
+        except ConfigError:
+            TARGETS.clear()
+            TARGETS.update(known)
+            raise
+
+
+def ready_sweep(name: str) -> dict[str, Any]:
+    """A ready sweep's question, overrides and how to draw it (conf/sweep). Raises ConfigError."""
+    if name not in ready_sweeps():
+        raise ConfigError(f"sweep={name}: no such sweep; there are {', '.join(ready_sweeps())}")
+    file = tutorial(name).conf / "sweep" / f"{name}.yaml"
+    with users_code(str(file)):
+        content = yaml.safe_load(file.read_text())
+    allowed = {"question", "overrides", "figure", "sharpness"}
+    needed = {"question", "overrides"}
+    if not isinstance(content, dict) or not needed <= content.keys() <= allowed:
+        raise ConfigError(
+            f"{file}: needs question and overrides, may have figure and sharpness, and nothing else"
+        )
+    overrides = content["overrides"]
+    if not isinstance(overrides, list) or not all(isinstance(o, str) for o in overrides):
+        raise ConfigError(f"{file}: overrides must be a list of key=value")
+    return content

@@ -1,0 +1,85 @@
+"""Which rows each step of each replica sees: a pure function of the seed, so that a resumed run
+meets the same ones.
+
+Kinds of order (``data.order``):
+
+``full``     every step sees every row
+``shuffle``  a new permutation of the rows each epoch, cut into batches; the last batch of an epoch
+             may be shorter
+``slices``   one permutation; each step takes a slice of it that starts at a uniform position below
+             ``data.start_below`` - batch_size (the restoration page draws from 1000 - batch
+             although it has 1024 rows)
+``blocks``   one permutation, cut once into macro batches of ``data.macro_batch`` rows and these
+             into batches; every epoch visits the macro batches, and the batches in each, in a new
+             order (PuzzleLib's ``Trainer``)
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from mlpfit.data.streams import integers
+
+Kind = Literal["full", "shuffle", "slices", "blocks"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """Row numbers of R replicas laid end to end, and where each step reads them.
+
+    rows (R, L); starts, lengths (R, steps). Memory: L is the row count, for ``shuffle`` steps x
+    batch_size.
+    """
+
+    rows: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+
+    def batches(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Steps first .. last - 1: row numbers (steps, R, batch) and row weights of that shape.
+
+        A batch shorter than its neighbours is filled up with rows of weight 0; weights are None if
+        none is.
+        """
+        starts, lengths = self.starts[:, first:last], self.lengths[:, first:last]
+        longest = int(self.lengths.max())
+        place = np.arange(longest)
+        inside = place < lengths[..., None]
+        positions = np.where(inside, starts[..., None] + place, starts[..., None])
+        replica = np.arange(len(self.rows))[:, None, None]
+        batches = self.rows[replica, positions].swapaxes(0, 1)
+        weights = (
+            None if (self.lengths == longest).all() else inside.swapaxes(0, 1).astype(np.float64)
+        )
+        return batches, weights
+
+
+def draw(
+    rng: Any, kind: Kind, rows: int, batch: int, steps: int, macro: int, below: int
+) -> tuple[np.ndarray, ...]:
+    """The order of one replica: row numbers (L,), starts (steps,), lengths (steps,)."""
+    if kind == "slices":
+        permutation = rng.permutation(rows)
+        return permutation, integers(rng, below - batch, steps), np.full(steps, batch)
+    if kind == "shuffle":
+        starts = np.arange(0, rows, batch)
+        epochs = -(-steps // len(starts))
+        permutations = np.concatenate([rng.permutation(rows) for _ in range(epochs)])
+        all_starts = (np.arange(epochs)[:, None] * rows + starts).ravel()[:steps]
+        return permutations, all_starts, np.minimum(batch, rows - all_starts % rows)
+    permutation = rng.permutation(rows)
+    visited: list[np.ndarray] = []
+    while sum(map(len, visited)) < steps:
+        for block in rng.permutation(-(-rows // macro)):
+            first, last = block * macro, min((block + 1) * macro, rows)
+            visited.append(first + batch * rng.permutation(-(-(last - first) // batch)))
+    starts = np.concatenate(visited)[:steps]
+    ends = np.minimum((starts // macro + 1) * macro, rows)
+    return permutation, starts, np.minimum(batch, ends - starts)
+
+
+def stack(orders: list[tuple[np.ndarray, ...]]) -> Order:
+    """Orders of single replicas side by side."""
+    rows, starts, lengths = (np.stack(parts) for parts in zip(*orders, strict=True))
+    return Order(rows, starts, lengths)

@@ -1,0 +1,79 @@
+"""Where the randomness of one replica comes from: one generator per use, made from its seed.
+
+Three kinds, so that seeded tutorials can be followed to the bit:
+
+``spawned``   three independent PCG64 generators (data, weights, order). Whatever draws more numbers
+              in one use leaves the other two untouched, so experiments that share a target share
+              its rows.
+``libraries`` numpy's legacy generator for the data and torch's for the weights, each seeded with
+the seed itself:
+              what a script does that calls ``numpy.random.seed(s)`` and ``torch.manual_seed(s)``.
+``legacy``    one numpy legacy generator for everything, drawn in the order data, weights, order:
+              what a script does that only calls ``numpy.random.seed(s)``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+Kind = Literal["spawned", "libraries", "legacy"]
+
+
+class TorchUniform:
+    """torch's CPU generator with numpy's ``uniform``; float32, as ``torch.nn.init`` draws into
+    float32 layers."""
+
+    def __init__(self, seed: int) -> None:
+        import torch
+
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def uniform(self, low: float, high: float, size: tuple[int, ...]) -> np.ndarray:
+        import torch
+
+        return torch.empty(size).uniform_(low, high, generator=self._generator).numpy()
+
+    def normal(self, mean: float, sd: float, size: tuple[int, ...]) -> np.ndarray:
+        import torch
+
+        return torch.empty(size).normal_(mean, sd, generator=self._generator).numpy()
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The generators of one replica. Each offers ``uniform`` and ``normal``; data and order also
+    ``permutation``,
+    ``choice`` and (order) ``randint``-style integers through :func:`integers`."""
+
+    data: Any
+    weights: Any
+    order: Any
+
+
+def streams(seed: int, kind: Kind) -> Streams:
+    """The generators of the replica with this seed (0 is a seed like any other)."""
+    if kind == "spawned":
+        data, weights, order = (
+            np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)
+        )
+        return Streams(data, weights, order)
+    if kind == "libraries":
+        numpy_stream = np.random.RandomState(seed)
+        return Streams(numpy_stream, TorchUniform(seed), numpy_stream)
+    one = np.random.RandomState(seed)
+    return Streams(one, one, one)
+
+
+def integers(rng: Any, high: int, size: int) -> np.ndarray:
+    """``size`` integers uniform on 0 .. high - 1, from either of numpy's generators."""
+    if isinstance(rng, np.random.RandomState):
+        return rng.randint(0, high, size)
+    return rng.integers(0, high, size)
+
+
+def named_seeds(seed: int, replicas: int, seeds: Sequence[int] | None) -> list[int]:
+    """The seed of every replica: those listed, or as many as there are replicas from the first
+    on."""
+    return list(seeds) if seeds is not None else list(range(seed, seed + replicas))

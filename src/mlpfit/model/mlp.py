@@ -1,0 +1,149 @@
+"""R multilayer perceptrons side by side, and their gradient written out by hand.
+
+Every parameter has the replica axis first: weights (R, in, out), biases (R, 1, out), so that a
+layer is one ``baddbmm`` without a transpose. With R = 1 the arithmetic is that of
+``torch.nn.Linear``, to the bit.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Activation = Literal["relu", "identity"]
+Init = Literal["torch", "normal", "ones"]
+
+
+Layer = tuple[Tensor, Tensor]  # weight (R, in, out), bias (R, 1, out)
+
+
+class Products:
+    """The three products that a layer and its gradient need, as batched matrix products."""
+
+    @staticmethod
+    def linear(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """h W + b: (R, n, in) -> (R, n, out)."""
+        return torch.baddbmm(bias, h, weight)
+
+    @staticmethod
+    def weight_gradient(h: Tensor, error: Tensor) -> Tensor:
+        """h^T e: (R, n, in), (R, n, out) -> (R, in, out)."""
+        return h.transpose(1, 2) @ error
+
+    @staticmethod
+    def back(error: Tensor, weight: Tensor) -> Tensor:
+        """e W^T: (R, n, out) -> (R, n, in)."""
+        return error @ weight.transpose(1, 2)
+
+
+def outputs(
+    layers: Sequence[Layer], x: Tensor, activation: Activation, products: type[Products]
+) -> list[Tensor]:
+    """The input and what every layer makes of it: [x, hidden (R, n, h) ..., prediction (R, n,
+    1)]."""
+    made = [x]
+    for weight, bias in layers:
+        z = products.linear(made[-1], weight, bias)
+        hidden = len(made) < len(layers)
+        made.append(torch.relu(z) if hidden and activation == "relu" else z)
+    return made
+
+
+def gradients(
+    layers: Sequence[Layer],
+    made: list[Tensor],
+    error: Tensor,
+    activation: Activation,
+    products: type[Products],
+) -> list[Tensor]:
+    """The chain rule by hand: gradients of weight and bias, layer by layer, in the order of the
+    parameters.
+
+    made as from :func:`outputs`; error = d loss / d prediction (R, n, 1). For z = h W + b and h =
+    g(z): dL/dW = h^T dL/dz, dL/db = sum over rows of dL/dz, dL/dh = dL/dz W^T and dL/dz = dL/dh
+    g'(z). The derivative of ReLU at 0 is taken as 0, as autograd does.
+    """
+    found: list[Tensor] = []
+    for layer in reversed(range(len(layers))):
+        below = made[layer]
+        found[:0] = [products.weight_gradient(below, error), error.sum(1, keepdim=True)]
+        if layer > 0:
+            error = products.back(error, layers[layer][0])
+            if activation == "relu":
+                error = error * (below > 0)
+    return found
+
+
+class MLP(nn.Module):
+    """units (d, hidden ..., 1): fully connected layers with the activation between them; (d, 1) is
+    one linear unit."""
+
+    def __init__(self, units: Sequence[int], activation: Activation, replicas: int) -> None:
+        super().__init__()
+        self.activation = activation
+        self.layers: list[
+            tuple[nn.Parameter, nn.Parameter]
+        ] = []  # the registered parameters, quick to walk
+        for i, (fan_in, out) in enumerate(pairwise(units)):
+            layer = (
+                nn.Parameter(torch.zeros(replicas, fan_in, out)),
+                nn.Parameter(torch.zeros(replicas, 1, out)),
+            )
+            self.register_parameter(f"weight_{i}", layer[0])
+            self.register_parameter(f"bias_{i}", layer[1])
+            self.layers.append(layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (R, n, d) -> (R, n, 1)."""
+        return self.outputs(x)[-1]
+
+    def outputs(self, x: Tensor) -> list[Tensor]:
+        """See :func:`outputs`."""
+        return outputs(self.layers, x, self.activation, Products)
+
+    def backward_by_hand(self, made: list[Tensor], error: Tensor) -> None:
+        """Fill every parameter's ``grad`` by :func:`gradients`."""
+        found = gradients(self.layers, made, error, self.activation, Products)
+        for parameter, gradient in zip(self.parameters(), found, strict=True):
+            parameter.grad = gradient
+
+    def load(self, replicas: list[list[np.ndarray]]) -> None:
+        """Set the parameters from one list of arrays per replica (as :func:`initial` draws
+        them)."""
+        with torch.no_grad():
+            for parameter, values in zip(
+                self.parameters(), zip(*replicas, strict=True), strict=True
+            ):
+                parameter.copy_(torch.from_numpy(np.stack(values)))
+
+
+def initial(units: Sequence[int], init: Init, rng: Any) -> list[np.ndarray]:
+    """The initial parameters of one replica: [weight (in, out), bias (1, out), next layer's ...].
+
+    ``torch``   as ``torch.nn.Linear`` initialises: weight and bias uniform on +-1/sqrt(fan_in),
+                layer by layer
+    ``normal``  N(0, 1) weights, zero biases (the from-scratch pages)
+    ``ones``    all parameters 1
+    """
+    parameters: list[np.ndarray] = []
+    for fan_in, out in pairwise(units):
+        if init == "ones":
+            parameters += [np.ones((fan_in, out)), np.ones((1, out))]
+        elif init == "normal":
+            parameters += [rng.normal(0.0, 1.0, (fan_in, out)), np.zeros((1, out))]
+        else:
+            # torch writes the weight's bound as sqrt(3) gain / sqrt(fan_in) with gain sqrt(2 / (1 +
+            # 5)).
+            bound = math.sqrt(3.0) * (math.sqrt(2.0 / 6.0) / math.sqrt(fan_in))
+            parameters.append(rng.uniform(-bound, bound, (out, fan_in)).T)  # torch keeps (out, in)
+            parameters.append(rng.uniform(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), (1, out)))
+    return parameters
+
+
+def normals_drawn(units: Sequence[int], init: Init) -> int:
+    """How many normal numbers :func:`initial` takes from its stream."""
+    return sum(fan_in * out for fan_in, out in pairwise(units)) if init == "normal" else 0

@@ -1,0 +1,139 @@
+"""The numbers table: outputs/results.csv and the table between the README's markers, from finished
+runs."""
+
+import csv
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlpfit.errors import RunError
+from mlpfit.figures.draw import pictures
+from mlpfit.judging import published
+from mlpfit.runs import sealed
+from mlpfit.runs.files import write_file
+from mlpfit.runs.identity import published_run
+
+MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One experiment's final number, in the quantity and convention of the page's where it prints
+    one."""
+
+    experiment: str
+    seed: int
+    steps: int
+    seconds: float
+    quantity: str
+    value: float
+    published: float | None
+    figures: tuple[str, ...]
+
+
+def result(experiment: str, outputs: Path) -> Result:
+    """Raises RunError if the run is not there."""
+    run = published_run(experiment, outputs)
+    number = published.final(experiment)
+    quantity, update, step = (
+        (number.quantity, number.update, number.step) if number else ("mse", "after", None)
+    )
+    kept = run.history["step"]
+    value = float("nan")
+    if update != "before" or step in kept:
+        value = float(published.measured(run, quantity, update, step)[0])
+    figures = tuple(
+        f"{outputs}/figures/{p.name}.svg" for p in pictures() if p.experiment == experiment
+    )
+    return Result(
+        experiment,
+        run.seeds[0],
+        len(kept),
+        run.provenance["seconds"],
+        quantity,
+        value,
+        number.value if number else None,
+        figures,
+    )
+
+
+FIELDS = ("experiment", "seed", "steps", "quantity", "value", "published", "figures")
+
+
+def write(results: list[Result], outputs: Path) -> Path:
+    """outputs/results.csv, without times, so that equal runs give equal bytes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FIELDS)
+    for r in results:
+        known = "" if r.published is None else f"{r.published:.10g}"
+        names = " ".join(Path(f).stem for f in r.figures)
+        writer.writerow([r.experiment, r.seed, r.steps, r.quantity, f"{r.value:.6g}", known, names])
+    file = outputs / "results.csv"
+    write_file(file, text.getvalue().encode())
+    return file
+
+
+def readme_table(outputs: Path) -> str:
+    """The README's table: results.csv, and what the ledger says of each final number. Raises
+    RunError if one of them can't be read."""
+    file = outputs / "ledger.json"
+    judged = {n["key"]: n for n in sealed.read_ledger(outputs)["numbers"]} if file.is_file() else {}
+    try:
+        return _table(outputs, judged)
+    except (ValueError, KeyError, TypeError, csv.Error):
+        raise RunError(
+            f"{outputs}/results.csv: damaged; make clean reproduce writes it again"
+        ) from None
+
+
+def _table(outputs: Path, judged: dict[str, Any]) -> str:
+    head = [
+        "experiment",
+        "figures",
+        "final number",
+        "here",
+        "page",
+        "median of replicas (5 to 95 %)",
+        "verdict",
+    ]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    words = {"mse": "mean squared error", "sse": "sum of squares"}
+    with open(outputs / "results.csv", newline="") as table:
+        for row in csv.DictReader(table):
+            folder = f"{outputs.name}/figures/{row['experiment'].split('/')[0]}"
+            links = ", ".join(f"[{name}]({folder}/{name}.svg)" for name in row["figures"].split())
+            number = published.final(row["experiment"])
+            entry = judged.get(number.key) if number else None
+            band = (
+                f"{entry['median']:.4g} ({entry['p5']:.4g} to {entry['p95']:.4g})" if entry else ""
+            )
+            verdict = entry["verdict"] if entry else ""
+            here = f"{float(row['value']):.4g}"
+            cells = (
+                f"`{row['experiment']}`",
+                links,
+                words[row["quantity"]],
+                here,
+                row["published"] or "curve only",
+            )
+            lines.append(f"| {' | '.join([*cells, band, verdict])} |")
+    return "\n".join(lines) + "\n"
+
+
+def update_readme(outputs: Path, readme: Path = Path("README.md")) -> None:
+    """Put the table between the README's markers, if there is a README here. Raises RunError if
+    they are gone."""
+    if not readme.is_file():
+        return
+    text = readme.read_text()
+    if not MARKERS.search(text):
+        raise RunError(
+            f"{readme}: no <!-- results --> ... <!-- /results --> to put the table between"
+        )
+    table = readme_table(outputs)
+    updated = MARKERS.sub(lambda m: m[1] + table + m[2], text)
+    if updated != text:
+        write_file(readme, updated.encode())

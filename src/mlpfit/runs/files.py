@@ -1,0 +1,33 @@
+"""Files written whole or not at all."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write beside the target and move into place: readers see the old file or the whole new
+    one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """As numpy.savez, but the same bytes from every Python: its zip headers differ between patch
+    versions."""
+    with zipfile.ZipFile(path, "w") as parts:
+        for name, values in arrays.items():
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, np.asarray(values), allow_pickle=False)
+            parts.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue())

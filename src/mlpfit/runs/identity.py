@@ -1,0 +1,68 @@
+"""What makes two runs the same run."""
+
+import hashlib
+import inspect
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mlpfit.config.compose import as_published
+from mlpfit.config.schema import Config
+from mlpfit.errors import RunError
+from mlpfit.runs.run import SEEDS, Run, differences, load_run
+
+HOW = (
+    "trainer.compile:",
+    "trainer.accelerator:",
+    "trainer.block_steps:",
+    "checkpoint.",
+    "logger.",
+    "ensemble.",
+)
+
+COMPUTING_PACKAGES = ("torch", "lightning", "numpy")
+
+COMPUTING_FOLDERS = ("data", "model", "training")  # whose code decides a run's numbers
+
+
+def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
+    """The finished run (or of "ensembles") of a published experiment. Raises RunError if it is
+    absent, damaged or of another recipe than the experiment's config; how it was computed may
+    differ, and an ensemble's seeds."""
+    path = outputs / kind / experiment
+    run = load_run(path)
+    found = differences(run.identity["recipe"], as_published(experiment).recipe())
+    found = [d for d in found if not d.startswith(HOW + (SEEDS if kind == "ensembles" else ()))]
+    if found:
+        raise RunError(
+            f"{path}: not the run that experiment={experiment} describes ({'; '.join(found)}): train that again, and "
+            "yours with another output_dir"
+        )
+    return run
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """What two runs must share to be the same run: recipe, code and packages that decide the
+    numbers."""
+    package, digest = Path(__file__).parents[1], hashlib.sha256()
+    files = [
+        file for folder in COMPUTING_FOLDERS for file in sorted((package / folder).glob("*.py"))
+    ]
+    for file in [*files, Path(inspect.getfile(type(config.target)))]:
+        digest.update(file.read_bytes())
+    return {
+        "recipe": config.recipe(),
+        "code": digest.hexdigest(),
+        "packages": {name: version(name) for name in COMPUTING_PACKAGES},
+    }
+
+
+def is_current(config: Config) -> bool:
+    """Whether the run folder holds exactly this run, finished and with every file in its place."""
+    try:
+        run = load_run(config.run_dir)
+    except RunError:
+        return False
+    return run.identity == identity(config) and all(
+        (part.path / name).is_file() for part in (run, *run.parts) for name in part._digests
+    )

@@ -1,0 +1,75 @@
+"""What made a result: commit, lock, versions, machine."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+LOCKS = [ROOT / "requirements.lock", ROOT / "requirements-torch.lock"]
+SOURCES = ("src", "conf", "pyproject.toml", *(lock.name for lock in LOCKS))
+PACKAGES = ("torch", "lightning", "hydra-core", "tensorboard", "matplotlib", "numpy", "scipy")
+
+
+def provenance() -> dict[str, Any]:
+    """Commit and whether the tree differs from it (None where that can't be known: no checkout, no
+    git, somebody else's folder), hash of the lock files, versions, platform."""
+    ours = (
+        _git("ls-files", "--error-unmatch", "src/mlpfit/provenance.py") is not None
+    )  # not a repository around a copy
+    commit = _git("rev-parse", "HEAD") if ours else None
+    status = _git("status", "--porcelain", "--", *SOURCES) if commit else None
+    locks = b"".join(lock.read_bytes() for lock in LOCKS if lock.is_file())
+    return {
+        "commit": commit,
+        "dirty": None if status is None else bool(status),
+        "lock": hashlib.sha256(locks).hexdigest() if locks else None,
+        "versions": {"python": platform.python_version()}
+        | {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        **_processor(),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        # Without its optional lock: a training killed while git status holds it would keep the user
+        # from committing.
+        command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
+        own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=own)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> dict[str, str | None]:
+    """Its name; and family, model, stepping and a hash of the instruction sets: those of one kind
+    round alike."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return {"processor": platform.processor(), "processor_kind": None}
+    first: dict[str, str] = {}
+    for line in lines:
+        key, _, value = line.partition(":")
+        first.setdefault(key.strip(), value.strip())
+    flags = hashlib.sha256(" ".join(sorted(first.get("flags", "").split())).encode()).hexdigest()[
+        :8
+    ]
+    model = "/".join(first.get(key, "?") for key in ("cpu family", "model", "stepping"))
+    name = first.get("model name", platform.machine())
+    return {
+        "processor": name,
+        "processor_kind": f"family/model/stepping {model}, instructions {flags}",
+    }

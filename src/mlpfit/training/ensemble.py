@@ -1,0 +1,106 @@
+"""Many replicas of one experiment: split into blocks, trained in parallel processes.
+
+Each block is a run of its own seeds in a folder of its own, so a killed ensemble goes on with the
+blocks that are missing, and memory does not grow with the number of replicas.
+"""
+
+import gc
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from mlpfit.config.schema import Config
+from mlpfit.errors import RunError
+from mlpfit.model.layout import BLOCK, NARROW, block_size
+from mlpfit.runs.folder import seal
+from mlpfit.runs.identity import identity
+from mlpfit.runs.run import BLOCKS, MARKER
+from mlpfit.training.processes import work
+
+
+@dataclass(frozen=True)
+class Block:
+    """Replicas trained together, and where."""
+
+    config: Config
+    seeds: tuple[int, ...]
+    folder: Path
+
+    @property
+    def model_steps(self) -> int:
+        return len(self.seeds) * self.config.trainer.max_steps
+
+    @property
+    def seconds(self) -> float:
+        """Predicted from the floating-point operations of a step (forward 2, backward 4 per weight
+        and row) and the rates that ``make bench`` finds: some 20 billion a second and core where
+        layers are broadcasts, thrice that where they are matrix products, half in double precision;
+        and half a second for the Trainer and the files.
+        """
+        config = self.config
+        pairs = list(pairwise(config.units))
+        rows = config.data.batch_size or config.rows
+        operations = 6 * rows * sum(a * b for a, b in pairs)
+        rate = 20e9 * (3 if any(min(pair) > NARROW for pair in pairs) else 1)
+        rate /= 2 if config.trainer.precision == "64-true" else 1
+        return self.model_steps * (operations / rate + 2e-7) + 0.5
+
+
+def blocks(config: Config, folder: Path) -> list[Block]:
+    """All blocks of an ensemble, in the order of the seeds."""
+    seeds = config.replica_seeds
+    size = block_size(len(seeds), config.ensemble.block or BLOCK)
+    starts = range(0, len(seeds), size)
+    return [
+        Block(config, seeds[i : i + size], folder / BLOCKS / f"{k:04d}")
+        for k, i in enumerate(starts)
+    ]
+
+
+def train_blocks(todo: Sequence[Block], processes: int, report: Callable[[int], None]) -> None:
+    """Train the blocks that are not finished; report gets the number of model-steps done so far.
+
+    Raises RunError if a block fails, after all others are done.
+    """
+    missing = [block for block in todo if not (block.folder / MARKER).is_file()]
+    before = sum(block.model_steps for block in todo) - sum(block.model_steps for block in missing)
+    if min(processes, len(missing)) <= 1:
+        for block in missing:
+            train_block(block)
+            before += block.model_steps
+            report(before)
+        return
+    missing.sort(key=lambda block: -block.seconds)
+    failures: list[str] = []
+
+    def done(index: int, failure: str | None) -> None:
+        nonlocal before
+        if failure is None:
+            before += missing[index].model_steps
+            report(before)
+        else:
+            failures.append(f"{missing[index].folder}: {failure}; run it again")
+
+    report(before)
+    work(train_block, missing, processes, done)
+    if failures:
+        raise RunError(failures[0])
+
+
+def train_block(block: Block) -> None:
+    from mlpfit.training.run import train_into
+
+    block.folder.mkdir(parents=True, exist_ok=True)
+    train_into(block.folder, block.config, block.seeds, lambda step, loss: None)
+    shutil.rmtree(
+        block.folder / "checkpoints", ignore_errors=True
+    )  # only for going on with an unfinished block
+    seal(block.folder, identity(block.config))
+    gc.collect()  # Trainer and module refer to each other; without this, memory grows for some blocks
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

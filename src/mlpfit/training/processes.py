@@ -1,0 +1,95 @@
+"""Work in parallel processes that may be killed: the task of a lost process fails, all others are
+done."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, cast
+
+from mlpfit.errors import one_line
+
+
+def work(
+    function: Callable[[Any], None],
+    tasks: Sequence[Any],
+    processes: int,
+    done: Callable[[int, str | None], None],
+) -> None:
+    """Call function(task) for every task, in spawned processes, in the order of the tasks.
+
+    done(i, failure) is told of each as it ends; failure is None, what was raised, or which signal
+    killed the process. The processes end with this one, however that ends. They begin without
+    torch: a fork after torch has started its threads would hang.
+    """
+    context = multiprocessing.get_context("spawn")
+    left = list(range(len(tasks)))[::-1]
+    busy: dict[Connection, tuple[Any, int]] = {}
+    idle: list[tuple[Any, Connection]] = []
+
+    def start() -> tuple[Any, Connection]:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(function, theirs, os.getpid()), daemon=True)
+        # Ctrl-C reaches every process of a terminal; the parent decides. Blocked from their start,
+        # which takes seconds.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        process.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        return process, ours
+
+    try:
+        while left or busy:
+            while left and len(busy) < processes:
+                process, pipe = idle.pop() if idle else start()
+                index = left.pop()
+                pipe.send(tasks[index])
+                busy[pipe] = process, index
+            for pipe in cast(list[Connection], wait(list(busy))):
+                process, index = busy.pop(pipe)
+                try:
+                    failure = pipe.recv()
+                    idle.append((process, pipe))
+                except (EOFError, ConnectionError):
+                    process.join()
+                    failure = f"its process ended early ({_ending(process.exitcode)})"
+                done(index, failure)
+    finally:
+        for process, _ in busy.values():
+            process.terminate()
+        for process, pipe in [*((p, pipe) for pipe, (p, _) in busy.items()), *idle]:
+            pipe.close()  # an idle process ends when its pipe does
+            process.join()
+
+
+def _ending(code: int | None) -> str:
+    return f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+
+def _serve(function: Callable[[Any], None], pipe: Connection, parent: int) -> None:
+    """What a process does: one task after another, until it is told to stop or the parent is
+    gone."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    while True:
+        try:
+            task = pipe.recv()
+            pipe.send(_outcome(function, task))
+        except (EOFError, OSError):  # the parent has gone
+            return
+
+
+def _outcome(function: Callable[[Any], None], task: Any) -> str | None:
+    try:
+        function(task)
+    except BaseException as error:  # whatever a user's function may raise
+        return one_line(error)
+    return None

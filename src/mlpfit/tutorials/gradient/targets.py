@@ -1,0 +1,28 @@
+"""A line and a sine."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlpfit.data.targets import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line(Target, name="line"):
+    """slope x + intercept."""
+
+    slope: float
+    intercept: float
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return self.slope * x + self.intercept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sine(Target, name="sine"):
+    """amplitude sin x."""
+
+    amplitude: float
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return self.amplitude * np.sin(x)

@@ -1,0 +1,45 @@
+"""Observed against predicted for the three ways of fitting the plane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlpfit.figures import style
+from mlpfit.figures.parts import Picture, new
+from mlpfit.runs.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def observed_predicted(run: Run, title: str) -> Figure:
+    """One point a row; on the red diagonal the prediction is right."""
+    figure, ax = new()
+    y = run.data["y"][0, :, 0]
+    predicted = run.predict(run.data["x"])[0, :, 0]
+    ax.plot(y, predicted, "o", color=style.TRUTH, mfc="none", alpha=0.8, label="row")
+    ax.axline((0, 0), slope=1, color=style.DIAGONAL, label="observed = predicted")
+    ax.set(xlabel="Observed", ylabel="Predicted", title=title)
+    ax.legend(loc="upper left")
+    return figure
+
+
+def scratch(run: Run, replicas: Run | None) -> Figure:
+    return observed_predicted(run, "Neural network from scratch")
+
+
+def sequential(run: Run, replicas: Run | None) -> Figure:
+    return observed_predicted(run, "Neural network: a sequential module")
+
+
+def least_squares(run: Run, replicas: Run | None) -> Figure:
+    return observed_predicted(run, "Linear regression")
+
+
+PICTURES = [
+    Picture(scratch, "plane/scratch", "Observed against predicted, hand-derived gradients"),
+    Picture(
+        sequential, "plane/sequential", "Observed against predicted, ready-made layers and Adam"
+    ),
+    Picture(least_squares, "plane/least_squares", "Observed against predicted, least squares"),
+]

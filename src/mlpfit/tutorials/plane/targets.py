@@ -1,0 +1,17 @@
+"""A plane in three inputs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlpfit.data.targets import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plane(Target, name="plane", dim=3):
+    """c1 x1 + c2 x2 + c3 x3."""
+
+    coefficients: tuple[float, float, float]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return x @ np.asarray(self.coefficients)[:, None]

@@ -1,0 +1,18 @@
+"""The curve to be restored."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlpfit.data.targets import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wave(Target, name="wave"):
+    """amplitude sin x + offset."""
+
+    amplitude: float
+    offset: float
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return self.amplitude * np.sin(x) + self.offset
