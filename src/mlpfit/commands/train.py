@@ -15,7 +15,7 @@ from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import OPTIONS, compose
 from mlpfit.errors import ConfigError
 from mlpfit.runs.identity import is_current
-from mlpfit.runs.run import Run, load_run
+from mlpfit.runs.run import QUANTITIES, Run, load_run
 from mlpfit.training.progress import console, display
 from mlpfit.training.train import train
 
@@ -53,13 +53,13 @@ def main() -> int:
 def summary(run: Run) -> str:
     """The final numbers in a line; medians where there are several replicas, a diverged one
     counting as infinite."""
-    names = {"mse": "mse", "sse": "sum of squares", "truth_mse": "distance to the truth"}
     lost = (
         f"; {run.diverged.sum()} of {run.replicas} replicas diverged" if run.diverged.any() else ""
     )
     return (
         ", ".join(
-            f"{words} {float(np.median(run.final(name))):.6g}" for name, words in names.items()
+            f"{QUANTITIES[name]} {float(np.median(run.final(name))):.6g}"
+            for name in ("mse", "sse", "truth_mse")
         )
         + lost
     )
