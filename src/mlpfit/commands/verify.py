@@ -233,7 +233,7 @@ def _bytes(file: Path) -> bytes | None:
 def verify_ledger(outputs: Path, scratch: Path, alike: bool) -> Found:
     """Train all ensembles into scratch and judge the published numbers again."""
     kept = sealed.read_ledger(outputs)
-    train_ensembles(experiments(), [f"output_dir={scratch}", "replicas=1000"])
+    train_ensembles(experiments(), [f"output_dir={scratch}"])
     now = json.loads(json.dumps(ledger.ledger(ledger.ensembles(scratch))))
     if now == kept:
         return "identical"
