@@ -149,7 +149,7 @@ def plain_loop(config: Config, steps: int) -> float:
 
     from mlpfit.data.datamodule import draw
 
-    rows, _ = draw(config, config.seed)
+    rows, _ = draw(seed=config.seed, **config.sampling)
     x, y = (torch.from_numpy(v).float() for v in (rows.x, rows.y))
     layers: list[torch.nn.Module] = []
     for a, b in pairwise(config.units):
@@ -192,7 +192,7 @@ def trainer_defaults(config: Config, steps: int) -> float:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), lr=0.02)
 
-    rows, _ = draw(config, config.seed)
+    rows, _ = draw(seed=config.seed, **config.sampling)
     data = torch.utils.data.TensorDataset(*(torch.from_numpy(v).float() for v in (rows.x, rows.y)))
     _quiet()
     with tempfile.TemporaryDirectory() as folder:
@@ -329,9 +329,8 @@ def _mlpfit_turn(given: tuple[dict[str, Any], list[tuple[int, ...]]]) -> dict[st
     """Train the blocks under the Trainer; seconds of training, compilation (of the first turn)
     apart."""
     from mlpfit.config.schema import parse
-    from mlpfit.data.datamodule import ReplicaData
     from mlpfit.training.callbacks import Snapshots
-    from mlpfit.training.run import build, fit, plan
+    from mlpfit.training.run import build, fit, plan, rows_of
 
     config = parse({**given[0], "trainer": {**given[0]["trainer"], "compile": True}})
     short = parse({**config.plain(), "trainer": {**config.plain()["trainer"], "max_steps": 2}})
@@ -340,7 +339,8 @@ def _mlpfit_turn(given: tuple[dict[str, Any], list[tuple[int, ...]]]) -> dict[st
         began = 0.0
         for seeds in given[1]:
             steps = plan(setting, len(config.replica_seeds))
-            data, module = ReplicaData(setting, seeds, steps.boundaries), build(setting, seeds)
+            stops = [*steps.snapshots, *steps.checkpoints]
+            data, module = rows_of(setting, seeds, stops), build(setting, seeds)
             with tempfile.TemporaryDirectory() as folder:
                 started = time.perf_counter()
                 fit(
@@ -370,10 +370,9 @@ def jax_contender(config: Config) -> tuple[Callable[[], float] | None, float]:
             file=sys.stderr,
         )
         return None, float("nan")
-    from mlpfit.data.datamodule import ReplicaData
-    from mlpfit.training.run import build
+    from mlpfit.training.run import build, rows_of
 
-    data = ReplicaData(config, config.replica_seeds, [0, config.trainer.max_steps])
+    data = rows_of(config, config.replica_seeds)
     start = [
         jnp.asarray(p.detach().numpy()) for p in build(config, config.replica_seeds).parameters()
     ]

@@ -55,7 +55,7 @@ def never_drawn(runs: Ensembles) -> np.ndarray:
     drawn again."""
     config = parse(runs["restoration/narrow"].config)
     shown = [
-        order.stack([draw(config, seed)[1]]).batches(0, config.trainer.max_steps)[0]
+        order.stack([draw(seed=seed, **config.sampling)[1]]).batches(0, config.trainer.max_steps)[0]
         for seed in _seeds(runs)
     ]
     return np.array([config.rows - len(np.unique(batches)) for batches in shown], dtype=float)
@@ -70,7 +70,9 @@ def error_where_never_drawn(runs: Ensembles) -> np.ndarray:
     for k, seed in enumerate(_seeds(runs)):
         seen = np.zeros(config.rows, dtype=bool)
         seen[
-            order.stack([draw(config, seed)[1]]).batches(0, config.trainer.max_steps)[0].ravel()
+            order.stack([draw(seed=seed, **config.sampling)[1]])
+            .batches(0, config.trainer.max_steps)[0]
+            .ravel()
         ] = True
         squares = (predicted[k] - run.data["y"][k, :, 0]) ** 2
         ratios.append(squares[~seen].mean() / squares[seen].mean())
@@ -80,7 +82,7 @@ def error_where_never_drawn(runs: Ensembles) -> np.ndarray:
 def short_batch_weight(runs: Ensembles) -> np.ndarray:
     """Weight of a row in the shortest batch of an epoch over that of a row in a full one."""
     config = parse(runs["restoration/framework"].config)
-    lengths = draw(config, config.seed)[1][2]
+    lengths = draw(seed=config.seed, **config.sampling)[1][2]
     return np.array([lengths.max() / lengths.min()], dtype=float)
 
 

@@ -15,11 +15,10 @@ import torch
 from mlpfit import RunError, load_run
 from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import compose
-from mlpfit.data.datamodule import ReplicaData
 from mlpfit.model.layout import block_size
 from mlpfit.model.regression import Regression
 from mlpfit.runs.run import merge
-from mlpfit.training.run import build, kept_steps, plan, train_into
+from mlpfit.training.run import build, kept_steps, rows_of, train_into
 from mlpfit.training.train import train
 
 RANDOM = [name for name in experiments() if name != "plane/least_squares"]
@@ -52,10 +51,10 @@ def trace(tmp_path, name, seeds, compiled, precision, steps=100):
 @pytest.mark.parametrize("name", RANDOM)
 def test_data_and_initial_weights_of_a_replica_are_those_of_its_seed_bit_for_bit(name):
     many = compose([f"experiment={name}", "seeds=[1,4,2]"])
-    data, net = ReplicaData(many, many.replica_seeds, [0, 1]), build(many, many.replica_seeds)
+    data, net = rows_of(many, many.replica_seeds), build(many, many.replica_seeds)
     for k, seed in enumerate((1, 4, 2)):
         one = compose([f"experiment={name}", f"seed={seed}"])
-        alone, single = ReplicaData(one, [seed], [0, 1]), build(one, [seed])
+        alone, single = rows_of(one, [seed]), build(one, [seed])
         assert torch.equal(data.x[k], alone.x[0]) and torch.equal(data.y[k], alone.y[0])
         for ours, theirs in zip(net.parameters(), single.parameters(), strict=True):
             assert torch.equal(ours[k], theirs[0])
@@ -211,9 +210,9 @@ def test_compiled_steps_leave_torchs_own_optimiser_state(tmp_path):
     for order in ((True, False), (False, True), (False, False)):
         module = build(config, [0, 1, 2])
         optimizer = module.configure_optimizers()
-        data = ReplicaData(config, [0, 1, 2], plan(config, 3).boundaries)
-        for compiled, (first, last) in zip(order, ((0, 20), (20, 40)), strict=True):
-            advance(module, optimizer, data.block(first, last), compiled)
+        data = rows_of(config, [0, 1, 2])
+        for compiled in order:
+            advance(module, optimizer, data.x, data.y, compiled)
         states.append([p.detach().clone() for p in module.parameters()])
         assert int(optimizer.state[next(module.parameters())]["step"]) == 40
     for mixed in states[:2]:
@@ -221,15 +220,15 @@ def test_compiled_steps_leave_torchs_own_optimiser_state(tmp_path):
             torch.testing.assert_close(ours, eager, rtol=1e-4, atol=1e-6)
 
 
-def advance(module: Regression, optimizer, block, compiled: bool) -> None:
+def advance(module: Regression, optimizer, x, y, compiled: bool) -> None:
+    """Twenty steps on these rows."""
     from mlpfit.model.compiled import CompiledSteps
 
     if compiled:
-        CompiledSteps(module.mlp, module.loss, module.gradient, optimizer)(
-            block["x"], block["y"], block["weights"]
-        )
+        steps = CompiledSteps(module.mlp, module.loss, module.gradient, optimizer)
+        steps(x.expand(20, *x.shape), y.expand(20, *y.shape), None)
     else:
-        for x, y in zip(block["x"], block["y"], strict=True):
+        for _ in range(20):
             module._step(optimizer, x, y, None)
 
 
