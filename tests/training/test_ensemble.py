@@ -15,7 +15,7 @@ import torch
 from mlpfit import RunError, load_run
 from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import compose
-from mlpfit.model.layout import block_size
+from mlpfit.model.layout import shard_size
 from mlpfit.model.regression import Regression
 from mlpfit.runs.run import merge
 from mlpfit.training.run import build, kept_steps, rows_of, train_into
@@ -35,7 +35,7 @@ def trace(tmp_path, name, seeds, compiled, precision, steps=100):
             f"trainer.compile={str(compiled).lower()}",
             f"trainer.precision={precision}",
             f"output_dir={tmp_path}",
-            "logger.tensorboard=false",
+            "logger=none",
             "ensemble.history_points=1000",
         ]
     )
@@ -115,7 +115,7 @@ def test_compiled_replicas_of_narrow_nets_are_the_same_bits_in_any_company(name,
 ENSEMBLE = (
     "experiment=tower/small",
     "replicas=6",
-    "ensemble.block=2",
+    "ensemble.shard=2",
     "trainer.max_steps=40",
     "model.hidden=4",
 )
@@ -124,8 +124,8 @@ ENSEMBLE = (
 def test_an_ensemble_reads_as_one_run(quick):
     config = quick(*ENSEMBLE)
     assert train(config)
-    run = load_run(config.run_dir)
-    assert config.run_dir.parts[-3:] == ("ensembles", "tower", "small")
+    run = load_run(config.folder)
+    assert config.folder.parts[-3:] == ("ensembles", "tower", "small")
     assert run.seeds == [0, 1, 2, 3, 4, 5]
     assert run.history["loss"].shape == (40, 6)
     assert run.metrics["mse"].shape == (6,)
@@ -135,7 +135,7 @@ def test_an_ensemble_reads_as_one_run(quick):
     single = quick("experiment=tower/small", "seed=4", *ENSEMBLE[3:])
     train(single)
     np.testing.assert_allclose(
-        run.history["loss"][:, 4], load_run(single.run_dir).history["loss"][:, 0], rtol=1e-5
+        run.history["loss"][:, 4], load_run(single.folder).history["loss"][:, 0], rtol=1e-5
     )
 
 
@@ -146,23 +146,23 @@ def test_merged_ranges_are_one_run_of_the_same_seeds(tmp_path, quick):
     ]
     for config in (whole, *halves):
         train(config)
-    merged = merge([load_run(config.run_dir) for config in halves])
-    expected = load_run(whole.run_dir)
+    merged = merge([load_run(config.folder) for config in halves])
+    expected = load_run(whole.folder)
     assert merged.seeds == expected.seeds
     np.testing.assert_allclose(merged.history["loss"], expected.history["loss"], rtol=1e-5)
     np.testing.assert_array_equal(merged.data["y"], expected.data["y"])
     with pytest.raises(RunError, match="share seeds"):
-        merge([load_run(halves[0].run_dir)] * 2)
+        merge([load_run(halves[0].folder)] * 2)
     other = quick(*ENSEMBLE, "optimizer.lr=0.1", "seed=9", f"output_dir={tmp_path}/other")
     train(other)
     with pytest.raises(RunError, match=r"optimizer.lr: 0.001, now 0.1"):
-        merge([expected, load_run(other.run_dir)])
+        merge([expected, load_run(other.folder)])
 
 
 def test_least_squares_has_replicas_too(quick):
     config = quick("experiment=plane/least_squares", "replicas=5")
     train(config)
-    run = load_run(config.run_dir)
+    run = load_run(config.folder)
     for k in range(5):
         design = np.hstack([run.data["x"][k], np.ones((200, 1))])
         _, residual, *_ = np.linalg.lstsq(design, run.data["y"][k], rcond=None)
@@ -173,11 +173,11 @@ def test_a_diverging_replica_is_counted_and_leaves_its_neighbours_alone(quick, t
     overrides = (
         "experiment=restoration/framework",
         "trainer.max_steps=300",
-        "logger.tensorboard=false",
+        "logger=none",
     )
     config = quick(*overrides, "replicas=12")
     train(config)
-    run = load_run(config.run_dir)
+    run = load_run(config.folder)
     assert 0 < run.diverged.sum() < 12
     lost = np.flatnonzero(run.diverged)
     assert (
@@ -235,14 +235,14 @@ def advance(module: Regression, optimizer, x, y, compiled: bool) -> None:
 @pytest.mark.parametrize(
     "replicas, most, size", [(1000, 256, 250), (1000, 8, 8), (250, 8, 5), (7, 8, 7), (97, 64, 64)]
 )
-def test_block_sizes_divide_where_they_can(replicas, most, size):
-    assert block_size(replicas, most) == size
+def test_shard_sizes_divide_where_they_can(replicas, most, size):
+    assert shard_size(replicas, most) == size
 
 
 def test_without_a_compiler_the_steps_run_uncompiled_and_say_so(monkeypatch, capsys, quick):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("CXX", "no-such-compiler")
     config = quick(*ENSEMBLE, "trainer.compile=true")
-    train(replace(config, ensemble=replace(config.ensemble, block=6)))
+    train(replace(config, ensemble=replace(config.ensemble, shard=6)))
     assert capsys.readouterr().out.startswith("no C++ compiler")
-    assert load_run(config.run_dir).provenance["compiled"] is False
+    assert load_run(config.folder).provenance["compiled"] is False

@@ -46,9 +46,9 @@ class Plan:
 
 def plan(config: Config, replicas: int) -> Plan:
     """A single run is recorded as it develops, an ensemble at its beginning and its end."""
-    steps, every = config.trainer.max_steps, config.checkpoint.every_n_steps
+    steps, every = config.trainer.max_steps, config.recording.checkpoint_every
     snapshots = (
-        snapshot_steps(steps, config.logger.snapshots) if replicas == 1 else sorted({0, steps})
+        snapshot_steps(steps, config.recording.snapshots) if replicas == 1 else sorted({0, steps})
     )
     checkpoints = sorted({*range(every, steps, every), steps} - {0})
     return Plan(snapshots, checkpoints)
@@ -118,7 +118,7 @@ def rows_of(config: Config, seeds: Sequence[int], stops: Sequence[int] = ()) -> 
         seeds=seeds,
         **config.sampling,
         dtype=dtype(config),
-        chunk_steps=config.trainer.block_steps,
+        chunk_steps=config.trainer.chunk_steps,
         stops=stops,
     )
 
@@ -164,7 +164,7 @@ def fit(
     single = len(config.replica_seeds) == 1
     if single:
         callbacks.append(Divergence())
-        if config.logger.tensorboard:
+        if config.logger:
             callbacks.append(tensorboard.TensorBoard(config, data, steps.snapshots))
     run = hashlib.sha256(
         json.dumps([identity(config), module.hparams["seeds"]]).encode()
@@ -180,7 +180,7 @@ def fit(
             accelerator=config.trainer.accelerator,
             devices=1,
             precision=config.trainer.precision,
-            logger=tensorboard.logger(folder) if single and config.logger.tensorboard else False,
+            logger=tensorboard.logger(folder) if single and config.logger else False,
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
             default_root_dir=folder,
