@@ -173,6 +173,20 @@ class Config(Section):
         return tuple(streams.named_seeds(self.seed, self.replicas, self.seeds))
 
     @property
+    def sampling(self) -> dict[str, Any]:
+        """Arguments of :func:`mlpfit.data.datamodule.draw`, all but the seed: what decides the rows
+        of a replica and their order."""
+        from mlpfit.model import mlp  # late: it imports torch, and a config is read without
+
+        return {
+            "target": self.target,
+            "steps": self.trainer.max_steps,
+            **vars(self.data),
+            "streams": self.streams,
+            "weight_draws": mlp.normals_drawn(self.units, self.model.init),
+        }
+
+    @property
     def worth_compiling(self) -> bool:
         """Whether its steps are to be compiled: as the config says, or (auto) when it pays."""
         if self.trainer.compile == "auto":
