@@ -1,4 +1,4 @@
-"""Event files added to finished runs by torch's own SummaryWriter. A file's name ends with a hash of
+"""Event files added to finished runs by torch's SummaryWriter. A file's name ends with a hash of
 what it was made from: what is up to date stays, the rest is replaced."""
 
 import hashlib
@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from mlpfit.errors import RunError
@@ -44,6 +45,12 @@ def write(folder: Path, sources: Any, add: Callable[[SummaryWriter], None]) -> i
     for file in older:
         file.unlink()
     return 1
+
+
+def add_summary(writer: SummaryWriter, summary: Summary, step: int) -> None:
+    """What SummaryWriter has no fitting method for."""
+    assert writer.file_writer is not None  # open
+    writer.file_writer.add_summary(summary, step)
 
 
 def add_curve(writer: SummaryWriter, tag: str, steps: np.ndarray, values: np.ndarray) -> None:

@@ -12,8 +12,6 @@ from PIL import Image
 
 from mlpfit.figures import style
 
-PLAIN = {"figure.constrained_layout.use": False, "axes.titlesize": 8}
-
 
 class FitPicture:
     """Left the prediction over the rows, in the middle the residuals, right each unit's share.
@@ -27,12 +25,12 @@ class FitPicture:
         self, x: Array, y: Array, grid: Array, truth: Array, shares: Array, curves: bool
     ) -> None:
         self.x, self.y, self.grid = x, y, grid
-        mark, over, known = ("-", "input", style.TRUTH)
+        mark, over, known = "-", "input", style.TRUTH
         if not curves:
-            mark, over, known = (".", "observed value", style.DIAGONAL)
+            mark, over, known = ".", "observed value", style.DIAGONAL
         panels = 3 if shares.shape[1] else 2
-        with style.use(), rc_context(PLAIN):
-            figure = Figure(figsize=(3.0 * panels, 2.4), dpi=60, layout=None)
+        with style.use(), rc_context({"figure.constrained_layout.use": False, "axes.titlesize": 8}):
+            figure = Figure(figsize=(3.0 * panels, 2.4), dpi=60)
             self.canvas = FigureCanvasAgg(figure)
             fit, residual, *third = figure.subplots(1, panels, sharex=True)
             figure.subplots_adjust(left=0.06, right=0.99, bottom=0.1, top=0.91, wspace=0.18)
@@ -41,13 +39,15 @@ class FitPicture:
             fit.plot(grid, truth, "--", color=known)
             self.lines = fit.plot([], [], mark, color=style.FIT, animated=True)
             reach = 0.525 * float(np.ptp(y)) or 0.5
-            residual.set(title="residual (observed - predicted)", ylim=(-reach, reach))
+            residual.set_ylim(-reach, reach)
+            residual.set_title("residual (observed - predicted)")
             residual.axhline(0, color=style.TRUTH, lw=0.8)
             self.lines += residual.plot([], [], ".", color=style.ROWS, animated=True)
             for ax in third:
                 finite = np.abs(shares[np.isfinite(shares)])
                 reach = 1.2 * float(finite.max(initial=0.0)) or 1.0
-                ax.set(title="share of each unit", ylim=(-reach, reach))
+                ax.set_ylim(-reach, reach)
+                ax.set_title("share of each unit")
                 look = {"color": style.UNITS, "lw": 0.8, "ms": 2, "animated": True}
                 self.lines += ax.plot(shares[:0], shares[:0], mark, **look)
             self.canvas.draw()

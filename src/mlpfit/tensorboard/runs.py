@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from mlpfit.judging.statistics import QUANTILES, quantiles
 from mlpfit.runs.run import Run
-from mlpfit.tensorboard.events import add_curve, add_histogram, write
+from mlpfit.tensorboard.events import add_curve, add_histogram, add_summary, write
 from mlpfit.tensorboard.picture import FitPicture, png
 
 ACTIVATIONS = {"relu": torch.nn.ReLU, "identity": torch.nn.Identity, "tanh": torch.nn.Tanh}
@@ -81,13 +81,13 @@ def add_snapshots(writer: SummaryWriter, run: Run) -> None:
     x, y = run.data["x"][0], run.data["y"][0]
     picture = FitPicture(x if one_input else y, y, across, up, run.shares(grid)[0], one_input)
     for step in run.snapshots.tolist():
-        drawn = picture.draw(run.predict(grid, step)[0], run.predict(x, step)[0],
-                             run.shares(grid, step)[0])  # fmt: skip
+        at_grid, at_rows = run.predict(grid, step)[0], run.predict(x, step)[0]
+        drawn = picture.draw(at_grid, at_rows, run.shares(grid, step)[0])
         # Not add_image: its PNG files have no palette, and a run three times the bytes.
         image = Summary.Image(height=drawn.height, width=drawn.width, colorspace=3)
         image.encoded_image_string = png(drawn)
         fit = Summary.Value(tag="fit", image=image)
-        writer.file_writer.add_summary(Summary(value=[fit]), step)
+        add_summary(writer, Summary(value=[fit]), step)
         for layer, (weight, _) in enumerate(run.parameters(step)):
             add_histogram(writer, f"weights/{layer}", weight[0], step)
         for layer, output in enumerate(run.hidden(grid, step)):

@@ -10,7 +10,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from mlpfit.runs.run import MARKER, load_run
 from mlpfit.sweeps.summary import Row, read
-from mlpfit.tensorboard.events import add_curve, left_out_if_damaged, write
+from mlpfit.tensorboard.events import add_curve, add_summary, left_out_if_damaged, write
 
 TEXTS = 4  # that are still legible on an axis of parallel coordinates
 METRICS = ("mse_median", "truth_mse_median", "fresh_mse_median", "diverged", "seconds")
@@ -51,7 +51,7 @@ def finished_jobs(folder: Path) -> list[tuple[Path, Row, dict[str, Any]]]:
         for marker in markers[:1]:  # deeper ones are of parts of the run
             with left_out_if_damaged():
                 config = load_run(marker.parent).config
-                choices = {"sweep": str(job.parent.relative_to(folder))}
+                choices: dict[str, Any] = {"sweep": str(job.parent.relative_to(folder))}
                 choices |= {"experiment": config["name"]}
                 choices |= {name: int(row[name]) for name in ("parameters", "layers")}
                 choices |= {key: looked_up(config, key) for key in sorted(swept)}
@@ -75,7 +75,7 @@ def add_row(row: Row, choices: dict[str, Any], writer: SummaryWriter) -> None:
     # Not add_hparams: it writes into a folder of its own, and a list of columns that hides those
     # which the first job has no number for.
     _, start, end = hparams(choices, metrics)
-    writer.file_writer.add_summary(start, 0)
-    writer.file_writer.add_summary(end, 0)
+    add_summary(writer, start, 0)
+    add_summary(writer, end, 0)
     for tag, value in metrics.items():
         add_curve(writer, tag, np.zeros(1, dtype=int), np.array([value]))
