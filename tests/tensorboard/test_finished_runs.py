@@ -1,5 +1,6 @@
 """What TensorBoard is given of finished runs, read back from the events and from a real server."""
 
+import hashlib
 import json
 import shutil
 import socket
@@ -18,7 +19,9 @@ from mlpfit import load_run
 from mlpfit.config.compose import compose
 from mlpfit.errors import RunError
 from mlpfit.runs import sealed
+from mlpfit.runs.identity import identity
 from mlpfit.sweeps import summary
+from mlpfit.sweeps.jobs import Job, write_sweep
 from mlpfit.tensorboard.events import add_histogram, write
 from mlpfit.tensorboard.outputs import write_outputs
 from mlpfit.tensorboard.runs import write_run
@@ -34,13 +37,13 @@ VERDICTS = [
 
 def trained_sweep(folder, experiment, key, *values):
     """A sweep of one job a value, three replicas each, with its summary."""
-    jobs = [
-        compose([*experiment, "replicas=3", f"{key}={value}", f"output_dir={folder}/{value}"])
-        for value in values
-    ]
-    for job in jobs:
-        train(job)
-    summary.write(folder, [{key: value} for value in values], jobs, [""] * len(jobs), None)
+    write_sweep(folder, [key], "now")
+    for number, value in enumerate(values):
+        config = compose([*experiment, "replicas=3", f"{key}={value}", f"output_dir={folder}"])
+        train(config, folder / value)
+        digest = hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()
+        Job(number, (f"{key}={value}",), "now", digest).write(folder / value)
+    assert not any(row["failure"] for row in summary.write(folder, False))
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +179,7 @@ def test_every_kind_of_run_is_shown(quick, overrides, tmp_path):
     config = quick(*overrides)
     train(config)
     assert write_outputs(tmp_path / "outputs") == 1
-    run = load_run(config.run_dir)
+    run = load_run(config.folder)
     assert len(events(run.path).Images("fit")) == len(run.snapshots)
 
 
@@ -245,12 +248,9 @@ def test_a_real_server_shows_scalars_images_and_hparams(outputs):
         assert {lr: metrics["final/mse"] for lr, metrics in shown.items()} == pytest.approx(medians)
 
 
-def test_jobs_that_are_run_folders_and_keys_that_some_jobs_lack(outputs, tmp_path):
+def test_keys_that_some_jobs_lack_are_columns_of_all(outputs, tmp_path):
     sweeps = tmp_path / "sweeps"
     shutil.copytree(outputs / "sweeps", sweeps)
-    for job in (sweeps / "tower/rates").glob("0*"):
-        shutil.copytree(job / "ensembles/tower/small", job, dirs_exist_ok=True)
-        shutil.rmtree(job / "ensembles")
     trained_sweep(sweeps / "plane/solved", ["experiment=plane/least_squares"], "seed", "7")
     rows = {job.name: choices for job, _, choices in finished_jobs(sweeps)}
     assert {name: row["optimizer.lr"] for name, row in rows.items()} == {

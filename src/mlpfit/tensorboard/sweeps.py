@@ -13,7 +13,7 @@ from mlpfit.sweeps.summary import Row, read
 from mlpfit.tensorboard.events import add_curve, add_summary, left_out_if_damaged, write
 
 TEXTS = 4  # that are still legible on an axis of parallel coordinates
-METRICS = ("mse_median", "truth_mse_median", "fresh_mse_median", "diverged", "seconds")
+METRICS = ("mse_median", "truth_mse_median", "val_mse_median", "diverged", "seconds")
 
 
 def write_sweeps(folder: Path) -> int:
@@ -71,7 +71,8 @@ def looked_up(config: dict[str, Any], key: str) -> Any:
 
 def add_row(row: Row, choices: dict[str, Any], writer: SummaryWriter) -> None:
     """One row of HParams: choices, medians over the replicas and the share that diverged."""
-    metrics = {f"final/{name.removesuffix('_median')}": float(row[name]) for name in METRICS}
+    known = [name for name in METRICS if row.get(name)]
+    metrics = {f"final/{name.removesuffix('_median')}": float(row[name]) for name in known}
     # Not add_hparams: it writes into a folder of its own, and a list of columns that hides those
     # which the first job has no number for.
     _, start, end = hparams(choices, metrics)
