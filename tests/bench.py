@@ -119,14 +119,14 @@ def tensorboard() -> str:
 def _board_of(config: Config) -> tuple[float, int]:
     """Seconds to draw what TensorBoard shows of a finished run, and bytes of all its events."""
     from mlpfit.runs.run import load_run
-    from mlpfit.tensorboard import board
+    from mlpfit.tensorboard.runs import write_run
     from mlpfit.training.train import train
 
     with tempfile.TemporaryDirectory() as folder:
         single = compose([f"experiment={config.name}", f"output_dir={folder}"])
         train(single)
         started = time.perf_counter()
-        board.write_run(load_run(single.folder), [])
+        write_run(load_run(single.folder), [])
         drawing = time.perf_counter() - started
         return drawing, sum(file.stat().st_size for file in single.folder.glob("events.out*"))
 
