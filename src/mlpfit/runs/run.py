@@ -39,7 +39,7 @@ QUANTITIES = {  # in words, for tables and axes
     "mse": "mean squared error",
     "sse": "sum of squares",
     "truth_mse": "distance to the truth",
-    "fresh_mse": "mean squared error, fresh rows",
+    "val_mse": "mean squared error, fresh rows",
 }
 
 SEEDS = ("seed:", "seeds:", "replicas:", "ensemble.")  # differences between ensembles of one recipe
