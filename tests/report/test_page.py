@@ -178,3 +178,30 @@ def test_what_a_ledger_says_is_text_never_markup(judged):
     page = render(content, runs, outputs)
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; more" in page
+
+
+def test_a_tutorial_of_the_readers_own_gets_a_section_without_published_numbers_or_figures(
+    judged, tmp_path
+):
+    mine = tmp_path / "mine"
+    (mine / "conf/experiment/mine").mkdir(parents=True)
+    (mine / "conf/experiment/mine/ramp.yaml").write_text(
+        "# @package _global_\n"
+        "defaults: [{override /target: line}]\n"
+        "name: mine/ramp\n"
+        "question: How steep is <this>?\n"
+        "trainer: {max_steps: 5}\n"
+    )
+    folder = tmp_path / "copy"
+    shutil.copytree(judged, folder)
+    for arguments in (
+        ["experiment=mine/ramp"],
+        ["experiment=mine/ramp", "replicas=2", "trainer.compile=false"],
+        ["report", "--judge"],
+    ):
+        done = run("mlpfit", *arguments, cwd=folder, MLPFIT_PATH=str(mine))
+        assert (done.returncode, done.stderr) == (0, "")
+    page = (folder / "outputs/report.html").read_text()
+    section = page.partition('<section id="mine">')[2].partition("</section>")[0]
+    assert 'id="explore-mine-ramp"' in section and "How steep is &lt;this&gt;?" in section
+    assert "published" not in re.sub('alt="[^"]*"|<figcaption>.*?</figcaption>', "", section)

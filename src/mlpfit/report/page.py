@@ -97,16 +97,17 @@ def images(tutorial: Tutorial, outputs: Path) -> list[dict[str, Any]]:
             file, caption = band, f"{caption}, over the band of the replicas"
         if not file.is_file():
             raise RunError(f"{file} is not there: draw it with make figures")
-        gathered.append({"name": name} | image(caption, file))
+        gathered.append(image(name, caption, file))
     return gathered
 
 
-def image(caption: str, file: Path) -> dict[str, Any]:
+def image(name: str, caption: str, file: Path) -> dict[str, Any]:
     """An SVG as base64. Raises RunError unless it is as it was written."""
     svg = read_svg(file)
-    box = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
-    wide = box is not None and float(box[1]) > 2 * float(box[2])
-    return {"caption": caption, "data": base64.b64encode(svg).decode(), "wide": wide}
+    box = re.search(rb'viewBox="0 0 ([\d.]+)', svg)  # in points
+    wide = box is not None and float(box[1]) > 400
+    data = base64.b64encode(svg).decode()
+    return {"name": name, "caption": caption, "data": data, "wide": wide}
 
 
 def sweep(name: str, outputs: Path) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def sweep(name: str, outputs: Path) -> dict[str, Any]:
         return asked
     keys, rows = read(folder)
     finished = [row for row in rows if not row["failure"]]
-    picture = image(question, folder / "figure.svg")
+    picture = image(f"sweep {name}", question, folder / "figure.svg")
     return asked | {"answer": answer(name, rows), "image": picture, "swept": keys, "rows": finished}
 
 
