@@ -16,7 +16,7 @@ import yaml
 
 from mlpfit.config.catalogue import CONF, experiments, ready_sweep, ready_sweeps, tutorials
 from mlpfit.errors import RunError
-from mlpfit.figures.draw import pictures
+from mlpfit.figures.draw import drawings
 from mlpfit.judging import published
 from mlpfit.report.explorer import explorer
 from mlpfit.runs.identity import published_run
@@ -154,7 +154,7 @@ def section(tutorial: str, ledger: dict[str, Any], runs: dict[str, Run], outputs
 def figures(tutorial: str, outputs: Path) -> str:
     """Every figure, over its band where there is one, and the distribution of the final numbers."""
     folder = outputs / "figures"
-    shown = [(p.name, p.caption) for p in pictures() if p.name.startswith(f"{tutorial}/")]
+    shown = [(p.name, p.caption) for p in drawings() if p.name.startswith(f"{tutorial}/")]
     shown.append(
         (f"{tutorial}/distribution", "Final numbers over the replicas, published values marked")
     )

@@ -35,6 +35,13 @@ KEYS = {
     "data.npz": {"x", "y", "center", "scale"},
 }
 
+QUANTITIES = {  # what every picture and table calls them
+    "mse": "mean squared error",
+    "sse": "sum of squares",
+    "truth_mse": "mean squared distance to the truth",
+    "fresh_mse": "mean squared error on fresh rows",
+}
+
 SEEDS = ("seed:", "seeds:", "replicas:", "ensemble.")  # differences between ensembles of one recipe
 
 

@@ -30,12 +30,12 @@ from mlpfit.config.compose import compose, composing, quoted, searchpath_overrid
 from mlpfit.config.names import REQUESTS, folder_name, job_name, told_apart_by
 from mlpfit.config.schema import Config, parse
 from mlpfit.errors import ConfigError, RunError, Stopped, one_line
-from mlpfit.figures.sweep import checked_spec, draw_sweep
 from mlpfit.runs.files import write_file
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import load_run
 from mlpfit.sweeps import summary
 from mlpfit.sweeps.answers import answer
+from mlpfit.sweeps.figure import checked_spec, draw_sweep
 from mlpfit.training.ensemble import blocks, cores
 from mlpfit.training.processes import work
 from mlpfit.training.progress import console, display
