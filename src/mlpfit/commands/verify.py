@@ -211,7 +211,7 @@ def verify_runs(
         for name in kept:
             config = compose([f"experiment={name}", f"output_dir={scratch}"])
             with shown.run(name, config.trainer.max_steps) as report:
-                train(config, report)
+                train(config, report=report)
     draw_all(names, scratch)
     here = machine(load_run(scratch / "runs" / names[0]))
     differing = differences(made["machine"], here)

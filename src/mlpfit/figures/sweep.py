@@ -207,5 +207,5 @@ def wide(values: np.ndarray) -> bool:
 def spread(rows: Sequence[Row], quantity: str) -> np.ndarray:
     """5 %, median and 95 % (3, rows); nan without a finite median."""
     columns = [f"{quantity}_{q}" for q in ("p5", "median", "p95")]
-    values = np.array([[number(row[c]) for row in rows] for c in columns]).reshape(3, -1)
+    values = np.array([[number(row.get(c, "")) for row in rows] for c in columns]).reshape(3, -1)
     return np.where(np.isfinite(values[1]), values, np.nan)

@@ -184,7 +184,7 @@ def sweep(name: str, outputs: Path) -> str:
     """A ready sweep: its question, its answer, its figure and its numbers; how to run it where it
     has not been."""
     folder = outputs / "sweeps" / name
-    question = ready_sweep(name)["question"]
+    question = ready_sweep(name).question
     head = f"<h3>Sweep {e(name)}</h3><p><b>{e(question)}</b>"
     if not (folder / "figure.svg").is_file():
         return f"{head} Not run yet: <code>make {e(name)}</code></p>"
@@ -192,7 +192,7 @@ def sweep(name: str, outputs: Path) -> str:
     data = base64.b64encode(read_svg(folder / "figure.svg")).decode()
     cells = [
         [*(row[k] for k in keys), row["replicas"], f"{float(row['diverged']):.0%}"]
-        + [f"{float(row[f'{q}_median']):.4g}" for q in ("mse", "fresh_mse")]
+        + [f"{float(row[f'{q}_median']):.4g}" for q in ("mse", "val_mse")]
         + [f"{float(row['mse_p5']):.4g} to {float(row['mse_p95']):.4g}"]
         for row in rows
         if not row["failure"]

@@ -9,8 +9,7 @@ from mlpfit.config.catalogue import ready_sweep, ready_sweeps
 from mlpfit.errors import ConfigError
 from mlpfit.figures.save import save, short_hash
 from mlpfit.figures.sweep import curves, maps
-from mlpfit.runs.run import QUANTITIES
-from mlpfit.sweeps.summary import read, stability_of
+from mlpfit.sweeps.summary import QUANTITIES, read, stability_of
 
 
 def draw_sweep(folder: Path) -> str:
@@ -46,10 +45,9 @@ def draw_sweep(folder: Path) -> str:
 def checked_spec(ready: str, keys: Sequence[str]) -> dict[str, Any] | None:
     """How a ready sweep's figure is to be drawn: x, and perhaps lines and panels. Raises
     ConfigError if it can't be."""
-    spec = ready_sweep(ready).get("figure")
+    spec = ready_sweep(ready).figure
     along = [*keys, "parameters", "layers"]
-    panels = [q for q in QUANTITIES if q != "sse"]  # not in a summary
-    allowed = {"x": along, "lines": along, "panels": panels}
+    allowed = {"x": along, "lines": along, "panels": [*QUANTITIES]}
     for name, value in spec.items() if isinstance(spec, dict) else [("", spec)] if spec else []:
         if name not in allowed:
             raise ConfigError(
