@@ -160,6 +160,26 @@ class Run:
         """Output of every hidden layer: x (n, d) or (R, n, d) -> [(R, n, h), ...]."""
         return self._outputs(x, step)[:-1]
 
+    def kinks(self, step: int | None = None) -> np.ndarray:
+        """Inputs at which the units of the first layer switch, -b / w: (R, h); of one input only.
+
+        Infinite or NaN where a weight is 0. Raises ValueError with several inputs or no hidden
+        layer.
+        """
+        (weight, bias), *rest = self.parameters(step)
+        if weight.shape[1] != 1 or not rest:
+            raise ValueError(f"{self.path}: kinks need one input and a hidden layer")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return -bias[:, 0] / weight[:, 0]
+
+    def shares(self, x: Any, step: int | None = None) -> np.ndarray:
+        """What each unit of the last hidden layer adds to the prediction, the output's bias apart:
+        x (n, d) or (R, n, d) -> (R, n, h); h = 0 without a hidden layer."""
+        *hidden, prediction = self._outputs(x, step)
+        if not hidden:
+            return np.empty((*prediction.shape[:2], 0), dtype=prediction.dtype)
+        return hidden[-1] * self.parameters(step)[-1][0][:, None, :, 0]
+
     def _outputs(self, x: Any, step: int | None) -> list[np.ndarray]:
         layers = self.parameters(step)
         output = np.asarray(x, dtype=layers[0][0].dtype)
