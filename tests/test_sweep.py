@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from conftest import ROOT, run
+from mlpfit.sweeps.sweep import combinations, expand_ready, plan, without_globs
 
 from mlpfit import ConfigError, RunError, load_run
 from mlpfit.config.catalogue import ready_sweep, ready_sweeps
@@ -16,7 +17,6 @@ from mlpfit.runs.run import merge
 from mlpfit.sweeps.answers import ANSWERS, answer
 from mlpfit.sweeps.sharpness import sharpness
 from mlpfit.sweeps.summary import FRESH, FRESH_SEED, measured, read, stability_of
-from mlpfit.sweeps.sweep import combinations, expand_ready, plan, without_globs
 from mlpfit.training.train import train
 
 SWEEP = (

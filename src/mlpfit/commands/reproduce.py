@@ -26,12 +26,12 @@ def main() -> int:
     names = sys.argv[1:]
     wanted = selected(names)
     configs = [as_published(name) for name in wanted]
-    stale = [config for config in configs if not is_current(config)]
+    stale = [config for config in configs if not is_current(config, config.folder)]
     if stale:
         with display(len(stale)) as shown:
             for config in stale:
                 with shown.run(config.name, config.trainer.max_steps) as report:
-                    train(config, report)
+                    train(config, report=report)
     figures = [n for n in names if n not in experiments()] + [
         n for n in names if n in experiments()
     ]
@@ -58,7 +58,7 @@ def selected(names: list[str]) -> list[str]:
     every = experiments()
     if not names:
         return every
-    needed = {p.name: p.experiment for p in draw.pictures()}
+    needed = {p.name: p.experiment for p in draw.drawings()}
     known = [*(tutorial.name for tutorial in tutorials()), *every, *needed]
     for name in names:
         if name not in known:

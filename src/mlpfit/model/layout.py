@@ -7,7 +7,7 @@ It decides how numbers are rounded, so it counts in a run's identity.
 from collections.abc import Sequence
 
 NARROW = 16  # nets with no wider layer keep the replica axis last in memory
-BLOCK = 256  # replicas of one Trainer and one folder at most, unless ensemble.block says otherwise
+SHARD = 256  # replicas of one Trainer and one folder at most, unless ensemble.shard says otherwise
 CACHE = (
     4 * 2**20
 )  # bytes for what a group of replicas computes in a step: measured best, and L2 to L3 everywhere
@@ -20,7 +20,7 @@ def narrow(widths: Sequence[int]) -> bool:
     return max(widths) <= NARROW
 
 
-def block_size(replicas: int, most: int) -> int:
+def shard_size(replicas: int, most: int) -> int:
     """How many replicas to take at a time: the largest number up to ``most`` that divides them, if
     at least half of it, so that all parts have one shape and one compilation; else ``most``."""
     fitting = (size for size in range(min(most, replicas), most // 2, -1) if replicas % size == 0)
@@ -30,7 +30,7 @@ def block_size(replicas: int, most: int) -> int:
 def group_size(replicas: int, rows: int, widths: Sequence[int], number_bytes: int) -> int:
     """How many replicas step together: as many as ``CACHE`` holds of their layers' outputs and
     gradients."""
-    return block_size(replicas, max(1, CACHE // (2 * rows * sum(widths) * number_bytes)))
+    return shard_size(replicas, max(1, CACHE // (2 * rows * sum(widths) * number_bytes)))
 
 
 def plain_seconds(steps: int, replicas: int, rows: int, widths: Sequence[int]) -> float:

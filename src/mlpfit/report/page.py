@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlpfit.config.catalogue import CONF, Tutorial, experiments, ready_sweep, tutorials
 from mlpfit.errors import RunError
-from mlpfit.figures.draw import pictures
+from mlpfit.figures.draw import drawings
 from mlpfit.judging import published
 from mlpfit.report.explorer import explorer
 from mlpfit.runs.identity import published_run
@@ -71,10 +71,9 @@ def section(
 ) -> dict[str, Any]:
     """All the page shows of one tutorial. Raises RunError if a figure is missing."""
     names = tutorial.experiments()
-    is_published = (tutorial.folder / "published.yaml").is_file()
     return {
         "name": tutorial.name,
-        "page": published.tutorial(tutorial.name) if is_published else None,
+        "page": published.tutorial(tutorial.name),
         "images": images(tutorial, outputs),
         "explorers": [explorer(name, runs[name]) for name in names],
         "sweeps": [sweep(name, outputs) for name in tutorial.sweeps()],
@@ -82,13 +81,13 @@ def section(
         "settings": {name: settings(runs[name]) for name in names},
     } | {
         kind: [entry for entry in ledger[kind] if entry["tutorial"] == tutorial.name]
-        for kind in ("numbers", "conclusions", "slips")
+        for kind in ("numbers", "findings", "conclusions", "slips")
     }
 
 
 def images(tutorial: Tutorial, outputs: Path) -> list[dict[str, Any]]:
     """Every figure, over its band where there is one, and the distribution of the final numbers."""
-    shown = {p.name: p.caption for p in pictures() if p.name.startswith(f"{tutorial.name}/")}
+    shown = {d.name: d.caption for d in drawings() if d.tutorial == tutorial.name}
     words = "Final numbers over the replicas, published values marked"
     gathered = []
     for name, caption in (shown | {f"{tutorial.name}/distribution": words}).items():
@@ -113,7 +112,7 @@ def image(name: str, caption: str, file: Path) -> dict[str, Any]:
 def sweep(name: str, outputs: Path) -> dict[str, Any]:
     """A ready sweep; without an image if it has not been run. Raises RunError if its figure or its
     summary is not as it was written."""
-    folder, question = outputs / "sweeps" / name, ready_sweep(name)["question"]
+    folder, question = outputs / "sweeps" / name, ready_sweep(name).question
     asked = {"name": name, "question": question, "image": None}
     if not (folder / "figure.svg").is_file():
         return asked

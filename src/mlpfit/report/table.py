@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from mlpfit.errors import RunError
-from mlpfit.figures.draw import pictures
+from mlpfit.figures.draw import drawings
 from mlpfit.judging import published
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
 from mlpfit.runs.identity import published_run
+from mlpfit.runs.run import QUANTITIES
 
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 
@@ -45,7 +46,7 @@ def result(experiment: str, outputs: Path) -> Result:
     if update != "before" or step in kept:
         value = float(published.measured(run, quantity, update, step)[0])
     figures = tuple(
-        f"{outputs}/figures/{p.name}.svg" for p in pictures() if p.experiment == experiment
+        f"{outputs}/figures/{p.name}.svg" for p in drawings() if p.experiment == experiment
     )
     return Result(
         experiment,
@@ -100,7 +101,6 @@ def _table(outputs: Path, judged: dict[str, Any]) -> str:
         "verdict",
     ]
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    words = {"mse": "mean squared error", "sse": "sum of squares"}
     with open(outputs / "results.csv", newline="") as table:
         for row in csv.DictReader(table):
             folder = f"{outputs.name}/figures/{row['experiment'].split('/')[0]}"
@@ -115,7 +115,7 @@ def _table(outputs: Path, judged: dict[str, Any]) -> str:
             cells = (
                 f"`{row['experiment']}`",
                 links,
-                words[row["quantity"]],
+                QUANTITIES[row["quantity"]],
                 here,
                 row["published"] or "curve only",
             )

@@ -7,7 +7,7 @@ metrics.json     final numbers, one per replica      provenance.json  what made 
 checkpoints/     last.ckpt, best.ckpt                events.out...    TensorBoard
 complete.json    written last: identity of the run and the SHA-256 of every file above
 
-An ensemble's folder holds its blocks of replicas, each such a folder, under blocks/; it reads as
+An ensemble's folder holds its shards, some replicas each and each such a folder, under shards/; it reads as
 one run.
 """
 
@@ -27,12 +27,19 @@ from mlpfit.errors import RunError
 
 MARKER = "complete.json"
 
-BLOCKS = "blocks"
+SHARDS = "shards"
 
 KEYS = {
     "history.npz": {"step", "loss"},
     "weights.npz": {"step"},
     "data.npz": {"x", "y", "center", "scale"},
+}
+
+QUANTITIES = {  # what every picture and table calls them
+    "mse": "mean squared error",
+    "sse": "sum of squares",
+    "truth_mse": "mean squared distance to the truth",
+    "val_mse": "mean squared error on fresh rows",
 }
 
 SEEDS = ("seed:", "seeds:", "replicas:", "ensemble.")  # differences between ensembles of one recipe
@@ -114,6 +121,12 @@ class Run:
         """A final number of every replica, a diverged one counting as infinite: (R,)."""
         return np.where(
             self.diverged | ~np.isfinite(self.metrics[name]), np.inf, self.metrics[name]
+        )
+
+    def is_whole(self) -> bool:
+        """Whether every file is there that was when the run was finished."""
+        return all(
+            (part.path / name).is_file() for part in (self, *self.parts) for name in part._digests
         )
 
     def drawn_files(self) -> dict[str, str]:
@@ -239,7 +252,7 @@ def load_run(path: str | Path) -> Run:
     try:
         content = json.loads(marker.read_text())
         parts = [
-            load_run(Path(path) / BLOCKS / Path(name).name) for name in content.get("blocks", [])
+            load_run(Path(path) / SHARDS / Path(name).name) for name in content.get("shards", [])
         ]
         run = Run(
             Path(path),
@@ -254,12 +267,12 @@ def load_run(path: str | Path) -> Run:
     for part in parts:
         if part.identity != run.identity:
             raise RunError(
-                f"{part.path}: a block of another run; train the ensemble again with force=true"
+                f"{part.path}: a shard of another run; train the ensemble again with force=true"
             )
     recipe = run.identity["recipe"] if parts else {}
     if parts and run.seeds != named_seeds(recipe["seed"], recipe["replicas"], recipe["seeds"]):
         raise RunError(
-            f"{path}: its blocks are not the replicas it names; train the ensemble again with force=true"
+            f"{path}: its shards are not the replicas it names; train the ensemble again with force=true"
         )
     return run
 

@@ -88,7 +88,7 @@ def neurons(rows: list[Row]) -> str:
 
 def sample_size(rows: list[Row]) -> str:
     words = []
-    for quantity, where in (("mse", "on its own rows"), ("fresh_mse", "on fresh rows")):
+    for quantity, where in (("mse", "on its own rows"), ("val_mse", "on fresh rows")):
         net, line = (
             {
                 float(r["target.points"]): float(r[f"{quantity}_median"])

@@ -207,7 +207,7 @@ def session(row: Row, chosen: dict[str, Any], words: set[str]) -> Values:
             tag=tag, metadata=metadata.create_summary_metadata(content), tensor=metadata.NULL_TENSOR
         )
         yield 0, summary_pb2.Summary(value=[value])
-    for name in ("mse_median", "truth_mse_median", "fresh_mse_median", "diverged", "seconds"):
+    for name in ("mse_median", "truth_mse_median", "val_mse_median", "diverged", "seconds"):
         if np.isfinite(number := float(row[name])):
             yield 0, scalar_pb(f"final/{name.removesuffix('_median')}", number)
 

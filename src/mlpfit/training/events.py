@@ -46,7 +46,7 @@ class TensorBoard(pl.Callback):
 
     def __init__(self, config: Config, data: ReplicaData, snapshots: list[int]) -> None:
         self.config, self.snapshots = config, set(snapshots)
-        self.every = max(1, -(-config.trainer.max_steps // config.logger.points))
+        self.every = max(1, -(-config.trainer.max_steps // config.recording.scalars))
         arrays = {name: values[0] for name, values in data.arrays.items()}
         self.grid, self.truth = arrays["pool_x"], arrays["pool_truth"]
 

@@ -47,12 +47,12 @@ class Plan:
 
 def plan(config: Config, replicas: int) -> Plan:
     """A single run is recorded as it develops, an ensemble at its beginning and its end."""
-    steps, every = config.trainer.max_steps, config.checkpoint.every_n_steps
+    steps, every = config.trainer.max_steps, config.recording.checkpoint_every
     snapshots = (
-        snapshot_steps(steps, config.logger.snapshots) if replicas == 1 else sorted({0, steps})
+        snapshot_steps(steps, config.recording.snapshots) if replicas == 1 else sorted({0, steps})
     )
     checkpoints = sorted({*range(every, steps, every), steps} - {0})
-    blocks = range(0, steps, config.trainer.block_steps)
+    blocks = range(0, steps, config.trainer.chunk_steps)
     return Plan(snapshots, checkpoints, sorted({*blocks, *snapshots, *checkpoints}))
 
 
@@ -150,7 +150,7 @@ def fit(
     single = len(config.replica_seeds) == 1
     if single:
         callbacks.append(Divergence())
-        if config.logger.tensorboard:
+        if config.logger:
             callbacks.append(tensorboard.TensorBoard(config, data, steps.snapshots))
     run = hashlib.sha256(
         json.dumps([identity(config), module.hparams["seeds"]]).encode()
@@ -166,7 +166,7 @@ def fit(
             accelerator=config.trainer.accelerator,
             devices=1,
             precision=config.trainer.precision,
-            logger=tensorboard.logger(folder) if single and config.logger.tensorboard else False,
+            logger=tensorboard.logger(folder) if single and config.logger else False,
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
             default_root_dir=folder,
