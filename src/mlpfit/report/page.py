@@ -26,7 +26,7 @@ from mlpfit.sweeps.answers import answer
 from mlpfit.sweeps.summary import read
 
 UNTYPICAL = ("unusual", "outside")
-UNSAID = ("name", "question", "output_dir")  # keys that make no difference to a run
+UNSAID = ("name", "question", "output_dir", "logger.")  # keys that decide no number
 Entries = list[dict[str, Any]]
 
 
@@ -123,12 +123,15 @@ def sweep(name: str, outputs: Path) -> dict[str, Any]:
 
 
 def settings(run: Run) -> dict[str, str]:
-    """Keys of the run's config that differ from the defaults."""
-    defaults = flat(yaml.safe_load((CONF / "config.yaml").read_text()))
+    """Keys of the run's config that differ from the defaults and may decide its numbers."""
+    defaults, trainer = (
+        yaml.safe_load((CONF / name).read_text()) for name in ("config.yaml", "trainer/default.yaml")
+    )
+    usual = flat(defaults | {"trainer": trainer})
     return {
         key: json.dumps(value)
         for key, value in flat(run.config).items()
-        if key not in UNSAID and defaults.get(key, "other") != value
+        if not key.startswith(UNSAID) and usual.get(key, "none") != value
     }
 
 
