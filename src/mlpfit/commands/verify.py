@@ -39,13 +39,8 @@ from mlpfit.commands.reproduce import selected
 from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import compose
 from mlpfit.errors import ConfigError, RunError
-<<<<<<< HEAD
 from mlpfit.figures.draw import draw_all, drawings
-from mlpfit.judging import ledger
-=======
-from mlpfit.figures.draw import draw_all, pictures
 from mlpfit.judging import ledger, published
->>>>>>> 9e6f7e7080e4701f9506c7e2739b691d8b3ccb71
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
 from mlpfit.runs.run import Run, differences, load_run

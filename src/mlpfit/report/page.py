@@ -25,9 +25,7 @@ from mlpfit.runs.sealed import read_ledger, read_svg
 from mlpfit.sweeps.answers import answer
 from mlpfit.sweeps.summary import read
 
-UNTYPICAL = ("unusual", "outside")
 UNSAID = ("name", "question", "output_dir", "logger.")  # keys that decide no number
-Entries = list[dict[str, Any]]
 
 
 def report(outputs: Path) -> str:
@@ -52,18 +50,9 @@ def render(ledger: dict[str, Any], runs: dict[str, Run], outputs: Path) -> str:
         counts=Counter(number["verdict"] for number in ledger["numbers"]),
         replicas=max(run["replicas"] for run in ledger["runs"].values()),
         seconds=sum(run.provenance["seconds"] for run in runs.values()),
-        untypical=untypical(ledger["numbers"]),
         made=next(iter(runs.values())).provenance,
         sections=[section(t, ledger, runs, outputs) for t in tutorials()],
     )
-
-
-def untypical(numbers: Entries) -> dict[str, tuple[int, str]]:
-    """Experiment -> how many of its numbers are not typical, and on which side the last is."""
-    odd = [number for number in numbers if number["verdict"] in UNTYPICAL]
-    counts = Counter(number["experiment"] for number in odd)
-    sides = {n["experiment"]: "lower" if n["percentile"] < 0.5 else "higher" for n in odd}
-    return {name: (count, sides[name]) for name, count in counts.items()}
 
 
 def section(
@@ -125,7 +114,8 @@ def sweep(name: str, outputs: Path) -> dict[str, Any]:
 def settings(run: Run) -> dict[str, str]:
     """Keys of the run's config that differ from the defaults and may decide its numbers."""
     defaults, trainer = (
-        yaml.safe_load((CONF / name).read_text()) for name in ("config.yaml", "trainer/default.yaml")
+        yaml.safe_load((CONF / name).read_text())
+        for name in ("config.yaml", "trainer/default.yaml")
     )
     usual = flat(defaults | {"trainer": trainer})
     return {
