@@ -12,7 +12,7 @@ from mlpfit.errors import ConfigError
 
 
 def rows(experiment: str, seed: int, *overrides: str):
-    return draw(compose([f"experiment={experiment}", *overrides]), seed)[0]
+    return draw(seed=seed, **compose([f"experiment={experiment}", *overrides]).sampling)[0]
 
 
 def test_tower_has_its_levels_and_steps_at_one_and_two():
@@ -167,7 +167,8 @@ def test_a_users_target_that_fails_is_refused_before_anything_is_created(targets
         line if "slope" in targets else line.replace("slope: 2.0\n", "")
     )
     (mine / "experiment/own/x.yaml").write_text(
-        "# @package _global_\ndefaults: [override /target: mine]\nname: own/x\nquestion: why\ntrainer: {max_steps: 5}\n"
+        "# @package _global_\ndefaults: [override /target: mine]\n"
+        "name: own/x\nquestion: why\ntrainer: {max_steps: 5}\n"
     )
     (tmp_path / "here").mkdir()
     done = run("mlpfit", "experiment=own/x", cwd=tmp_path / "here", MLPFIT_PATH=str(mine))
