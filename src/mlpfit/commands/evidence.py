@@ -10,11 +10,11 @@ from rich.table import Table
 
 from mlpfit.errors import ConfigError
 from mlpfit.figures.draw import draw_all
-from mlpfit.figures.sweep import draw_sweep
 from mlpfit.judging import ledger as judging
 from mlpfit.report import page
 from mlpfit.report import table as results
 from mlpfit.runs.files import write_file
+from mlpfit.sweeps.figure import draw_sweep
 from mlpfit.training.progress import console
 
 OUTPUTS = Path("outputs")

@@ -39,7 +39,7 @@ from mlpfit.commands.reproduce import selected
 from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import compose
 from mlpfit.errors import ConfigError, RunError
-from mlpfit.figures.draw import draw_all, pictures
+from mlpfit.figures.draw import draw_all, drawings
 from mlpfit.judging import ledger, published
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
@@ -212,7 +212,7 @@ def verify_runs(
     found = []
     for name in kept:
         mine = [
-            f"figures/{picture.name}.svg" for picture in pictures() if picture.experiment == name
+            f"figures/{drawing.name}.svg" for drawing in drawings() if drawing.experiment == name
         ]
         figures = sum(_bytes(scratch / file) != _bytes(outputs / file) for file in mine)
         ours = numbers(load_run(scratch / "runs" / name))

@@ -35,11 +35,11 @@ KEYS = {
     "data.npz": {"x", "y", "center", "scale"},
 }
 
-QUANTITIES = {  # in words, for tables and axes
+QUANTITIES = {  # what every picture and table calls them
     "mse": "mean squared error",
     "sse": "sum of squares",
-    "truth_mse": "distance to the truth",
-    "val_mse": "mean squared error, fresh rows",
+    "truth_mse": "mean squared distance to the truth",
+    "val_mse": "mean squared error on fresh rows",
 }
 
 SEEDS = ("seed:", "seeds:", "replicas:", "ensemble.")  # differences between ensembles of one recipe

@@ -36,8 +36,8 @@ Row = dict[str, str]
 def close(folder: Path, sharpness: bool) -> bool:
     """Write the summary of a sweep and its figure, say what they answer and which jobs failed.
     Returns whether any did."""
-    from mlpfit.figures.sweep import draw_sweep
     from mlpfit.sweeps.answers import answer
+    from mlpfit.sweeps.figure import draw_sweep
 
     keys, _ = read_sweep(folder)
     rows = write(folder, sharpness)
