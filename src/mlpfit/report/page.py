@@ -22,7 +22,7 @@ from mlpfit.report.explorer import explorer
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import Run
 from mlpfit.runs.sealed import read_ledger, read_svg
-from mlpfit.sweeps.answers import answer
+from mlpfit.sweeps.closing import answer
 from mlpfit.sweeps.summary import read
 
 UNSAID = ("name", "question", "output_dir", "logger.")  # keys that decide no number

@@ -53,7 +53,7 @@ class Experiments(Callback):
             write_sweep(Path(folder), keys, f"{time.strftime('%FT%T')} {os.getpid()}")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        from mlpfit.sweeps.summary import close
+        from mlpfit.sweeps.closing import close
 
         failed = close(Path(str(config.hydra.sweep.dir)), self.sharpness)
         print(f"({time.time() - self.started:.0f} s)")

@@ -1,6 +1,6 @@
 """What the sweep around the tower answers."""
 
-from mlpfit.sweeps.answers import median
+from mlpfit.sweeps.summary import median
 from mlpfit.sweeps.summary import Row
 
 DEPTHS = 3  # at each number of parameters
