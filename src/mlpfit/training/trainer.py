@@ -53,10 +53,15 @@ class Part:
 
     @property
     def snapshots(self) -> list[int]:
-        """Steps after which the weights are kept."""
-        steps = self.config.trainer.max_steps
-        count = self.config.recording.snapshots
-        return callbacks.snapshot_steps(steps, count) if self.single else sorted({0, steps})
+        """Steps after which the weights are kept. Where callbacks watch, chunks are equally long,
+        so that validations are equally far apart, and these are ends of such chunks."""
+        steps, count = self.config.trainer.max_steps, self.config.recording.snapshots
+        if not self.single:
+            return sorted({0, steps})
+        wanted, chunk = callbacks.snapshot_steps(steps, count), self.config.trainer.chunk_steps
+        if not self.config.callbacks:
+            return wanted
+        return sorted({min(-(-step // chunk) * chunk, steps) for step in wanted})
 
     @property
     def checkpoints(self) -> list[int]:
