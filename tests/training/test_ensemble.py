@@ -18,7 +18,8 @@ from mlpfit.config.compose import compose
 from mlpfit.model.layout import shard_size
 from mlpfit.model.regression import Regression
 from mlpfit.runs.run import merge
-from mlpfit.training.run import build, kept_steps, rows_of, train_into
+from mlpfit.training.run import build, rows_of, train_into
+from mlpfit.training.trainer import part
 from mlpfit.training.train import train
 
 RANDOM = [name for name in experiments() if name != "plane/least_squares"]
@@ -43,7 +44,7 @@ def trace(tmp_path, name, seeds, compiled, precision, steps=100):
         "/", "-"
     )
     folder.mkdir(parents=True)
-    train_into(folder, config, seeds, lambda step, loss: None)
+    train_into(folder, part(config, seeds), lambda step, loss: None)
     with np.load(folder / "history.npz") as arrays:
         return arrays["loss"]
 

@@ -4,6 +4,7 @@ config.yaml      the resolved config                 weights.npz      parameters
                  steps
 history.npz      loss of every step, before its update   data.npz     the rows of every replica
 metrics.json     final numbers, one per replica      provenance.json  what made the run
+validation.npz   error on fresh rows at the snapshot steps
 checkpoints/     last.ckpt, best.ckpt                events.out...    TensorBoard
 complete.json    written last: identity of the run and the SHA-256 of every file above
 
@@ -32,6 +33,7 @@ SHARDS = "shards"
 KEYS = {
     "history.npz": {"step", "loss"},
     "weights.npz": {"step"},
+    "validation.npz": {"step", "mse"},
     "data.npz": {"x", "y", "center", "scale"},
 }
 
@@ -98,6 +100,11 @@ class Run:
     @cached_property
     def history(self) -> dict[str, np.ndarray]:
         return self._arrays("history.npz", replica_axis=1)
+
+    @cached_property
+    def validation(self) -> dict[str, np.ndarray]:
+        """Error on fresh rows at the snapshots: "step" (S,), "mse" (S, R)."""
+        return self._arrays("validation.npz", replica_axis=1)
 
     @cached_property
     def data(self) -> dict[str, np.ndarray]:

@@ -92,9 +92,10 @@ def train_shards(todo: Sequence[Shard], processes: int, report: Callable[[int], 
 
 def train_shard(shard: Shard) -> None:
     from mlpfit.training.run import train_into
+    from mlpfit.training.trainer import part
 
     shard.folder.mkdir(parents=True, exist_ok=True)
-    train_into(shard.folder, shard.config, shard.seeds, lambda step, loss: None)
+    train_into(shard.folder, part(shard.config, shard.seeds), lambda step, loss: None)
     shutil.rmtree(
         shard.folder / "checkpoints", ignore_errors=True
     )  # only for going on with an unfinished shard
