@@ -47,18 +47,6 @@ def test_a_diverged_replica_lies_above_every_quantile_of_the_others():
     assert evidence.quantiles(lost, (0.25, 0.5, 0.75)).tolist() == [1, 3, np.inf]
 
 
-def test_a_band_is_open_at_the_top_where_replicas_have_diverged():
-    from mlpfit.figures.parts import fill_between_quantiles, new
-
-    values = np.tile(np.linspace(0, 1, 100), (2, 1))
-    values[1, :20] = np.nan  # a fifth
-    _, ax = new()
-    fill_between_quantiles(ax, np.array([0.0, 1.0]), values)
-    ninety = ax.collections[0].get_paths()[0].vertices
-    assert ax.get_ylim()[1] < 1.1 < ninety[:, 1].max()
-    assert "open: diverged" in str(ax.collections[0].get_label())
-
-
 def test_verdicts_at_their_borders():
     assert [evidence.verdict(p) for p in (1, 0.1, 0.099, 0.002, 0.0019)] == [
         *("typical", "typical", "unusual", "unusual", "outside")

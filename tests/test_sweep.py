@@ -12,11 +12,11 @@ from mlpfit.sweeps.sweep import combinations, expand_ready, plan, without_globs
 from mlpfit import ConfigError, RunError, load_run
 from mlpfit.config.catalogue import ready_sweep, ready_sweeps
 from mlpfit.config.compose import compose
-from mlpfit.figures.sweep import by_keys, curves, draw_sweep
 from mlpfit.runs.run import merge
 from mlpfit.sweeps.answers import ANSWERS, answer
+from mlpfit.sweeps.figure import draw_sweep
 from mlpfit.sweeps.sharpness import sharpness
-from mlpfit.sweeps.summary import FRESH, FRESH_SEED, measured, read, stability_of
+from mlpfit.sweeps.summary import FRESH, FRESH_SEED, measured, read
 from mlpfit.training.train import train
 
 SWEEP = (
@@ -311,48 +311,6 @@ def test_descent_is_stable_below_two_over_the_sharpness_and_not_above(quick):
     assert losses[0] < 1 < 100 < losses[1]
 
 
-def grid(*keys):
-    """Rows as summary.csv holds them, over these keys."""
-    jobs = itertools.product(*(["1", "2", "8"] for _ in keys))
-    numbers = {
-        f"{q}_{w}": "0.5"
-        for q in ("mse", "truth_mse", "fresh_mse")
-        for w in ("p5", "median", "p95")
-    }
-    return [
-        dict(zip(keys, job, strict=True))
-        | numbers
-        | {"job": "", "failure": "", "diverged": "0.1", "parameters": "9"}
-        for job in jobs
-    ]
-
-
-@pytest.mark.parametrize("keys, panels", [(("a",), 1), (("a", "b"), 1), (("a", "b", "c"), 3)])
-def test_the_figure_suits_the_number_of_swept_keys(keys, panels):
-    figure = by_keys(grid(*keys), list(keys))
-    assert len(figure.axes) == panels
-    lines, images = len(figure.axes[0].lines), len(figure.axes[0].images)
-    assert (lines > 0, images) == ((True, 0) if len(keys) == 1 else (False, 1))
-
-
-def test_a_curve_marks_lost_jobs():
-    rows = grid("a")
-    rows[2] |= {"mse_median": "inf", "mse_p95": "inf", "diverged": "0.9"}
-    (ax,) = curves(rows, "a").axes
-    crosses = next(line for line in ax.lines if line.get_marker() == "x")
-    assert list(crosses.get_xdata()) == [8.0]
-
-
-def test_stability_is_read_from_the_gentlest_job():
-    rows = [
-        r | {"lr": lr, "diverged": lost}
-        for r, lr, lost in zip(grid("a"), "123", ("0", "0", "0.5"), strict=True)
-    ]
-    for row, value in zip(rows, (4.0, 8.0, 16.0), strict=True):
-        row |= {f"sharpness_{q}": str(value) for q in ("p5", "median", "p95")}
-    assert stability_of(rows, "lr") == (0.5, 0.5, 0.5, 2.0)
-
-
 def test_every_ready_sweep_composes_has_its_question_and_an_answer():
     assert set(ready_sweeps()) == set(ANSWERS)
     for name in ready_sweeps():
@@ -451,63 +409,3 @@ def test_a_worker_of_joblib_that_is_killed_does_not_sink_the_rest(tmp_path):
         ("exit", "ConfigError: target ramp: SystemExit: 5"),
         ("kill", "its process ended early (killed by signal 9)"),
     }
-
-
-def failed(row, *keys):
-    """The row of a failed job, as summary.csv holds it."""
-    return {k: v if k in keys else "" for k, v in row.items()} | {"failure": "diverged at step 3"}
-
-
-def texts(figure):
-    return [text.get_text() for ax in figure.axes for text in ax.texts]
-
-
-def test_failed_jobs_are_in_the_figure():
-    rows = grid("a")
-    (ax,) = by_keys([*rows[:2], failed(rows[2], "a")], ["a"]).axes
-    assert [list(line.get_xdata()) for line in ax.lines if line.get_marker() == "x"] == [[8.0]]
-    assert "job failed" in [text.get_text() for text in ax.get_legend().get_texts()]
-    rows = grid("a", "b")
-    assert texts(by_keys([failed(rows[0], "a", "b"), *rows[1:]], ["a", "b"])).count("failed") == 1
-    rows = [row | {"mse_median": "inf", "mse_p95": "inf", "diverged": "1"} for row in grid("a")]
-    assert texts(by_keys(rows, ["a"])) == ["no job has a median:\nall replicas diverged"]
-
-
-def test_categories_are_not_joined_and_their_names_do_not_overlap():
-    names = [
-        "restoration/framework",
-        "restoration/sine_network",
-        "parabola/eight_neurons",
-        "tower/small",
-    ]
-    figure = by_keys([grid("a")[0] | {"a": name} for name in names], ["a"])
-    (ax,) = figure.axes
-    assert {line.get_linestyle() for line in ax.lines} == {"None"}
-    assert {label.get_rotation() for label in ax.get_xticklabels()} == {40}
-
-
-@pytest.mark.parametrize("columns, lines, bar", [(3, 3, False), (18, 12, False), (40, 30, True)])
-def test_the_text_in_a_map_stays_in_its_cell(columns, lines, bar):
-    jobs = itertools.product(range(columns), range(lines))
-    rows = [grid("a")[0] | {"a": str(a), "b": str(b), "mse_median": "123.4"} for a, b in jobs]
-    rows[0] |= {"mse_median": "inf", "diverged": "0.75"}
-    figure = by_keys(rows, ["a", "b"])
-    figure.draw_without_rendering()
-    ax = figure.axes[0]
-    assert len(figure.axes) == 1 + bar and ("120" in "".join(texts(figure))) != bar
-    width, height = ax.get_window_extent().size / (columns, lines)
-    for text in ax.texts:
-        assert text.get_window_extent().width <= width and text.get_window_extent().height <= height
-
-
-def test_every_column_of_panels_has_its_labels_below():
-    jobs = itertools.product("12345", repeat=3)
-    rows = [grid("a")[0] | dict(zip("abc", job, strict=True)) for job in jobs]
-    shown = [ax.xaxis.get_tick_params()["labelbottom"] for ax in by_keys(rows, list("abc")).axes]
-    assert shown == [False, False, True, True, True]
-
-
-def test_whole_numbers_have_whole_ticks():
-    rows = [grid("a")[0] | {"a": str(seed)} for seed in range(40)]
-    (ax,) = by_keys(rows, ["a"]).axes
-    assert all(float(tick).is_integer() for tick in ax.get_xticks())

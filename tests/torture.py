@@ -40,6 +40,7 @@ import numpy as np
 import torch
 
 import mlpfit.figures.draw
+import mlpfit.sweeps.figure
 import mlpfit.report
 import mlpfit.training
 from mlpfit import load_run
@@ -813,7 +814,7 @@ def no_code(trial: int, folder: Path, quick: bool) -> None:
         )
         for command in (["mlpfit", "-m", f"sweep={name}"], ["mlpfit", "reproduce", name]):
             call(command, folder / "here").refused(2, name)
-        call(lambda: run_command(lambda: bool(mlpfit.figures.sweep.draw_sweep(Path("outputs/sweeps") / name))),
+        call(lambda: run_command(lambda: bool(mlpfit.sweeps.figure.draw_sweep(Path("outputs/sweeps") / name))),
              folder / "here")  # fmt: skip
     else:  # genuine files still load
         call(

@@ -126,3 +126,53 @@ def draw_loss(run: Run, replicas: Run | None = None, *, title: str, ylabel: str)
     if replicas is not None:
         axes[1].legend()
     return figure
+
+
+@dataclass(frozen=True)
+class FitPanels:
+    """A fit as it develops, in three panels: fit, residual, what each unit adds. First replica, S
+    snapshots, n rows; drawn over m inputs, or with several inputs over the observed value of each
+    row (m = n).
+
+    at          (m,) input, or observed value      rows   (n,) the same of the rows
+    truth       (m,) noise-free function there     y      (n,) observed values
+    prediction  (S, m)                             residual (S, n) observed - predicted
+    shares      (S, m, h) of the last hidden layer  kinks (S, h) of the first, h = 0 without one
+    """
+
+    at: np.ndarray
+    truth: np.ndarray
+    rows: np.ndarray
+    y: np.ndarray
+    prediction: np.ndarray
+    residual: np.ndarray
+    shares: np.ndarray
+    kinks: np.ndarray
+
+
+def fit_panels(run: Run, points: int | None = None) -> FitPanels:
+    """points: evenly spaced inputs, the truth interpolated; None: the inputs of the pool.
+
+    ``fit_panels(load_run("outputs/runs/tower/small"), 41).prediction[-1]``
+    """
+    rows, y = run.data["x"][0], run.data["y"][0, :, 0]
+    x, truth, at, where = rows, y, y, y
+    if rows.shape[1] == 1:
+        order = np.argsort(run.data["pool_x"][0, :, 0], kind="stable")
+        x, truth = run.data["pool_x"][0, order], run.data["pool_truth"][0, order, 0]
+        if points is not None:
+            pool, x = x, np.linspace(x[0], x[-1], points)
+            truth = np.interp(x[:, 0], pool[:, 0], truth)
+        at, where = x[:, 0], rows[:, 0]
+    steps = run.snapshots.tolist()
+    has_kinks = rows.shape[1] == 1 and len(run.parameters()) > 1
+    return FitPanels(
+        at,
+        truth,
+        where,
+        y,
+        prediction=np.stack([run.predict(x, step)[0, :, 0] for step in steps]),
+        residual=np.stack([y - run.predict(rows, step)[0, :, 0] for step in steps]),
+        shares=np.stack([run.shares(x, step)[0] for step in steps]),
+        kinks=np.stack([run.kinks(step)[0] if has_kinks else np.empty(0) for step in steps]),
+    )

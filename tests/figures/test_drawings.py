@@ -1,0 +1,163 @@
+"""Figures of tutorials: each is drawn once, from finished runs, with the same bytes."""
+
+import shutil
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from conftest import run
+
+from mlpfit import RunError, load_run
+from mlpfit.config.catalogue import tutorials
+from mlpfit.errors import ConfigError
+from mlpfit.figures.draw import draw_all, drawings
+from mlpfit.figures.parts import fill_between_quantiles, fit_panels, log_ticks, new
+from mlpfit.training.train import train
+
+PUBLISHED_FIGURES = {
+    "tower": "target small_fit large_fit",
+    "plane": "scratch sequential least_squares",
+    "gradient": "line_data line_loss line_fit line_autograd_fit "
+    "sine_data sine_line_loss sine_line_fit sine_network_fit",
+    "parabola": "samples loss prediction neurons",
+    "restoration": "narrow wide framework linear",
+}
+
+
+def test_every_published_figure_appears_and_is_sound(reproduced):
+    folder = reproduced[0] / "outputs/figures"
+    for tutorial, names in PUBLISHED_FIGURES.items():
+        assert {p.stem for p in (folder / tutorial).iterdir()} == set(names.split())
+    for file in folder.rglob("*.svg"):
+        root = ET.parse(file).getroot()
+        assert root.tag.endswith("svg") and len(list(root.iter())) > 50
+
+
+def test_figures_drawn_again_have_the_same_bytes(reproduced, tmp_path):
+    shutil.copytree(reproduced[0] / "outputs/runs", tmp_path / "runs")
+    assert draw_all([], tmp_path) == (len(drawings()), 0)
+    for drawing in drawings():
+        ours, theirs = (
+            o / f"figures/{drawing.name}.svg" for o in (tmp_path, reproduced[0] / "outputs")
+        )
+        assert ours.read_bytes() == theirs.read_bytes()
+    assert draw_all(["tower"], tmp_path) == (0, 3)
+
+
+def test_a_figure_that_was_edited_is_drawn_again(reproduced, tmp_path):
+    shutil.copytree(reproduced[0] / "outputs/runs/parabola", tmp_path / "runs/parabola")
+    assert draw_all(["parabola/loss"], tmp_path) == (1, 0)
+    file = tmp_path / "figures/parabola/loss.svg"
+    sound = file.read_bytes()
+    file.write_bytes(sound.replace(b"#b22222", b"#b22223", 1))
+    assert draw_all(["parabola/loss"], tmp_path) == (1, 0) and file.read_bytes() == sound
+
+
+def test_names_of_drawings_are_unique_and_of_their_tutorial():
+    names = [drawing.name for drawing in drawings()]
+    assert len(names) == len(set(names))
+    for drawing in drawings():
+        assert drawing.tutorial == drawing.experiment.split("/")[0]
+
+
+def test_unknown_names_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="castle: no such tutorial, experiment or figure"):
+        draw_all(["tower", "castle"], tmp_path)
+
+
+def test_figures_without_runs_say_what_to_do(tmp_path):
+    done = run("mlpfit", "figures", "tower", cwd=tmp_path)
+    assert done.returncode == 1 and "train first (make reproduce)" in done.stderr
+    assert not (tmp_path / "outputs").exists()
+
+
+FIGURES_PY = """
+from mlpfit.figures.parts import Drawing, new
+
+def line(run):
+    figure, ax = new()
+    ax.plot(run.data["x"][0, :, 0], run.data["y"][0, :, 0])
+    return figure
+
+FIGURES = [Drawing("mine/line", "mine/first", "A line", line)]
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A user's tutorial with one experiment, and neither figures nor published numbers."""
+    (tmp_path / "mine/conf/experiment/mine").mkdir(parents=True)
+    (tmp_path / "mine/conf/experiment/mine/first.yaml").write_text(
+        "# @package _global_\ndefaults: [override /target: parabola]\n"
+        "name: mine/first\nquestion: How?\nmodel: {hidden: 2}\ntrainer: {max_steps: 5}\n"
+    )
+    monkeypatch.setenv("MLPFIT_PATH", str(tmp_path / "mine"))
+    return tmp_path / "mine"
+
+
+def test_a_users_tutorial_has_its_figures_and_its_distribution(mine, quick, tmp_path):
+    outputs = tmp_path / "outputs"
+    assert tutorials()[-1].name == "mine" and draw_all(["mine"], outputs) == (0, 0)
+    train(quick("experiment=mine/first"))
+    train(quick("experiment=mine/first", "replicas=3", "trainer.compile=false"))
+    assert draw_all(["mine/first"], outputs) == (1, 0)  # the distribution
+    assert draw_all(["mine"], outputs) == (0, 1)
+    (mine / "figures.py").write_text(FIGURES_PY)
+    assert draw_all(["mine"], outputs) == (1, 1)
+    assert draw_all(["mine/line"], outputs) == (0, 2)
+    names = {str(f.relative_to(outputs)) for f in outputs.glob("figures/*/*.svg")}
+    assert names == {"figures/mine/line.svg", "figures/mine/distribution.svg"}
+
+
+def test_a_users_figures_that_list_none_are_named(mine):
+    (mine / "figures.py").write_text("PICTURES = []\n")
+    with pytest.raises(ConfigError, match=r"mine/figures\.py: AttributeError"):
+        drawings()
+
+
+def test_a_missing_run_is_named_before_anything_is_drawn(reproduced, tmp_path):
+    shutil.copytree(reproduced[0] / "outputs/runs/tower/small", tmp_path / "runs/tower/small")
+    with pytest.raises(RunError, match="no finished run of tower/large"):
+        draw_all(["tower"], tmp_path)
+    assert not (tmp_path / "figures").exists()
+
+
+def test_a_band_is_open_at_the_top_where_replicas_have_diverged():
+    values = np.tile(np.linspace(0, 1, 100), (2, 1))
+    values[1, :20] = np.nan  # a fifth
+    _, ax = new()
+    fill_between_quantiles(ax, np.array([0.0, 1.0]), values)
+    ninety = ax.collections[0].get_paths()[0].vertices
+    assert ax.get_ylim()[1] < 1.1 < ninety[:, 1].max()
+    assert "open: diverged" in str(ax.collections[0].get_label())
+
+
+@pytest.mark.parametrize("high, count", [(3, (1, 3)), (100, (4, 7)), (1e9, (5, 12))])
+def test_a_logarithmic_axis_has_some_labels_and_not_too_many(high, count):
+    figure, ax = new()
+    ax.set(xscale="log", xlim=(1, high))
+    log_ticks(ax.xaxis)
+    figure.draw_without_rendering()
+    labels = [t for t in ax.get_xticklabels() if 1 <= t.get_position()[0] <= high]
+    assert count[0] <= len(labels) <= count[1]
+
+
+@pytest.mark.parametrize("experiment", ["parabola/eight_neurons", "plane/sequential"])
+def test_the_panels_of_a_fit_add_up(experiment, quick):
+    config = quick(f"experiment={experiment}", "trainer.max_steps=20")
+    train(config)
+    trained = load_run(config.folder)
+    panels = fit_panels(trained, 41)
+    bias = np.array([trained.parameters(s)[-1][1][0, 0, 0] for s in trained.snapshots.tolist()])
+    total = panels.shares.sum(axis=2) + bias[:, None]
+    np.testing.assert_allclose(total, panels.prediction, rtol=1e-4, atol=1e-5)
+    assert panels.prediction.shape == (len(trained.snapshots), len(panels.at))
+    mse = (panels.residual[-1] ** 2).mean()
+    assert mse == pytest.approx(trained.metrics["mse"][0], rel=1e-5)
+    if experiment.startswith("parabola"):
+        np.testing.assert_allclose(
+            panels.truth, panels.at**2, atol=0.05
+        )  # between the pool's inputs
+        np.testing.assert_array_equal(panels.kinks[-1], trained.kinks()[0])
+    else:
+        assert panels.kinks.shape[1] == 0 and len(panels.at) == len(panels.y)
