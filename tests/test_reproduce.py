@@ -56,7 +56,7 @@ def test_tensorboard_has_the_same_tags_everywhere(reproduced):
 
 
 def test_the_published_numbers_are_all_there():
-    numbers = [n for name in tutorials() for n in published.tutorial(name).numbers]
+    numbers = [n for t in tutorials() for n in published.tutorial(t.name).numbers]
     assert len(numbers) == len({n.key for n in numbers}) == 101
     assert {n.experiment for n in numbers} - set(experiments()) == {"gradient/check"}
 

@@ -13,7 +13,7 @@ from mlpfit import ConfigError, RunError, load_run
 from mlpfit.config.catalogue import ready_sweep, ready_sweeps
 from mlpfit.config.compose import compose
 from mlpfit.runs.run import merge
-from mlpfit.sweeps.answers import ANSWERS, answer
+from mlpfit.sweeps.answers import answer
 from mlpfit.sweeps.figure import draw_sweep
 from mlpfit.sweeps.sharpness import sharpness
 from mlpfit.sweeps.summary import FRESH, FRESH_SEED, measured, read
@@ -311,8 +311,7 @@ def test_descent_is_stable_below_two_over_the_sharpness_and_not_above(quick):
     assert losses[0] < 1 < 100 < losses[1]
 
 
-def test_every_ready_sweep_composes_has_its_question_and_an_answer():
-    assert set(ready_sweeps()) == set(ANSWERS)
+def test_every_ready_sweep_composes_and_has_its_question():
     for name in ready_sweeps():
         _, combined = combinations(ready_sweep(name)["overrides"])
         for job in (combined[0], combined[-1]):
@@ -329,7 +328,7 @@ def test_width_is_held_against_depth_at_equal_parameters():
         assert group.max() < 1.1 * group.min()
 
 
-@pytest.mark.parametrize("name", sorted(ANSWERS))
+@pytest.mark.parametrize("name", ready_sweeps())
 def test_the_kept_summaries_are_of_the_sweeps_and_answer_them(name, tmp_path):
     kept = ROOT / "outputs/sweeps" / name
     folder = tmp_path / "sweeps" / name

@@ -117,6 +117,7 @@ class Recording(Section):
 
 @dataclass(frozen=True)
 class Ensemble(Section):
+    replicas: Count  # of `mlpfit ensembles`, unless it is given some
     shard: Count | None  # replicas of one Trainer and one folder; null: 256 or a little less
     processes: Annotated[int, Field(ge=1, le=1000)] | None  # null: one per core
     history_points: Count  # losses kept per replica, about
@@ -200,7 +201,8 @@ class Config(Section):
         """What decides the results: the config without words, places and requests."""
         requests = ("question", "output_dir", "force", "metric", "train")
         recipe = {key: value for key, value in self.plain().items() if key not in requests}
-        recipe["ensemble"].pop("processes")
+        for name in ("replicas", "processes"):
+            recipe["ensemble"].pop(name)
         for name in LIGHTNING - DECIDING:
             recipe["trainer"].pop(name, None)
         return recipe

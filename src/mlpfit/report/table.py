@@ -41,9 +41,9 @@ def result(experiment: str, outputs: Path) -> Result:
     quantity, update, step = (
         (number.quantity, number.update, number.step) if number else ("mse", "after", None)
     )
-    kept = run.history["step"]
+    steps = run.history["step"]
     value = float("nan")
-    if update != "before" or step in kept:
+    if update != "before" or step in steps:
         value = float(published.measured(run, quantity, update, step)[0])
     figures = tuple(
         f"{outputs}/figures/{p.name}.svg" for p in drawings() if p.experiment == experiment
@@ -51,7 +51,7 @@ def result(experiment: str, outputs: Path) -> Result:
     return Result(
         experiment,
         run.seeds[0],
-        len(kept),
+        len(steps),
         run.provenance["seconds"],
         quantity,
         value,
