@@ -1,7 +1,9 @@
 """Figures of tutorials: each is drawn once, from finished runs, with the same bytes."""
 
+import re
 import shutil
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from conftest import run
 from mlpfit import RunError, load_run
 from mlpfit.config.catalogue import tutorials
 from mlpfit.errors import ConfigError
-from mlpfit.figures.draw import draw_all, drawings
+from mlpfit.figures.distribution import draw_histogram, overview, printed_trace
+from mlpfit.figures.draw import draw_all, draw_overview, drawings
 from mlpfit.figures.parts import fill_between_quantiles, fit_panels, log_ticks, new
 from mlpfit.training.train import train
 
@@ -120,6 +123,45 @@ def test_a_missing_run_is_named_before_anything_is_drawn(reproduced, tmp_path):
     with pytest.raises(RunError, match="no finished run of tower/large"):
         draw_all(["tower"], tmp_path)
     assert not (tmp_path / "figures").exists()
+
+
+def test_what_the_page_does_not_show_is_marked(reproduced):
+    folder = reproduced[0] / "outputs/figures"
+    marked = {d.name for d in drawings() if "not shown" in (folder / f"{d.name}.svg").read_text()}
+    assert marked == {d.name for d in drawings() if d.ours}
+    assert "gradient/sine_line_loss" in marked and "tower/small_fit" not in marked
+
+
+def test_the_overview_needs_the_ensembles_of_all_that_print_a_trace(mine, quick, tmp_path):
+    (mine / "published.yaml").write_text(
+        "author: A\ntitle: T\nyear: null\npage: null\nsummary: S\nnumbers:\n"
+        "  - {experiment: mine/first, quantity: mse, update: before, convention: c,"
+        " steps: [1, 5], values: [3.0, 2.0]}\n"
+    )
+    assert [n.step for n in printed_trace("mine/first")] == [1, 5]
+    config = quick("experiment=mine/first", "replicas=20", "trainer.compile=false")
+    train(config)
+    assert draw_overview(tmp_path / "outputs") == []
+    trained = load_run(config.folder)
+    (ax,) = overview({"mine/first": printed_trace("mine/first")}, {"mine/first": trained}).axes
+    assert ax.lines[-1].get_ydata().tolist() == [3, 2]
+    median = np.sort(trained.history["loss"], axis=1)[[0, 4], 9]
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), median)
+
+
+@pytest.mark.parametrize("lost", [0, 100, 2000])
+def test_a_histogram_counts_what_it_does_not_show(lost):
+    values = np.concatenate([np.linspace(1, 2, 2000 - lost), np.full(lost, np.inf)])
+    ensemble = SimpleNamespace(metrics={"mse": values}, diverged=np.isinf(values))
+    _, ax = new()
+    draw_histogram(ax, ensemble, None)
+    if lost == 2000:
+        assert [text.get_text() for text in ax.texts] == ["all replicas diverged"]
+        return
+    label = ax.get_legend_handles_labels()[1][-1]
+    counts = [int(number) for number in re.findall(r"\d+", label)]
+    assert counts[0] == 2000 == sum(counts[1:]) + sum(bar.get_height() for bar in ax.patches)
+    assert counts[1] in (2, 3) and (f"{lost} diverged" in label) == (lost > 0)
 
 
 def test_a_band_is_open_at_the_top_where_replicas_have_diverged():

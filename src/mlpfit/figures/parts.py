@@ -29,6 +29,7 @@ class Drawing:
     experiment  whose run it draws
     caption     what it shows: its title and alternative text
     draw        run -> figure
+    ours        the page shows no such figure: the picture says so
     band        whether ``draw(run, replicas)`` puts the ensemble of the same experiment behind the
                 run; with an ensemble it is drawn a second time as <name>_band
 
@@ -40,6 +41,7 @@ class Drawing:
     caption: str
     draw: Callable[..., Figure]
     band: bool = False
+    ours: bool = False
 
     @property
     def tutorial(self) -> str:
@@ -98,7 +100,7 @@ def fill_between_quantiles(ax: Axes, x: np.ndarray, values: np.ndarray) -> None:
     shade(ax, x, q5, q95, 0.12, f"90 % of replicas{is_open}")
     shade(ax, x, q25, q75, 0.22, "50 % of replicas")
     median = np.where(np.isfinite(q50), q50, np.nan)
-    ax.plot(x, median, ":", color=style.BAND, lw=1, label="median replica")
+    ax.plot(x, median, ":", color=style.BAND, lw=1, label="median of replicas")
 
 
 def shade(
@@ -116,15 +118,18 @@ def shade(
 
 
 def draw_loss(run: Run, replicas: Run | None = None, *, title: str, ylabel: str) -> Figure:
-    """Loss of every step before its update, on a logarithmic axis beside the page's linear one."""
+    """Loss of every step before its update; beside the linear axis our own, a logarithmic one."""
     figure, axes = grid_of_axes(rows=1, columns=2, panels=2, share_y=False)
     for ax, scale in zip(axes, ("linear", "log"), strict=True):
         if replicas is not None:
             fill_between_quantiles(ax, replicas.history["step"], replicas.history["loss"])
         ax.plot(run.history["step"], run.history["loss"][:, 0], color=style.FIT, label="loss")
-        ax.set(xlabel="epoch", ylabel=ylabel, yscale=scale, title=f"{title}, {scale} axis")
-    if replicas is not None:
-        axes[1].legend()
+        ax.set(xlabel="epoch", ylabel=ylabel, yscale=scale)
+        if replicas is not None:
+            ax.legend()
+    axes[0].set_title(title)
+    axes[1].set_title("the same, logarithmic (ours)")
+    log_ticks(axes[1].yaxis)
     return figure
 
 

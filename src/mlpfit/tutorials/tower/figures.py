@@ -30,6 +30,9 @@ def fit(run: Run, replicas: Run | None = None, *, title: str) -> Figure:
     draw_target(ax, run)
     ax.plot(x[:, 0], run.predict(x)[0, :, 0], color=style.FIT, label="neural net")
     ax.set(title=title)
+    if replicas is not None:
+        ax.autoscale(axis="y")  # the page's limits would cut the band
+        ax.set_ylim(min(ax.get_ylim()[0], 0.2), max(ax.get_ylim()[1], 0.95))
     ax.legend(loc="upper right")
     return figure
 
