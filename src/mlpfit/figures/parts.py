@@ -70,12 +70,13 @@ def grid_of_axes(
 
 
 def log_ticks(axis: Axis) -> None:
-    """Labels at 1, 2, 5 and 10 of a logarithmic axis over two decades at most, else at the
-    decades."""
+    """Labels of a logarithmic axis as plain numbers: at the decades, over two at most also at 2 and
+    5, over one at 3, too."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     low, high = sorted(axis.get_view_interval())
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high <= 100 * low else (1,)))
+    subs = (1, 2, 3, 5) if high <= 10 * low else (1, 2, 5) if high <= 100 * low else (1,)
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 
