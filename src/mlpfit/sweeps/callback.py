@@ -17,9 +17,9 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from mlpfit.config.compose import FULL_ERROR, as_one_line, checked_config
+from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import REQUESTS
-from mlpfit.errors import ConfigError
+from mlpfit.errors import ConfigError, exit_code
 from mlpfit.sweeps.jobs import write_sweep
 
 MOST_JOBS = 10_000
@@ -66,11 +66,10 @@ def refusing() -> Iterator[None]:
     """Ends the command with one line and exit code 2 where a config is refused."""
     try:
         yield
+    except ConfigError as error:
+        sys.exit(exit_code(error))
     except Exception as error:  # of whatever kind Hydra, OmegaConf or YAML raise
-        if FULL_ERROR:
-            raise
-        print(f"mlpfit: {as_one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(exit_code(ConfigError(as_one_line(error))))
 
 
 def _settings(config: DictConfig) -> DictConfig:

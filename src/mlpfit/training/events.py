@@ -65,8 +65,8 @@ class TensorBoard(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         assert isinstance(module, Regression)
         writer, done = _writer(trainer), trainer.global_step
-        block = module.losses[-1][:, 0].tolist()
-        for step, loss in enumerate(block, start=done - len(block) + 1):
+        trace = module.losses[-1][:, 0].tolist()
+        for step, loss in enumerate(trace, start=done - len(trace) + 1):
             if step % self.every == 0 or step == 1:
                 writer.add_scalar("loss", loss, step)
         if done in self.snapshots:

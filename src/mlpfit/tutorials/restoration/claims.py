@@ -18,7 +18,7 @@ def shown(run: Run) -> np.ndarray:
     """Which rows the batches of the first seeds show: (SEEDS, rows)."""
     config = as_published(run.config["name"])
     seeds = run.seeds[:SEEDS]
-    orders = order.stack([draw(config, seed)[1] for seed in seeds])
+    orders = order.stack([draw(seed=seed, **config.sampling)[1] for seed in seeds])
     batches, _ = orders.batches(0, config.trainer.max_steps)  # (steps, SEEDS, batch)
     seen = np.zeros((len(seeds), config.rows), dtype=bool)
     seen[np.arange(len(seeds))[:, None], batches] = True
@@ -41,7 +41,7 @@ def error_where_never_drawn(runs: Ensembles) -> np.ndarray:
 def short_batch_weight(runs: Ensembles) -> np.ndarray:
     """Weight of a row in the shortest batch of an epoch over that of a row in a full one."""
     config = as_published(FRAMEWORK)
-    lengths = draw(config, config.seed)[1][2]
+    lengths = draw(seed=config.seed, **config.sampling)[1][2]
     return np.array([lengths.max() / lengths.min()], dtype=float)
 
 

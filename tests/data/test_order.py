@@ -16,7 +16,7 @@ def test_slices_are_the_start_indices_of_the_hand_written_loop():
         permutation[i : i + 100] for i in (np.random.randint(0, 1000 - 100) for _ in range(1000))
     ]
     config = compose(["experiment=restoration/narrow"])
-    batches, weights = order.stack([draw(config, 1234)[1]]).batches(0, 1000)
+    batches, weights = order.stack([draw(seed=1234, **config.sampling)[1]]).batches(0, 1000)
     assert weights is None
     np.testing.assert_array_equal(batches[:, 0], expected)
 
@@ -33,7 +33,7 @@ def test_blocks_visit_macro_batches_and_their_batches_in_a_new_order_each_epoch(
                 part[b * 10 : (b + 1) * 10] for b in np.random.permutation(-(-len(part) // 10))
             ]
     config = compose(["experiment=restoration/framework"])
-    batches, weights = order.stack([draw(config, 1234)[1]]).batches(0, 3090)
+    batches, weights = order.stack([draw(seed=1234, **config.sampling)[1]]).batches(0, 3090)
     assert len(expected) == 3090
     for step, batch in enumerate(expected):
         np.testing.assert_array_equal(batches[step, 0][weights[step, 0] == 1], batch)
@@ -54,7 +54,7 @@ def test_shuffle_shows_every_row_once_an_epoch(batch):
 
 def test_blocks_of_steps_tile_the_whole():
     config = compose(["experiment=restoration/framework"])
-    whole = order.stack([draw(config, seed)[1] for seed in (1234, 1235)])
+    whole = order.stack([draw(seed=seed, **config.sampling)[1] for seed in (1234, 1235)])
     batches, weights = whole.batches(0, 300)
     for first in range(0, 300, 60):
         part, part_weights = whole.batches(first, first + 60)

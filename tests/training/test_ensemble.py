@@ -15,11 +15,10 @@ import torch
 from mlpfit import RunError, load_run
 from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import compose
-from mlpfit.data.datamodule import ReplicaData
-from mlpfit.model.layout import block_size
+from mlpfit.model.layout import shard_size
 from mlpfit.model.regression import Regression
 from mlpfit.runs.run import merge
-from mlpfit.training.run import build, kept_steps, plan, train_into
+from mlpfit.training.run import build, kept_steps, rows_of, train_into
 from mlpfit.training.train import train
 
 RANDOM = [name for name in experiments() if name != "plane/least_squares"]
@@ -36,7 +35,7 @@ def trace(tmp_path, name, seeds, compiled, precision, steps=100):
             f"trainer.compile={str(compiled).lower()}",
             f"trainer.precision={precision}",
             f"output_dir={tmp_path}",
-            "logger.tensorboard=false",
+            "logger=none",
             "ensemble.history_points=1000",
         ]
     )
@@ -52,10 +51,10 @@ def trace(tmp_path, name, seeds, compiled, precision, steps=100):
 @pytest.mark.parametrize("name", RANDOM)
 def test_data_and_initial_weights_of_a_replica_are_those_of_its_seed_bit_for_bit(name):
     many = compose([f"experiment={name}", "seeds=[1,4,2]"])
-    data, net = ReplicaData(many, many.replica_seeds, [0, 1]), build(many, many.replica_seeds)
+    data, net = rows_of(many, many.replica_seeds), build(many, many.replica_seeds)
     for k, seed in enumerate((1, 4, 2)):
         one = compose([f"experiment={name}", f"seed={seed}"])
-        alone, single = ReplicaData(one, [seed], [0, 1]), build(one, [seed])
+        alone, single = rows_of(one, [seed]), build(one, [seed])
         assert torch.equal(data.x[k], alone.x[0]) and torch.equal(data.y[k], alone.y[0])
         for ours, theirs in zip(net.parameters(), single.parameters(), strict=True):
             assert torch.equal(ours[k], theirs[0])
@@ -116,7 +115,7 @@ def test_compiled_replicas_of_narrow_nets_are_the_same_bits_in_any_company(name,
 ENSEMBLE = (
     "experiment=tower/small",
     "replicas=6",
-    "ensemble.block=2",
+    "ensemble.shard=2",
     "trainer.max_steps=40",
     "model.hidden=4",
 )
@@ -125,8 +124,8 @@ ENSEMBLE = (
 def test_an_ensemble_reads_as_one_run(quick):
     config = quick(*ENSEMBLE)
     assert train(config)
-    run = load_run(config.run_dir)
-    assert config.run_dir.parts[-3:] == ("ensembles", "tower", "small")
+    run = load_run(config.folder)
+    assert config.folder.parts[-3:] == ("ensembles", "tower", "small")
     assert run.seeds == [0, 1, 2, 3, 4, 5]
     assert run.history["loss"].shape == (40, 6)
     assert run.metrics["mse"].shape == (6,)
@@ -136,7 +135,7 @@ def test_an_ensemble_reads_as_one_run(quick):
     single = quick("experiment=tower/small", "seed=4", *ENSEMBLE[3:])
     train(single)
     np.testing.assert_allclose(
-        run.history["loss"][:, 4], load_run(single.run_dir).history["loss"][:, 0], rtol=1e-5
+        run.history["loss"][:, 4], load_run(single.folder).history["loss"][:, 0], rtol=1e-5
     )
 
 
@@ -147,23 +146,23 @@ def test_merged_ranges_are_one_run_of_the_same_seeds(tmp_path, quick):
     ]
     for config in (whole, *halves):
         train(config)
-    merged = merge([load_run(config.run_dir) for config in halves])
-    expected = load_run(whole.run_dir)
+    merged = merge([load_run(config.folder) for config in halves])
+    expected = load_run(whole.folder)
     assert merged.seeds == expected.seeds
     np.testing.assert_allclose(merged.history["loss"], expected.history["loss"], rtol=1e-5)
     np.testing.assert_array_equal(merged.data["y"], expected.data["y"])
     with pytest.raises(RunError, match="share seeds"):
-        merge([load_run(halves[0].run_dir)] * 2)
+        merge([load_run(halves[0].folder)] * 2)
     other = quick(*ENSEMBLE, "optimizer.lr=0.1", "seed=9", f"output_dir={tmp_path}/other")
     train(other)
     with pytest.raises(RunError, match=r"optimizer.lr: 0.001, now 0.1"):
-        merge([expected, load_run(other.run_dir)])
+        merge([expected, load_run(other.folder)])
 
 
 def test_least_squares_has_replicas_too(quick):
     config = quick("experiment=plane/least_squares", "replicas=5")
     train(config)
-    run = load_run(config.run_dir)
+    run = load_run(config.folder)
     for k in range(5):
         design = np.hstack([run.data["x"][k], np.ones((200, 1))])
         _, residual, *_ = np.linalg.lstsq(design, run.data["y"][k], rcond=None)
@@ -174,11 +173,11 @@ def test_a_diverging_replica_is_counted_and_leaves_its_neighbours_alone(quick, t
     overrides = (
         "experiment=restoration/framework",
         "trainer.max_steps=300",
-        "logger.tensorboard=false",
+        "logger=none",
     )
     config = quick(*overrides, "replicas=12")
     train(config)
-    run = load_run(config.run_dir)
+    run = load_run(config.folder)
     assert 0 < run.diverged.sum() < 12
     lost = np.flatnonzero(run.diverged)
     assert (
@@ -211,9 +210,9 @@ def test_compiled_steps_leave_torchs_own_optimiser_state(tmp_path):
     for order in ((True, False), (False, True), (False, False)):
         module = build(config, [0, 1, 2])
         optimizer = module.configure_optimizers()
-        data = ReplicaData(config, [0, 1, 2], plan(config, 3).boundaries)
-        for compiled, (first, last) in zip(order, ((0, 20), (20, 40)), strict=True):
-            advance(module, optimizer, data.block(first, last), compiled)
+        data = rows_of(config, [0, 1, 2])
+        for compiled in order:
+            advance(module, optimizer, data.x, data.y, compiled)
         states.append([p.detach().clone() for p in module.parameters()])
         assert int(optimizer.state[next(module.parameters())]["step"]) == 40
     for mixed in states[:2]:
@@ -221,29 +220,29 @@ def test_compiled_steps_leave_torchs_own_optimiser_state(tmp_path):
             torch.testing.assert_close(ours, eager, rtol=1e-4, atol=1e-6)
 
 
-def advance(module: Regression, optimizer, block, compiled: bool) -> None:
+def advance(module: Regression, optimizer, x, y, compiled: bool) -> None:
+    """Twenty steps on these rows."""
     from mlpfit.model.compiled import CompiledSteps
 
     if compiled:
-        CompiledSteps(module.mlp, module.loss, module.gradient, optimizer)(
-            block["x"], block["y"], block["weights"]
-        )
+        steps = CompiledSteps(module.mlp, module.loss, module.gradient, optimizer)
+        steps(x.expand(20, *x.shape), y.expand(20, *y.shape), None)
     else:
-        for x, y in zip(block["x"], block["y"], strict=True):
+        for _ in range(20):
             module._step(optimizer, x, y, None)
 
 
 @pytest.mark.parametrize(
     "replicas, most, size", [(1000, 256, 250), (1000, 8, 8), (250, 8, 5), (7, 8, 7), (97, 64, 64)]
 )
-def test_block_sizes_divide_where_they_can(replicas, most, size):
-    assert block_size(replicas, most) == size
+def test_shard_sizes_divide_where_they_can(replicas, most, size):
+    assert shard_size(replicas, most) == size
 
 
 def test_without_a_compiler_the_steps_run_uncompiled_and_say_so(monkeypatch, capsys, quick):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("CXX", "no-such-compiler")
     config = quick(*ENSEMBLE, "trainer.compile=true")
-    train(replace(config, ensemble=replace(config.ensemble, block=6)))
+    train(replace(config, ensemble=replace(config.ensemble, shard=6)))
     assert capsys.readouterr().out.startswith("no C++ compiler")
-    assert load_run(config.run_dir).provenance["compiled"] is False
+    assert load_run(config.folder).provenance["compiled"] is False
