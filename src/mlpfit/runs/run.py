@@ -37,7 +37,7 @@ KEYS = {
     "data.npz": {"x", "y", "center", "scale"},
 }
 
-QUANTITIES = {  # what every picture and table calls them
+QUANTITIES = {  # in words, for tables and axes
     "mse": "mean squared error",
     "sse": "sum of squares",
     "truth_mse": "mean squared distance to the truth",
