@@ -72,7 +72,8 @@ def test_fit_refuses_in_one_line_and_creates_nothing(settings, words, tmp_path):
 def test_a_script_needs_no_more_than_the_call(tmp_path):
     (tmp_path / "script.py").write_text(
         "import mlpfit\n"
-        "run = mlpfit.fit(experiment='parabola/eight_neurons', replicas=4, trainer={'max_steps': 10})\n"
+        "run = mlpfit.fit(experiment='parabola/eight_neurons', replicas=4, "
+        "trainer={'max_steps': 10})\n"
         "print(run.metrics['mse'].shape)\n"
     )
     done = run("script", cwd=tmp_path)

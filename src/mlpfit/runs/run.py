@@ -8,8 +8,8 @@ validation.npz   error on fresh rows at the snapshot steps
 checkpoints/     last.ckpt, best.ckpt                events.out...    TensorBoard
 complete.json    written last: identity of the run and the SHA-256 of every file above
 
-An ensemble's folder holds its shards, some replicas each and each such a folder, under shards/; it reads as
-one run.
+An ensemble's folder holds its shards, some replicas each and each such a folder, under shards/; it
+reads as one run.
 """
 
 import hashlib
@@ -279,7 +279,8 @@ def load_run(path: str | Path) -> Run:
     recipe = run.identity["recipe"] if parts else {}
     if parts and run.seeds != named_seeds(recipe["seed"], recipe["replicas"], recipe["seeds"]):
         raise RunError(
-            f"{path}: its shards are not the replicas it names; train the ensemble again with force=true"
+            f"{path}: its shards are not the replicas it names; train the ensemble again with "
+            "force=true"
         )
     return run
 

@@ -1,5 +1,5 @@
-"""What happens around Hydra's runs: bad input is refused before anything is created, and a multirun,
-whatever its launcher, ends with a summary, a figure and an answer."""
+"""What happens around Hydra's runs: bad input is refused before anything is created, and a
+multirun, whatever its launcher, ends with a summary, a figure and an answer."""
 
 import os
 import sys

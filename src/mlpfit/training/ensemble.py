@@ -100,7 +100,7 @@ def train_shard(shard: Shard) -> None:
         shard.folder / "checkpoints", ignore_errors=True
     )  # only for going on with an unfinished shard
     seal(shard.folder, identity(shard.config))
-    gc.collect()  # Trainer and module refer to each other; without this, memory grows for some shards
+    gc.collect()  # Trainer and module refer to each other: without this, memory grows
 
 
 def cores() -> int:
