@@ -21,6 +21,7 @@ from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import REQUESTS
 from mlpfit.errors import ConfigError, exit_code
 from mlpfit.sweeps.jobs import write_sweep
+from mlpfit.training.train import try_out
 
 MOST_JOBS = 10_000
 
@@ -37,7 +38,7 @@ class Experiments(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
-            checked_config(_settings(config))
+            try_out(checked_config(_settings(config)))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
