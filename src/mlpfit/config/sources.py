@@ -21,7 +21,9 @@ from omegaconf import OmegaConf
 from mlpfit.config.catalogue import choices, confs
 
 IN_FOLDERS = ("experiment", "sweep")  # groups whose choices are named tutorial/...
-REQUESTS = ("output_dir", "force", "ensemble.processes", "metric", "hydra")  # how, not what
+REQUESTS = (  # how, not what
+    *("output_dir", "force", "ensemble.processes", "ensemble.only", "metric", "hydra"),
+)
 
 
 class Conf(FileConfigSource):

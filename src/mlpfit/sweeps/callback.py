@@ -44,21 +44,34 @@ class Experiments(Callback):
             overrides = _overrides(config)
             keys = [o.get_key_element() for o in overrides if o.is_sweep_override()]
             check_requests(keys)
-            if str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+            sweeper = kind_of_sweeper(config)
+            if sweeper == "BasicSweeper":
                 check_jobs(config, overrides)
-            folder = str(config.hydra.sweep.dir)
+            if sweeper == "Shards":
+                from mlpfit.sweeps.shards import check
+
+                loader = GlobalHydra.instance().config_loader()
+                check(loader, config, list(config.hydra.overrides.task), keys)
+            folder = os.path.abspath(str(config.hydra.sweep.dir))  # on every machine the same
             with read_write(config), open_dict(config):  # all jobs go to the same one
                 config.hydra.sweep.dir = folder
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(folder)}")
-            write_sweep(Path(folder), keys, f"{time.strftime('%FT%T')} {os.getpid()}")
+            if sweeper != "Shards":
+                write_sweep(Path(folder), keys, f"{time.strftime('%FT%T')} {os.getpid()}")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         from mlpfit.sweeps.summary import close
 
-        failed = close(Path(str(config.hydra.sweep.dir)), self.sharpness)
+        folder = Path(os.path.relpath(config.hydra.sweep.dir))
+        failed = False if kind_of_sweeper(config) == "Shards" else close(folder, self.sharpness)
         print(f"({time.time() - self.started:.0f} s)")
         if failed:
             sys.exit(1)
+
+
+def kind_of_sweeper(config: DictConfig) -> str:
+    """The name of its class."""
+    return str(config.hydra.sweeper._target_).rpartition(".")[2]
 
 
 @contextmanager

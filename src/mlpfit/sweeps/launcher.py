@@ -5,6 +5,7 @@ graphs first, and one that fails or is killed stops no other. The Hydra plugin t
 ``hydra_plugins.mlpfit.launcher.Processes``.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from mlpfit.config.compose import checked_config
 from mlpfit.config.schema import Config
 from mlpfit.config.sources import teach
+from mlpfit.errors import RunError
 from mlpfit.runs.run import load_run
 from mlpfit.sweeps.jobs import Job, again_if_damaged, objective, planned, read_sweep, started_of
 from mlpfit.training.ensemble import cores, shards
@@ -38,15 +40,22 @@ class Task:
     job: Job
 
     @property
+    def part(self) -> bool:
+        """Whether it trains some shards of an ensemble, whose folder is elsewhere."""
+        return self.config.ensemble.only is not None
+
+    @property
     def left(self) -> bool:
         """Whether there is something to train."""
-        return self.config.force or bool(self.job.outcome(self.folder))
+        return self.part or self.config.force or bool(self.job.outcome(self.folder))
 
     @property
     def seconds(self) -> float:
         """Predicted for the job and its files."""
         if self.config.worth_compiling:
-            return sum(shard.seconds for shard in shards(self.config, Path()))
+            every = shards(self.config, Path())
+            only = self.config.ensemble.only
+            return sum(s.seconds for s in (every if only is None else [every[k] for k in only]))
         return 0.5 + self.config.plain_seconds
 
     @property
@@ -72,11 +81,15 @@ def launch(
     sweep = Path(str(master.hydra.sweep.dir))
     tasks = [_task(context, master, list(o), first + i, sweep) for i, o in enumerate(overrides)]
     for task in tasks:
-        task.job.write(task.folder)
-    left = [task for task in tasks if task.left]
+        if not task.part:
+            task.job.write(task.folder)
+    left = _in_order([task for task in tasks if task.left])
     if left:
-        _run_here(context, function, _in_order(left), processes or cores(), sweep, len(tasks))
-    return [_returned(task, sweep) for task in tasks]
+        failures = _run_here(context, function, left, processes or cores(), sweep, len(tasks))
+        failed = {left[index].job.number: failure for index, failure in failures.items()}
+    else:
+        failed = {}
+    return [_returned(task, sweep, failed.get(task.job.number)) for task in tasks]
 
 
 def _task(
@@ -85,13 +98,13 @@ def _task(
     composed = context.config_loader.load_sweep_config(master, overrides)
     with open_dict(composed):
         composed.hydra.job.id = composed.hydra.job.num = number
-    config = checked_config(_without_hydra(composed))
+    config = checked_config(without_hydra(composed))
     folder = sweep / str(composed.hydra.sweep.subdir)
     config = again_if_damaged(config, folder)
     return Task(composed, config, folder, planned(config, composed.hydra, started_of(sweep)))
 
 
-def _without_hydra(composed: DictConfig) -> DictConfig:
+def without_hydra(composed: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
 
 
@@ -116,24 +129,29 @@ def _run_here(
     processes: int,
     sweep: Path,
     jobs: int,
-) -> None:
+) -> dict[int, str]:
+    """Run the tasks; returns why which of them failed, by their index."""
     graphs = {task.graph: [t for t in tasks if t.graph == task.graph] for task in tasks}
     spent = sum(_seconds(group) for group in graphs.values())
     processes = min(processes, max(1, round(spent / STARTING)), len(tasks))
     console.print(
-        f"{sweep}: {jobs} jobs, {jobs - len(tasks)} need no training, {len(tasks)} in {processes} "
+        f"{os.path.relpath(sweep)}: {jobs} jobs, {jobs - len(tasks)} need no training, {len(tasks)} in {processes} "
         f"processes: about {STARTING + spent / processes:.0f} s",
         soft_wrap=True,
     )
     sent = [(context, function, task.composed) for task in tasks]
+    failures: dict[int, str] = {}
     with display(runs=1) as shown, shown.jobs(len(tasks)) as ended:
 
         def done(index: int, failure: str | None) -> None:
             if failure is not None:
-                replace(tasks[index].job, failure=failure).write(tasks[index].folder)
+                failures[index] = failure
+                if not tasks[index].part:
+                    replace(tasks[index].job, failure=failure).write(tasks[index].folder)
             ended()
 
         work(_run_job, sent, processes, done)
+    return failures
 
 
 def _run_job(sent: tuple[HydraContext, Callable[[Any], Any], DictConfig]) -> None:
@@ -151,12 +169,16 @@ def _run_job(sent: tuple[HydraContext, Callable[[Any], Any], DictConfig]) -> Non
     ).return_value
 
 
-def _returned(task: Task, sweep: Path) -> JobReturn:
-    job = read_sweep(sweep)[1].get(task.folder, task.job)
-    failed = bool(job.outcome(task.folder))
-    number = float("inf") if failed else objective(load_run(task.folder), task.config.metric)
+def _returned(task: Task, sweep: Path, failure: str | None) -> JobReturn:
     result = JobReturn(
         overrides=list(task.job.overrides), cfg=task.composed, status=JobStatus.COMPLETED
     )
+    if task.part:
+        result.return_value = RunError(failure) if failure else None
+        result.status = JobStatus.FAILED if failure else JobStatus.COMPLETED
+        return result
+    job = read_sweep(sweep)[1].get(task.folder, task.job)
+    failed = bool(job.outcome(task.folder))
+    number = float("inf") if failed else objective(load_run(task.folder), task.config.metric)
     result.return_value = number
     return result
