@@ -23,6 +23,8 @@ from mlpfit.figures.labels import NAMES, WORDS, cut, fates, in_order, number, pa
 from mlpfit.figures.parts import grid_of_axes
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
+from mlpfit.sweeps.jobs import searched_in
+from mlpfit.sweeps.search_figure import search_figure
 from mlpfit.sweeps.summary import Row, read, stability_of
 
 if TYPE_CHECKING:
@@ -41,14 +43,18 @@ def draw_sweep(folder: Path) -> str:
     keys, rows = read(folder)
     name = str(folder).rpartition("sweeps/")[2]
     spec = checked_spec(name, keys) if name in ready_sweeps() else None
-    if spec is None and len(keys) > 3:
+    metric = searched_in(folder)
+    if spec is None and metric is None and len(keys) > 3:
         return f"no figure of {len(keys)} swept keys (three at most)"
     done = [row for row in rows if not row["failure"]]
     if not done:
         (folder / "figure.svg").unlink(missing_ok=True)
         return "no figure: no job has finished"
     with style.use():
-        figure = curves(rows, **spec) if spec else by_keys(rows, keys)
+        if metric is not None:
+            figure = search_figure(rows, keys, metric)
+        else:
+            figure = curves(rows, **spec) if spec else by_keys(rows, keys)
         buffer = io.BytesIO()
         facts = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
         source = f"{name}, {len(rows)} jobs; data {hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}"

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from mlpfit.config.compose import FULL_ERROR, as_one_line, checked_config
 from mlpfit.config.sources import REQUESTS
 from mlpfit.errors import ConfigError
-from mlpfit.sweeps.jobs import write_sweep
+from mlpfit.sweeps.jobs import started_of, write_sweep
 
 MOST_JOBS = 10_000
 
@@ -44,20 +44,15 @@ class Experiments(Callback):
             overrides = _overrides(config)
             keys = [o.get_key_element() for o in overrides if o.is_sweep_override()]
             check_requests(keys)
-            sweeper = kind_of_sweeper(config)
-            if sweeper == "BasicSweeper":
-                check_jobs(config, overrides)
-            if sweeper == "Shards":
-                from mlpfit.sweeps.shards import check
-
-                loader = GlobalHydra.instance().config_loader()
-                check(loader, config, list(config.hydra.overrides.task), keys)
+            searched = check_sweep(config, overrides, keys)
             folder = os.path.abspath(str(config.hydra.sweep.dir))  # on every machine the same
             with read_write(config), open_dict(config):  # all jobs go to the same one
                 config.hydra.sweep.dir = folder
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(folder)}")
-            if sweeper != "Shards":
-                write_sweep(Path(folder), keys, f"{time.strftime('%FT%T')} {os.getpid()}")
+            if kind_of_sweeper(config) != "Shards":
+                begun = started_of(Path(folder)) if searched and not config.force else ""
+                now = f"{time.strftime('%FT%T')} {os.getpid()}"
+                write_sweep(Path(folder), keys, begun or now, searched)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         from mlpfit.sweeps.summary import close
@@ -101,6 +96,24 @@ def _overrides(config: DictConfig) -> list[Override]:
     return list({override.get_key_element(): override for override in parsed}.values())
 
 
+def check_sweep(config: DictConfig, overrides: list[Override], keys: list[str]) -> str | None:
+    """Check what the sweeper is going to launch. Returns the number that a search makes small."""
+    loader, sweeper = GlobalHydra.instance().config_loader(), kind_of_sweeper(config)
+    if sweeper == "BasicSweeper":
+        check_jobs(config, overrides)
+    elif sweeper == "Shards":
+        from mlpfit.sweeps.shards import check
+
+        check(loader, config, list(map(str, config.hydra.overrides.task)), keys)
+    elif sweeper == "Optuna":
+        from mlpfit.sweeps import search
+
+        this = search.searched(loader, config)
+        search.check(this)
+        return this.config.metric
+    return None
+
+
 def check_requests(keys: list[str]) -> None:
     for key in keys:
         if key.startswith(REQUESTS):
@@ -111,6 +124,11 @@ def check_jobs(config: DictConfig, overrides: list[Override]) -> None:
     """Compose and check every job. Raises ConfigError, also for more than ``MOST_JOBS``."""
     jobs = 1
     for override in overrides:
+        if override.is_interval_sweep():
+            raise ConfigError(
+                f"{override.input_line}: a grid needs the values; say range(...), or search the "
+                "interval with hydra/sweeper=optuna"
+            )
         if override.is_sweep_override():
             jobs *= sum(1 for _ in islice(override.sweep_string_iterator(), MOST_JOBS + 1))
         if jobs > MOST_JOBS:

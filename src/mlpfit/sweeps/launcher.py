@@ -21,9 +21,17 @@ from mlpfit.config.schema import Config
 from mlpfit.config.sources import teach
 from mlpfit.errors import RunError
 from mlpfit.runs.run import load_run
-from mlpfit.sweeps.jobs import Job, again_if_damaged, objective, planned, read_sweep, started_of
+from mlpfit.sweeps.jobs import (
+    Job,
+    again_if_damaged,
+    objective,
+    planned,
+    read_sweep,
+    searched_in,
+    started_of,
+)
 from mlpfit.training.ensemble import cores, shards
-from mlpfit.training.processes import work
+from mlpfit.training.processes import Idle, work
 from mlpfit.training.progress import console, display
 
 STARTING = 4.0  # seconds for a process to import torch and Lightning
@@ -76,8 +84,10 @@ def launch(
     overrides: Sequence[Sequence[str]],
     first: int,
     processes: int | None,
+    warm: Idle,
 ) -> list[JobReturn]:
-    """Run the jobs of these overrides; the first has this number. Returns what each returned."""
+    """Run the jobs of these overrides; the first has this number; warm: see
+    :func:`mlpfit.training.processes.work`. Returns what each returned."""
     sweep = Path(str(master.hydra.sweep.dir))
     tasks = [_task(context, master, list(o), first + i, sweep) for i, o in enumerate(overrides)]
     for task in tasks:
@@ -85,7 +95,10 @@ def launch(
             task.job.write(task.folder)
     left = _in_order([task for task in tasks if task.left])
     if left:
-        failures = _run_here(context, function, left, processes or cores(), sweep, len(tasks))
+        most = min(processes or cores(), worthwhile(left))
+        if searched_in(sweep) is None:  # a search tells of each trial
+            console.print(prediction(sweep, len(tasks), left, most), soft_wrap=True)
+        failures = _run_here(context, function, left, most, warm)
         failed = {left[index].job.number: failure for index, failure in failures.items()}
     else:
         failed = {}
@@ -110,10 +123,7 @@ def without_hydra(composed: DictConfig) -> DictConfig:
 
 def _in_order(tasks: list[Task]) -> list[Task]:
     """Those of one graph in succession, the longest graphs first."""
-    groups: dict[str, list[Task]] = {}
-    for task in tasks:
-        groups.setdefault(task.graph, []).append(task)
-    ordered = sorted(groups.values(), key=_seconds, reverse=True)
+    ordered = sorted(_groups(tasks), key=_seconds, reverse=True)
     return [task for group in ordered for task in group]
 
 
@@ -122,23 +132,36 @@ def _seconds(tasks: Sequence[Task]) -> float:
     return sum(task.seconds for task in tasks) + COMPILING * tasks[0].config.worth_compiling
 
 
+def _groups(tasks: Sequence[Task]) -> list[list[Task]]:
+    """Those of one graph together."""
+    graphs: dict[str, list[Task]] = {}
+    for task in tasks:
+        graphs.setdefault(task.graph, []).append(task)
+    return list(graphs.values())
+
+
+def worthwhile(tasks: Sequence[Task]) -> int:
+    """How many processes pay, each of which takes its time to start."""
+    spent = sum(_seconds(group) for group in _groups(tasks))
+    return min(max(1, round(spent / STARTING)), len(tasks))
+
+
+def prediction(sweep: Path, jobs: int, left: Sequence[Task], processes: int) -> str:
+    spent = sum(_seconds(group) for group in _groups(left))
+    return (
+        f"{os.path.relpath(sweep)}: {jobs} jobs, {jobs - len(left)} need no training, {len(left)} in "
+        f"{processes} processes: about {STARTING + spent / processes:.0f} s"
+    )
+
+
 def _run_here(
     context: HydraContext,
     function: Callable[[Any], Any],
     tasks: list[Task],
     processes: int,
-    sweep: Path,
-    jobs: int,
+    warm: Idle,
 ) -> dict[int, str]:
     """Run the tasks; returns why which of them failed, by their index."""
-    graphs = {task.graph: [t for t in tasks if t.graph == task.graph] for task in tasks}
-    spent = sum(_seconds(group) for group in graphs.values())
-    processes = min(processes, max(1, round(spent / STARTING)), len(tasks))
-    console.print(
-        f"{os.path.relpath(sweep)}: {jobs} jobs, {jobs - len(tasks)} need no training, {len(tasks)} in {processes} "
-        f"processes: about {STARTING + spent / processes:.0f} s",
-        soft_wrap=True,
-    )
     sent = [(context, function, task.composed) for task in tasks]
     failures: dict[int, str] = {}
     with display(runs=1) as shown, shown.jobs(len(tasks)) as ended:
@@ -150,7 +173,7 @@ def _run_here(
                     replace(tasks[index].job, failure=failure).write(tasks[index].folder)
             ended()
 
-        work(_run_job, sent, processes, done)
+        work(_run_job, sent, processes, done, warm)
     return failures
 
 

@@ -25,11 +25,12 @@ from mlpfit.judging.statistics import QUANTILES, quantiles
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
 from mlpfit.runs.run import Run, load_run
-from mlpfit.sweeps.jobs import read_sweep
+from mlpfit.sweeps.jobs import diverged, read_sweep, searched_in
 from mlpfit.training.progress import console
 
 FIRST = "job"  # the column after the swept keys
 QUANTITIES = ("mse", "truth_mse", "val_mse")
+BEST = 10  # trials that the end of a search shows
 Row = dict[str, str]
 
 
@@ -41,12 +42,15 @@ def close(folder: Path, sharpness: bool) -> bool:
 
     keys, _ = read_sweep(folder)
     rows = write(folder, sharpness)
-    console.print(closing_table(rows, keys))
+    metric = searched_in(folder)
+    console.print(closing_table(rows, keys) if metric is None else best_table(rows, keys, metric))
     name = str(folder).rpartition("sweeps/")[2]
     if sentence := answer(name, rows):
         console.print(sentence)
     console.print(f"{folder}/summary.csv, {draw_sweep(folder)}", soft_wrap=True)
     failed = [row for row in rows if row["failure"]]
+    if metric is not None:  # that is an answer
+        failed = [row for row in failed if not diverged(row["failure"])]
     for row in failed:
         given = ", ".join(f"{key}={row[key]}" for key in keys) or row["job"]
         print(f"mlpfit: {given}: {row['failure']}", file=sys.stderr)
@@ -56,6 +60,16 @@ def close(folder: Path, sharpness: bool) -> bool:
             file=sys.stderr,
         )
     return bool(failed)
+
+
+def best_table(rows: list[Row], keys: list[str], metric: str) -> Table:
+    """The trials of a search with the least numbers."""
+    done = [row for row in rows if not row["failure"]]
+    best = sorted(done, key=lambda row: float(row[f"{metric}_median"]))[:BEST]
+    table = closing_table(best, keys)
+    table.title = f"the best {len(best)} of {len(rows)} trials"
+    table.title_justify = "left"
+    return table
 
 
 def closing_table(rows: list[Row], keys: list[str]) -> Table:
@@ -75,11 +89,12 @@ def closing_table(rows: list[Row], keys: list[str]) -> Table:
 def write(folder: Path, sharpness: bool) -> list[Row]:
     """Write the summary of a sweep's jobs from their folders; returns its rows."""
     keys, jobs = read_sweep(folder)
+    searched = searched_in(folder)
     rows: list[Row] = []
     for path, job in jobs.items():
         failure = job.outcome(path)
         row = {key: job.value_of(key) for key in keys} | {"job": path.name, "failure": failure}
-        rows.append(row | ({} if failure else measured(load_run(path), sharpness)))
+        rows.append(row | ({} if failure else measured(load_run(path), sharpness, searched)))
     widest = sorted(rows, key=len, reverse=True)
     columns = list(dict.fromkeys(name for row in widest for name in row))
     rows = [{name: row.get(name, "") for name in columns} for row in rows]
@@ -112,13 +127,17 @@ def read(folder: Path) -> tuple[list[str], list[Row]]:
     )
 
 
-def measured(run: Run, sharpness: bool) -> Row:
-    """The numbers of one finished job."""
+def measured(run: Run, sharpness: bool, searched: str | None = None) -> Row:
+    """The numbers of one finished job; searched: of what a search finds the least."""
     layers = [weight.shape[1:] for weight, _ in run.parameters()]
     parameters = sum((fan_in + 1) * width for fan_in, width in layers)
     values: dict[str, object] = {"replicas": run.replicas, "diverged": run.diverged.mean()}
     values |= {"parameters": parameters, "layers": len(layers) - 1}
-    quantities = {name: run.final(name) for name in QUANTITIES if name in run.metrics}
+    quantities = {
+        name: run.final(name)
+        for name in dict.fromkeys([*QUANTITIES, searched or "mse"])
+        if name in run.metrics
+    }
     if sharpness:
         from mlpfit.sweeps.sharpness import sharpness as largest
 
