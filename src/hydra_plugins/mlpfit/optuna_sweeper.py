@@ -21,7 +21,7 @@ class Optuna(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from hydra.core.plugins import Plugins
 
-        from mlpfit.sweeps.search import search  # not when Hydra looks for plugins
+        from mlpfit.sweeps.study import search  # not when Hydra looks for plugins
 
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=self.function, config=self.config

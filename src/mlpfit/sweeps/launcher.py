@@ -149,8 +149,8 @@ def worthwhile(tasks: Sequence[Task]) -> int:
 def prediction(sweep: Path, jobs: int, left: Sequence[Task], processes: int) -> str:
     spent = sum(_seconds(group) for group in _groups(left))
     return (
-        f"{os.path.relpath(sweep)}: {jobs} jobs, {jobs - len(left)} need no training, {len(left)} in "
-        f"{processes} processes: about {STARTING + spent / processes:.0f} s"
+        f"{os.path.relpath(sweep)}: {jobs} jobs, {jobs - len(left)} need no training, {len(left)} "
+        f"in {processes} processes: about {STARTING + spent / processes:.0f} s"
     )
 
 

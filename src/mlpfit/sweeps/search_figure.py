@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PALEST = 0.25  # opacity of the first trial; the last has 1
 COLUMNS = 3
+FEW = 8  # values with a tick each
 
 
 def search_figure(rows: list[dict[str, str]], keys: list[str], metric: str) -> Figure:
@@ -27,7 +28,7 @@ def search_figure(rows: list[dict[str, str]], keys: list[str], metric: str) -> F
     figure, axes = grid_of_axes(
         rows=1, columns=min(panels, COLUMNS), panels=panels, share_x=False, share_y=True
     )
-    at = np.arange(1.0, len(rows) + 1)
+    at = np.arange(float(len(rows)))
     known = np.isfinite(numbers)
     scatter(axes[0], at, numbers)
     so_far = np.minimum.accumulate(np.where(known, numbers, np.inf))
@@ -38,7 +39,7 @@ def search_figure(rows: list[dict[str, str]], keys: list[str], metric: str) -> F
         over_key(ax, rows, key, numbers)
     low, high = numbers[known].min(initial=np.inf), numbers[known].max(initial=-np.inf)
     for ax in axes:
-        ax.set_yscale("log" if 0 < low and high > 8 * low else "linear")
+        ax.set_yscale("log" if low > 0 and high > 8 * low else "linear")
         ax.yaxis.set_tick_params(labelleft=ax in axes[::COLUMNS])
     explain(axes[0], known)
     part_labels(figure, [ax.xaxis for ax in axes])
@@ -73,6 +74,9 @@ def over_key(ax: Axes, rows: list[dict[str, str]], key: str, numbers: np.ndarray
         ax.set_xlim(-0.5, len(values) - 0.5)
     elif sizes.min() > 0 and sizes.max() >= 8 * sizes.min():
         ax.set_xscale("log")
+    if not named and len(values) <= FEW:
+        ax.set_xticks([number(value) for value in values], [cut(value) for value in values])
+        ax.minorticks_off()
     ax.set_xlabel(key)
     scatter(ax, sizes, numbers)
 

@@ -162,7 +162,8 @@ def outcome(ensemble: Ensemble, reason: str) -> str:
     partial = ensemble.folder.with_name(ensemble.folder.name + ".partial")
     left = sum(not shard.finished for shard in ensemble.shards(partial))
     cause = f" ({reason})" if reason else ""
-    return f"{ensemble.folder}: {left} of {count} shards are missing{cause}; the same command trains those"
+    missing = f"{left} of {count} shards are missing{cause}"
+    return f"{ensemble.folder}: {missing}; the same command trains those"
 
 
 def keep_hydra(ensemble: Ensemble) -> None:
