@@ -6,10 +6,11 @@ trained again, and one that is being trained is waited for, whoever trains it. T
 that uses this is ``hydra_plugins.mlpfit.shards_sweeper.Shards``.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -28,6 +29,8 @@ from mlpfit.sweeps.launcher import without_hydra
 from mlpfit.training.ensemble import Shard, shards
 from mlpfit.training.progress import console
 from mlpfit.training.train import try_out
+
+SECONDS = 5.0  # between two looks at what is finished
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,8 @@ def sweep(
                 claim = claimed(ensemble.config, ensemble.folder, ensemble.ready)
                 if partial := stack.enter_context(claim):
                     claims.append((ensemble, partial))
-            reason = launch(launcher, claims, per_job)
+            with told(claims):
+                reason = launch(launcher, claims, per_job)
             for ensemble, _ in claims:
                 keep_hydra(ensemble)
     finally:
@@ -151,6 +155,33 @@ def launch(launcher: Launcher, claims: Sequence[tuple[Ensemble, Path]], per_job:
         failed = [r for r in returns if r.status == JobStatus.FAILED]
         return one_line(failed[0]._return_value) if failed else ""
     return reason
+
+
+@contextmanager
+def told(claims: Sequence[tuple[Ensemble, Path]]) -> Iterator[None]:
+    """While the jobs run, wherever that is, say at every tenth how many shards are finished."""
+    every = [shard for ensemble, partial in claims for shard in ensemble.shards(partial)]
+    if not every:
+        yield
+        return
+    before, ended = sum(shard.finished for shard in every), Event()
+    console.print(f"{len(every)} shards, {len(every) - before} to be trained")
+
+    def watch() -> None:
+        said = before
+        while not ended.wait(SECONDS):
+            finished = sum(shard.finished for shard in every)
+            if finished * 10 // len(every) > said * 10 // len(every):
+                said = finished
+                console.print(f"{finished} of {len(every)} shards finished")
+
+    thread = Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def outcome(ensemble: Ensemble, reason: str) -> str:

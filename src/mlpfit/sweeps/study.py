@@ -2,7 +2,7 @@
 
 Trials are asked ``n_jobs`` at a time, launched and told their number. Each is drawn with a
 generator made from the seed and its own number, so a search that was killed and goes on is the
-search that was not. The Hydra plugin that uses this is ``hydra_plugins.mlpfit.optuna_sweeper.Optuna``.
+search that was not. The Hydra plugin is ``hydra_plugins.mlpfit.optuna_sweeper.Optuna``.
 """
 
 import math
