@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import run
 
 from mlpfit import RunError, load_run
 from mlpfit.config.compose import compose
@@ -72,7 +73,7 @@ def test_a_part_of_another_ensemble_is_refused(tmp_path):
     given = [f"output_dir={tmp_path}", *ENSEMBLE, *FIVE, "ensemble.only=[1]"]
     train_part(compose(given), compose(given).folder)
     other = compose([*given, "optimizer.lr=0.5"])
-    with pytest.raises(RunError, match="interrupted run with other settings .*optimizer.lr"):
+    with pytest.raises(RunError, match=r"interrupted run with other settings .*optimizer.lr"):
         train_part(other, other.folder)
 
 
@@ -139,3 +140,18 @@ def test_shards_are_in_order_however_many(tmp_path):
     seal(tmp_path, {})
     order = json.loads((tmp_path / "complete.json").read_text())["shards"]
     assert order == ["0001", "9999", "10000"]
+
+
+def test_a_killed_job_leaves_its_shards_to_the_same_command(tmp_path, own):
+    command = ("mlpfit", "-m", "hydra/sweeper=shards", "experiment=own/ramp", *FIVE)
+    (tmp_path / "fault").write_text("4 kill")  # tried once, then once a replica
+    first = run(*command, cwd=tmp_path, MLPFIT_PATH=own)
+    assert first.returncode == 1 and "killed by signal 9" in first.stderr
+    assert "shards are missing" in first.stderr and first.stderr.count("\n") == 1
+    (tmp_path / "fault").unlink()
+    partial = tmp_path / "outputs/ensembles/own/ramp.partial/shards"
+    before = times(partial)
+    assert 0 < len(before) < 5
+    assert run(*command, cwd=tmp_path, MLPFIT_PATH=own).returncode == 0
+    final = tmp_path / "outputs/ensembles/own/ramp"
+    assert times(final / "shards").items() >= before.items() and load_run(final).replicas == 9
