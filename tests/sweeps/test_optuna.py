@@ -158,8 +158,8 @@ def test_a_diverged_trial_is_infinite_and_no_failure(command, tmp_path):
         tried = (*SEARCH, "optimizer.lr=choice(0.01,1e30)", "hydra.sweeper.n_trials=4", *given)
         assert command(*tried)[0] == 0
         _, trials = trials_of(tmp_path / folder)
-        values = {params["optimizer.lr"]: value for params, value, _ in trials}
-        assert values["1e30"] == math.inf and math.isfinite(values["0.01"])
+        values = {float(params["optimizer.lr"]): value for params, value, _ in trials}
+        assert values[1e30] == math.inf and math.isfinite(values[0.01])
 
 
 def test_a_study_of_another_search_is_not_gone_on_with(command, tmp_path):

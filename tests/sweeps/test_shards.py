@@ -104,7 +104,7 @@ def test_two_commands_at_once_make_one_sound_ensemble(tmp_path):
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        ((), "has one replica"),
+        (("replicas=1",), "has one replica"),
         ((*FIVE, "seed=1,2"), "seed: hydra/sweeper=shards sweeps experiment=... alone"),
         ((*FIVE, "ensemble.only=[1]"), "sets ensemble.only itself"),
         ((*FIVE, "hydra.sweeper.shards_per_job=0"), "must be a whole number above 0"),

@@ -1,16 +1,19 @@
 """Train experiments over many seeds.
 
-    mlpfit ensembles [tutorial | experiment ...] [replicas=1000] [key=value ...]
+    mlpfit ensembles [tutorial | experiment ...] [replicas=...] [key=value ...]
 
+Each experiment says how many replicas it takes (``ensemble.replicas``), unless the command does.
 The shards of all ensembles share the processes, the longest first.
 """
 
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 from mlpfit.commands.reproduce import selected
 from mlpfit.config.compose import compose
+from mlpfit.config.schema import Config
 from mlpfit.runs.folder import claimed
 from mlpfit.runs.run import MARKER, load_run
 from mlpfit.training.ensemble import cores, shards, train_shards
@@ -19,16 +22,23 @@ from mlpfit.training.progress import console, display
 
 def main() -> int:
     overrides = [a for a in sys.argv[1:] if "=" in a]
-    if not any(a.startswith(("replicas=", "seeds=")) for a in overrides):
-        overrides.append("replicas=1000")
     names = selected([a for a in sys.argv[1:] if "=" not in a])
     train_ensembles(names, overrides)
     return 0
 
 
+def ensemble(experiment: str, overrides: list[str]) -> Config:
+    """The config of an experiment's ensemble: as many replicas as it asks for, where the overrides
+    say nothing else."""
+    config = compose([f"experiment={experiment}", *overrides])
+    if any(override.startswith(("replicas=", "seeds=")) for override in overrides):
+        return config
+    return replace(config, replicas=config.ensemble.replicas)
+
+
 def train_ensembles(names: list[str], overrides: list[str]) -> None:
     """Train these experiments with these overrides, unless they are up to date."""
-    configs = [compose([f"experiment={name}", *overrides]) for name in names]
+    configs = [ensemble(name, overrides) for name in names]
     started = time.time()
     with ExitStack() as stack:
         folders = [

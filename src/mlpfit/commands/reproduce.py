@@ -58,7 +58,7 @@ def selected(names: list[str]) -> list[str]:
     every = experiments()
     if not names:
         return every
-    needed = {p.name: p.experiment for p in draw.pictures()}
+    needed = {p.name: p.experiment for p in draw.drawings()}
     known = [*(tutorial.name for tutorial in tutorials()), *every, *needed]
     for name in names:
         if name not in known:

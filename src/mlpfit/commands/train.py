@@ -7,6 +7,7 @@ Every flag of Hydra's works as its documentation says. Keys and defaults are in 
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from mlpfit.config.compose import FULL_ERROR, as_one_line, checked_config
+from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.schema import Config
 from mlpfit.config.sources import teach
-from mlpfit.errors import ConfigError
+from mlpfit.errors import ConfigError, RunError, exit_code
 from mlpfit.runs.folder import discard_unfinished
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import Run, load_run
@@ -38,9 +39,7 @@ def main() -> int:
     try:
         application()
     except (HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError) as error:
-        if FULL_ERROR:
-            raise
-        raise ConfigError(as_one_line(error)) from error
+        raise ConfigError(as_one_line(error, sys.argv[1:])) from error
     return 0
 
 
@@ -53,7 +52,13 @@ def task(composed: DictConfig) -> float:
         return train_shards_of(checked_config(composed), Path(settings.run.dir), alone)
     if settings.mode == RunMode.MULTIRUN:
         return run_job(composed, settings)
-    folder, config = Path(settings.runtime.output_dir), checked_config(composed)
+    try:
+        return _train(checked_config(composed), Path(settings.runtime.output_dir))
+    except (ConfigError, RunError, OSError, MemoryError) as error:
+        sys.exit(exit_code(error))  # Hydra would print its own line, too
+
+
+def _train(config: Config, folder: Path) -> float:
     place = os.path.relpath(folder)
     if is_current(config, folder) and not config.force:
         console.print(f"{place} is up to date (force=true trains it again)", soft_wrap=True)

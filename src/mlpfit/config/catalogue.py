@@ -181,6 +181,7 @@ class ReadySweep:
     """What a ready sweep asks and how its figure is drawn, from ``conf/sweep/<name>.yaml``."""
 
     name: str
+    params: dict[str, str]
     question: str
     figure: dict[str, Any] | None = None
     sharpness: bool = False
@@ -194,5 +195,6 @@ def ready_sweep(name: str) -> ReadySweep:
     with users_code(
         f"{file}: hydra.callbacks.experiments needs question, may have figure, sharpness"
     ):
-        content = yaml.safe_load(file.read_text())
-        return ReadySweep(name, **content["hydra"]["callbacks"]["experiments"])
+        settings = yaml.safe_load(file.read_text())["hydra"]
+        params = {key: str(value) for key, value in settings["sweeper"]["params"].items()}
+        return ReadySweep(name, params, **settings["callbacks"]["experiments"])

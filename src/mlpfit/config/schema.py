@@ -34,6 +34,7 @@ LIGHTNING = DECIDING | {
 }
 INSTANTIATED = ("lightning.pytorch.", "mlpfit.training.")  # what callbacks and loggers may be
 UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name for it
+SHOULD = "Input should be "
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Positive = Annotated[float, Field(gt=0)]
@@ -117,6 +118,7 @@ class Recording(Section):
 
 @dataclass(frozen=True)
 class Ensemble(Section):
+    replicas: Count  # of `mlpfit ensembles`, unless it is given some
     shard: Count | None  # replicas of one Trainer and one folder; null: 256 or a little less
     processes: Annotated[int, Field(ge=1, le=1000)] | None  # null: one per core
     history_points: Count  # losses kept per replica, about
@@ -179,6 +181,20 @@ class Config(Section):
         return [seeds[i : i + size] for i in range(0, len(seeds), size)]
 
     @property
+    def sampling(self) -> dict[str, Any]:
+        """Arguments of :func:`mlpfit.data.datamodule.draw`, all but the seed: what decides the rows
+        of a replica and their order."""
+        from mlpfit.model import mlp  # late: it imports torch, and a config is read without
+
+        return {
+            "target": self.target,
+            "steps": self.trainer.max_steps,
+            **vars(self.data),
+            "streams": self.streams,
+            "weight_draws": mlp.normals_drawn(self.units, self.model.init),
+        }
+
+    @property
     def worth_compiling(self) -> bool:
         """Whether its steps are to be compiled: as the config says, or (auto) when it pays."""
         if self.trainer.compile == "auto":
@@ -208,7 +224,7 @@ class Config(Section):
         """What decides the results: the config without words, places and requests."""
         requests = ("question", "output_dir", "force", "metric", "train")
         recipe = {key: value for key, value in self.plain().items() if key not in requests}
-        for name in ("processes", "only"):
+        for name in ("replicas", "processes", "only"):
             recipe["ensemble"].pop(name)
         for name in LIGHTNING - DECIDING:
             recipe["trainer"].pop(name, None)
@@ -263,35 +279,36 @@ def checked(adapter: TypeAdapter[Any], plain: Mapping[str, Any], prefix: str = "
 
 def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str:
     """pydantic's error as "key=value: must be ..."; of its location, only what are keys."""
-    at, keys, siblings = plain, [], plain
+    at, keys, above = plain, [], plain
+    location = []  # with the names of types and tags that pydantic puts between
     for part in first["loc"]:
-        if (isinstance(at, dict) and part in at) or (
-            isinstance(at, list) and part in range(len(at))
-        ):
-            siblings, at = at, at[part]
-            keys.append(f"[{part}]" if isinstance(part, int) else f".{part}")
+        within = isinstance(at, dict) and part in at
+        if not within and not (isinstance(at, list) and part in range(len(at))):
+            continue
+        above, at = at, at[part]
+        location = first["loc"][: first["loc"].index(part) + 1]
+        keys.append(f"[{part}]" if isinstance(part, int) else f".{part}")
     key = prefix + "".join(keys).lstrip(".")
     given = f"{key}={at if isinstance(at, str) else json.dumps(at)}"
     if first["type"] == UNKNOWN_KEY:
-        known = [f"{key.rpartition('.')[0]}.{name}".lstrip(".") for name in siblings]
+        known = [f"{key.rpartition('.')[0]}.{name}".lstrip(".") for name in above]
         return f"{key}: no such key; allowed are {', '.join(n for n in known if n != key)}"
     if first["type"] == "union_tag_invalid":
-        tags = first["ctx"]
-        return f"{key}.{tags['discriminator'].strip(chr(39))}={tags['tag']}: allowed are {tags['expected_tags']}"
+        tag = first["ctx"]
+        name = tag["discriminator"].strip("'")
+        return f"{key}.{name}={tag['tag']}: allowed are {tag['expected_tags']}"
     if first["type"] == "missing":
         return (
             f"{given}: too short" if isinstance(at, list) else f"{key}.{first['loc'][-1]}: missing"
         )
-    messages = [
-        e["msg"].removeprefix("Input should be ") for e in errors if e["input"] is first["input"]
-    ]
-    return f"{given}: must be {' or '.join(dict.fromkeys(messages))}"
+    same = [e["msg"] for e in errors if e["loc"][: len(location)] == location]
+    return f"{given}: must be {' or '.join(dict.fromkeys(m.removeprefix(SHOULD) for m in same))}"
 
 
 def _problems(config: Config) -> Iterator[str]:
     """Values that are each allowed but don't go together."""
     if not re.fullmatch(r"\w[\w.-]{0,99}/\w[\w.-]{0,99}", config.name):
-        yield f"name={config.name}: must be tutorial/experiment, in letters, digits, dots and dashes"
+        yield f"name={config.name!r}: must be tutorial/experiment, in letters, digits, dots and dashes"
     if config.name.endswith((".old", ".partial")):
         yield f"name={config.name}: must not end in .old or .partial, which mark unfinished runs"
     if problem := config.target.problem():
@@ -299,8 +316,9 @@ def _problems(config: Config) -> Iterator[str]:
     yield from _seed_problems(config)
     yield from _data_problems(config)
     steps = config.trainer.max_steps
+    widths = config.model.widths()
     closed_form = isinstance(config.optimizer, LeastSquares)
-    if closed_form and (config.model.widths() or steps):
+    if closed_form and (widths or steps):
         yield "optimizer=least_squares: needs model.hidden=none and trainer.max_steps=0"
     if not closed_form and steps < 1:
         yield f"trainer.max_steps={steps}: must be at least 1"

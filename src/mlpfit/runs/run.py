@@ -4,6 +4,7 @@ config.yaml      the resolved config                 weights.npz      parameters
                  steps
 history.npz      loss of every step, before its update   data.npz     the rows of every replica
 metrics.json     final numbers, one per replica      provenance.json  what made the run
+validation.npz   error on fresh rows at the snapshot steps
 checkpoints/     last.ckpt, best.ckpt                events.out...    TensorBoard
 complete.json    written last: identity of the run and the SHA-256 of every file above
 
@@ -32,7 +33,15 @@ SHARDS = "shards"
 KEYS = {
     "history.npz": {"step", "loss"},
     "weights.npz": {"step"},
+    "validation.npz": {"step", "mse"},
     "data.npz": {"x", "y", "center", "scale"},
+}
+
+QUANTITIES = {  # in words, for tables and axes
+    "mse": "mean squared error",
+    "sse": "sum of squares",
+    "truth_mse": "mean squared distance to the truth",
+    "val_mse": "mean squared error on fresh rows",
 }
 
 SEEDS = ("seed:", "seeds:", "replicas:", "ensemble.")  # differences between ensembles of one recipe
@@ -91,6 +100,11 @@ class Run:
     @cached_property
     def history(self) -> dict[str, np.ndarray]:
         return self._arrays("history.npz", replica_axis=1)
+
+    @cached_property
+    def validation(self) -> dict[str, np.ndarray]:
+        """Error on fresh rows at the snapshots: "step" (S,), "mse" (S, R)."""
+        return self._arrays("validation.npz", replica_axis=1)
 
     @cached_property
     def data(self) -> dict[str, np.ndarray]:
@@ -152,6 +166,26 @@ class Run:
     def hidden(self, x: Any, step: int | None = None) -> list[np.ndarray]:
         """Output of every hidden layer: x (n, d) or (R, n, d) -> [(R, n, h), ...]."""
         return self._outputs(x, step)[:-1]
+
+    def kinks(self, step: int | None = None) -> np.ndarray:
+        """Inputs at which the units of the first layer switch, -b / w: (R, h); of one input only.
+
+        Infinite or NaN where a weight is 0. Raises ValueError with several inputs or no hidden
+        layer.
+        """
+        (weight, bias), *rest = self.parameters(step)
+        if weight.shape[1] != 1 or not rest:
+            raise ValueError(f"{self.path}: kinks need one input and a hidden layer")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return -bias[:, 0] / weight[:, 0]
+
+    def shares(self, x: Any, step: int | None = None) -> np.ndarray:
+        """What each unit of the last hidden layer adds to the prediction, the output's bias apart:
+        x (n, d) or (R, n, d) -> (R, n, h); h = 0 without a hidden layer."""
+        *hidden, prediction = self._outputs(x, step)
+        if not hidden:
+            return np.empty((*prediction.shape[:2], 0), dtype=prediction.dtype)
+        return hidden[-1] * self.parameters(step)[-1][0][:, None, :, 0]
 
     def _outputs(self, x: Any, step: int | None) -> list[np.ndarray]:
         layers = self.parameters(step)

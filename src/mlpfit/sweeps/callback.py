@@ -17,9 +17,9 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from mlpfit.config.compose import FULL_ERROR, as_one_line, checked_config
+from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import REQUESTS
-from mlpfit.errors import ConfigError
+from mlpfit.errors import ConfigError, exit_code
 from mlpfit.sweeps.jobs import started_of, write_sweep
 
 MOST_JOBS = 10_000
@@ -55,7 +55,7 @@ class Experiments(Callback):
                 write_sweep(Path(folder), keys, begun or now, searched)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        from mlpfit.sweeps.summary import close
+        from mlpfit.sweeps.closing import close
 
         folder = Path(os.path.relpath(config.hydra.sweep.dir))
         failed = False if kind_of_sweeper(config) == "Shards" else close(folder, self.sharpness)
@@ -74,11 +74,10 @@ def refusing() -> Iterator[None]:
     """Ends the command with one line and exit code 2 where a config is refused."""
     try:
         yield
+    except ConfigError as error:
+        sys.exit(exit_code(error))
     except Exception as error:  # of whatever kind Hydra, OmegaConf or YAML raise
-        if FULL_ERROR:
-            raise
-        print(f"mlpfit: {as_one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(exit_code(ConfigError(as_one_line(error))))
 
 
 def _settings(config: DictConfig) -> DictConfig:

@@ -63,15 +63,22 @@ def only(numbers: Sequence[int]) -> str:
     return f"ensemble.only=[{','.join(map(str, numbers))}]"
 
 
-def ensembles(context_loader: Any, master: DictConfig, arguments: Sequence[str]) -> list[Ensemble]:
-    """Those that a command names, in the order of their folders. Raises ConfigError."""
-    overrides = OverridesParser.create(context_loader).parse_overrides(list(arguments))
-    found = []
-    for job in BasicSweeper.split_arguments(overrides, None)[0]:
-        composed = context_loader.load_sweep_config(master, list(job))
-        config = checked_config(without_hydra(composed))
-        found.append(Ensemble(tuple(job), composed, config, Path(str(composed.hydra.run.dir))))
-    return sorted(found, key=lambda ensemble: ensemble.folder)
+def ensembles(loader: Any, master: DictConfig, arguments: Sequence[str]) -> list[Ensemble]:
+    """Those that a command names, in the order of their folders; each of as many replicas as its
+    experiment asks for, where the command says nothing else. Raises ConfigError."""
+    overrides = OverridesParser.create(loader).parse_overrides(list(arguments))
+    counted = any(o.key_or_group in ("replicas", "seeds") for o in overrides)
+    jobs = BasicSweeper.split_arguments(overrides, None)[0]
+    if not counted:
+        jobs = [[*job, "replicas=${ensemble.replicas}"] for job in jobs]
+    every = [_ensemble(loader, master, list(job)) for job in jobs]
+    return sorted(every, key=lambda ensemble: ensemble.folder)
+
+
+def _ensemble(loader: Any, master: DictConfig, overrides: list[str]) -> Ensemble:
+    composed = loader.load_sweep_config(master, overrides)
+    config = checked_config(without_hydra(composed))
+    return Ensemble(tuple(overrides), composed, config, Path(str(composed.hydra.run.dir)))
 
 
 def check(loader: Any, master: DictConfig, arguments: Sequence[str], keys: Sequence[str]) -> None:

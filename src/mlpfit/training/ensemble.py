@@ -94,12 +94,13 @@ def train_shards(todo: Sequence[Shard], processes: int, report: Callable[[int], 
 def train_shard(shard: Shard) -> None:
     """Train a shard, unless another process has finished it, or the ensemble, in the meantime."""
     from mlpfit.training.run import train_into
+    from mlpfit.training.trainer import part
 
     with locked(shard.config, shard.folder):
         if shard.finished or not shard.folder.parents[1].is_dir():
             return
         shard.folder.mkdir(parents=True, exist_ok=True)
-        train_into(shard.folder, shard.config, shard.seeds, lambda step, loss: None)
+        train_into(shard.folder, part(shard.config, shard.seeds), lambda step, loss: None)
         shutil.rmtree(
             shard.folder / "checkpoints", ignore_errors=True
         )  # only for going on with an unfinished shard
