@@ -65,7 +65,8 @@ def _sections(text: str) -> dict[str, str]:
 
 def _machine() -> str:
     made = provenance()
-    return f"Measured on {made['processor']}, {cores()} cores, torch {made['versions']['torch']}, {made['platform']}."
+    torch_version, platform = made["versions"]["torch"], made["platform"]
+    return f"Measured on {made['processor']}, {cores()} cores, torch {torch_version}, {platform}."
 
 
 def training() -> str:
@@ -90,7 +91,8 @@ def training() -> str:
         "| --- | --- | --- |",
     ]
     lines += [f"| {name} | {steps / s:,.0f} | {plain / s:.2f} |" for name, s in seconds.items()]
-    return f"## A single run\n\n{chr(10).join(lines)}\n\nmlpfit records every loss, snapshots and checkpoints."
+    table = "\n".join(lines)
+    return f"## A single run\n\n{table}\n\nmlpfit records every loss, snapshots and checkpoints."
 
 
 def tensorboard() -> str:
@@ -136,7 +138,7 @@ def _alternate(contenders: dict[str, Callable[[], float]], count: int = TURNS) -
     turns: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(count + 1):
         for name, contender in contenders.items():
-            gc.collect()  # else what one leaves behind is collected, for a quarter of a second, in another's time
+            gc.collect()  # else what one leaves behind is collected in another's time
             seconds = contender()
             if turn:
                 turns[name].append(seconds)
@@ -219,7 +221,7 @@ def mlpfit_single(config: Config, tensorboard: bool) -> float:
 
 def ensembles() -> str:
     """Many replicas: the plain loop, JAX and mlpfit, each free to use all cores."""
-    head = "| problem | plain loop | JAX | mlpfit | / JAX | / loop | compile: JAX, mlpfit | of the peak |"
+    head = "| problem | plain loop | JAX | mlpfit | / JAX | / loop | compile | of the peak |"
     lines = [head, "|" + " --- |" * 8]
     peak = cores() * matrix_rate()
     for name, (replicas, steps, plain_steps) in PROBLEMS.items():
@@ -458,7 +460,9 @@ def cost() -> str:
         cells = [f"{found[name][i][0]:.2f}, {found[name][i][1]:.0f}" for name in PROBLEMS]
         lines.append(f"| {count} | {' | '.join(cells)} |")
     write_file(Path("outputs/figures/bench/cost.svg"), _cost_figure(counts, found))
-    return f"## Cost against replicas\n\n{chr(10).join(lines)}\n\n![cost](figures/bench/cost.svg)\n\nSteps: 500, 100, 10."
+    table = "\n".join(lines)
+    picture = "![cost](figures/bench/cost.svg)"
+    return f"## Cost against replicas\n\n{table}\n\n{picture}\n\nSteps: 500, 100, 10."
 
 
 def _measured_alone(name: str, replicas: int, steps: int) -> tuple[float, float]:

@@ -34,12 +34,15 @@ from mlpfit.training.train import train, train_part
 def main() -> int:
     teach()
     # Hydra then raises what it would print as a part of a traceback; it becomes one line here.
+    earlier = os.environ.get("HYDRA_FULL_ERROR", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     application = hydra.main(version_base="1.3", config_path=None, config_name="config")(task)
     try:
         application()
     except (HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(as_one_line(error, sys.argv[1:])) from error
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = earlier
     return 0
 
 

@@ -16,8 +16,8 @@ from mlpfit.sweeps.summary import QUANTITIES, read, stability_of
 
 def draw_sweep(folder: Path) -> str:
     """Draw figure.svg beside the summary: curves for one swept key, maps for two or three, what its
-    file says for a ready sweep, trials for a search. Returns its path, or why there is none. Raises RunError without a
-    summary."""
+    file says for a ready sweep, trials for a search. Returns its path, or why there is none. Raises
+    RunError without a summary."""
     if ".." in folder.parts:
         raise ConfigError(f"sweep={folder}: must be the name of a sweep under outputs/sweeps")
     keys, rows = read(folder)
