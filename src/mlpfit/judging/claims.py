@@ -147,12 +147,17 @@ def r2(run: Run) -> np.ndarray:
     return 1 - run.metrics["sse"] / ((y - y.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
 
 
-def own_sections(run: Run) -> np.ndarray:
-    """All kinks inside the range of the inputs and no two closer than 1 % of it."""
-    low, high = run.data["pool_x"].min(), run.data["pool_x"].max()
-    places = np.sort(run.kinks(), axis=1)
-    inside = ((places > low) & (places < high)).all(axis=1)
-    return inside & (np.diff(places, axis=1) > 0.01 * (high - low)).all(axis=1)
+def own_sections(experiment: str, gap: float = 0.01) -> Predicate:
+    """All kinks inside the range of the inputs and no two closer than this share of it."""
+
+    def holds(runs: Ensembles) -> np.ndarray:
+        run = runs[experiment]
+        low, high = run.data["pool_x"].min(), run.data["pool_x"].max()
+        places = np.sort(run.kinks(), axis=1)
+        inside = ((places > low) & (places < high)).all(axis=1)
+        return inside & (np.diff(places, axis=1) > gap * (high - low)).all(axis=1)
+
+    return holds
 
 
 def best_line_mse(run: Run) -> np.ndarray:

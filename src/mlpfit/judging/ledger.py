@@ -161,11 +161,13 @@ def traces(runs: Ensembles, numbers: list[dict[str, Any]]) -> list[dict[str, Any
 
 def _adjusted(tests: Sequence[P]) -> list[P]:
     """p and the ends of its interval, each adjusted for the number of tests."""
-    columns = [
+    p, low, high, smallest = (
         statistics.adjusted([getattr(test, name) for test in tests])
         for name in ("p", "p_low", "p_high", "p_smallest")
+    )
+    return [
+        P(p[i], low[i], high[i], smallest[i], beyond=test.beyond) for i, test in enumerate(tests)
     ]
-    return [P(*ps, test.beyond) for *ps, test in zip(*columns, tests, strict=True)]
 
 
 def at_a_glance(
@@ -205,7 +207,7 @@ def conclude(claim: Claim, runs: Ensembles, tutorial: str) -> dict[str, Any]:
     holds = claim.in_each(runs, claim.holds)
     share, low, high = statistics.share(int(holds.sum()), len(holds))
     column = next(name for name, inside in SHARES.items() if inside(low, high))
-    entry = {"claim": claim.claim, "where": claim.where, "measure": claim.measure}
+    entry: dict[str, Any] = {"claim": claim.claim, "where": claim.where, "measure": claim.measure}
     entry |= {"whose": f"after {page.author}" if claim.where else "we asked"}
     entry |= {"holds": int(holds.sum()), "replicas": len(holds), "share": share}
     if claim.identity:

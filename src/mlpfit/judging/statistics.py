@@ -108,7 +108,21 @@ def position(value: float, replicas: np.ndarray) -> tuple[Position, P]:
     low, high = share(below + ties // 2, n)[1:]
     p5, median, p95 = quantiles(x).tolist()
     place = Position((below + ties / 2) / n, low, high, median, p5, p95, value / median, n)
-    return place, two_sided(min(below, above) + ties, n)
+    return place, two_sided(int(_tails(np.array([value]), x)[0]), n)
+
+
+def p_values(values: np.ndarray, replicas: np.ndarray) -> np.ndarray:
+    """The p of :func:`position` of several values (V,): (V,)."""
+    tails = _tails(_above_all(values), _above_all(replicas))
+    return np.minimum(1, 2 * (1 + tails) / (len(replicas) + 1))
+
+
+def _tails(values: np.ndarray, replicas: np.ndarray) -> np.ndarray:
+    """How many replicas (R,) are at least as extreme as each value, on its nearer side: (V,)."""
+    ordered = np.sort(replicas)
+    at_most = np.searchsorted(ordered, values, side="right")
+    at_least = len(ordered) - np.searchsorted(ordered, values, side="left")
+    return np.minimum(at_most, at_least)
 
 
 def share(holds: int, n: int) -> tuple[float, float, float]:
@@ -121,19 +135,31 @@ def share(holds: int, n: int) -> tuple[float, float, float]:
 
 
 def trace_test(published: np.ndarray, replicas: np.ndarray) -> P:
-    """One p-value for a whole trace: published (S,), replicas (R, S).
+    """One p-value for a whole trace: published (S,), replicas (R, S). See :func:`trace_tails`."""
+    tail = int(trace_tails(published[None], replicas)[0])
+    return two_sided(tail, len(replicas), sides=1)
+
+
+def trace_tails(published: np.ndarray, replicas: np.ndarray) -> np.ndarray:
+    """How many replicas (R, S) are at least as extreme as each trace (T, S) as a whole: (T,).
 
     Extreme rank length test (Myllymaki, Mrkvicka, Grabarnik, Seijo and Hahn 2017, J. R. Stat. Soc.
-    B 79, section 4): every trace gets its two-sided ranks at the S steps among all R + 1 traces,
-    sorted from the most extreme; p is the share of traces at least as extreme in lexicographic
-    order. Under exchangeability P(p <= a) <= a.
+    B 79, section 4): the trace and the replicas get their two-sided ranks at the S steps among
+    these R + 1, sorted from the most extreme, and are compared in lexicographic order. With
+    p = (1 + tail) / (R + 1) and exchangeable traces P(p <= a) <= a.
     """
-    traces = np.vstack([published, _above_all(replicas)])
-    depth = np.sort(1 + np.minimum(_ranks_below(traces), _ranks_below(-traces)), axis=1)
-    differs = depth != depth[0]
-    first = np.where(differs.any(axis=1), differs.argmax(axis=1), 0)
-    as_extreme = np.take_along_axis(depth, first[:, None], 1)[:, 0] <= depth[0, first]
-    return two_sided(int(as_extreme[1:].sum()), len(replicas), sides=1)
+    base, traces = _above_all(replicas), _above_all(published)
+    below, above = _ranks_below(base), _ranks_below(-base)
+    tails = []
+    for trace in traces:
+        own = np.minimum((base < trace).sum(axis=0), (base > trace).sum(axis=0))
+        others = np.minimum(below + (trace < base), above + (trace > base))
+        own, others = np.sort(own), np.sort(others, axis=1)
+        differs = others != own
+        first = differs.argmax(axis=1)  # 0 where none differs: as extreme, too
+        at_first = np.take_along_axis(others, first[:, None], axis=1)[:, 0]
+        tails.append(int((at_first <= own[first]).sum()))
+    return np.array(tails)
 
 
 def _ranks_below(traces: np.ndarray) -> np.ndarray:

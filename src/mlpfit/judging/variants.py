@@ -20,9 +20,11 @@ sensitivity   tutorial, experiment, change, replicas, median, ratio to that of t
               both have one distribution), p_published (as in assumptions)
 """
 
+import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ import yaml
 
 from mlpfit.config import catalogue
 from mlpfit.config.compose import as_published, compose
-from mlpfit.config.schema import Config
+from mlpfit.config.schema import Config, parse
 from mlpfit.errors import RunError, users_code
 from mlpfit.judging import published, statistics
 from mlpfit.judging.claims import Ensembles
@@ -65,10 +67,27 @@ class Variant:
         return f"{self.experiment}:{self.slug}"
 
     def config(self, outputs: Path) -> Config:
-        """Its config, to be trained under outputs/variants/."""
-        place = f"output_dir={outputs}/variants/{self.slug}"
-        config = compose([f"experiment={self.experiment}", place, *self.overrides])
-        return replace(config, replicas=self.replicas)
+        """Its config, to be trained under outputs/variants/. Only what chooses a file of conf/
+        ("optimizer=sgd") takes Hydra, whose composing is slow."""
+        place = {"output_dir": f"{outputs}/variants/{self.slug}", "replicas": self.replicas}
+        published = as_published(self.experiment)
+        plain, pairs = published.plain(), [override.split("=", 1) for override in self.overrides]
+        if any(isinstance(plain[key], dict) for key, _ in pairs if "." not in key):
+            return parse(
+                compose([f"experiment={self.experiment}", *self.overrides]).plain() | place
+            )
+        for key, value in pairs:
+            *sections, last = key.split(".")
+            reduce(dict.__getitem__, sections, plain)[last] = _value(value)
+        return parse(plain | place)
+
+
+def _value(text: str) -> Any:
+    """A value as Hydra reads it: numbers, null and truth as in JSON, otherwise a string."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def variants(tutorial: str) -> list[Variant]:
@@ -177,21 +196,20 @@ def _head(tutorial: str, variant: Variant) -> dict[str, Any]:
 def noticed(variant: Variant, runs: Ensembles) -> dict[str, Any]:
     """In which share of the changed replicas the final number and the trace would be noticed."""
     base, changed = runs[variant.experiment], runs[variant.key]
-    shares = {}
+    p_values = {}
     if number := published.final(variant.experiment):
         among, values = (_measured(run, number) for run in (base, changed))
-        shares["final"] = [statistics.position(v, among[:BASE])[1].p for v in values]
+        p_values["final"] = statistics.p_values(values, among[:BASE])
     if trace := published.trace(variant.experiment, base.config["loss"]):
         among, values = (published.traces(run, trace) for run in (base, changed))
-        shares["trace"] = [statistics.trace_test(v, among[:BASE]).p for v in values]
-    return {
-        test: dict(zip(("share", "low", "high"), _below(np.array(ps)), strict=True))
-        for test, ps in shares.items()
-    }
+        tails = statistics.trace_tails(values, among[:BASE])
+        p_values["trace"] = (1 + tails) / (1 + len(among[:BASE]))
+    return {test: _noticed(p) for test, p in p_values.items()}
 
 
-def _below(p: np.ndarray) -> tuple[float, float, float]:
-    return statistics.share(int((p < statistics.TYPICAL).sum()), len(p))
+def _noticed(p: np.ndarray) -> dict[str, float]:
+    share = statistics.share(int((p < statistics.TYPICAL).sum()), len(p))
+    return dict(zip(("share", "low", "high"), share, strict=True))
 
 
 def _measured(run: Run, number: published.Number) -> np.ndarray:
