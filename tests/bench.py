@@ -25,7 +25,7 @@ from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError, run_command
 from mlpfit.runs.files import write_file
 from mlpfit.runs.provenance import provenance
-from mlpfit.training.ensemble import Block, blocks, cores
+from mlpfit.training.ensemble import Shard, cores, shards
 
 TURNS = 5
 # experiment, replicas of a turn, steps of a turn for JAX and mlpfit, steps of a turn of the plain
@@ -119,16 +119,16 @@ def tensorboard() -> str:
 def _board_of(config: Config) -> tuple[float, int]:
     """Seconds to draw what TensorBoard shows of a finished run, and bytes of all its events."""
     from mlpfit.runs.run import load_run
-    from mlpfit.tensorboard import board
+    from mlpfit.tensorboard.runs import write_run
     from mlpfit.training.train import train
 
     with tempfile.TemporaryDirectory() as folder:
         single = compose([f"experiment={config.name}", f"output_dir={folder}"])
         train(single)
         started = time.perf_counter()
-        board.write_run(load_run(single.run_dir), [])
+        write_run(load_run(single.folder), [])
         drawing = time.perf_counter() - started
-        return drawing, sum(file.stat().st_size for file in single.run_dir.glob("events.out*"))
+        return drawing, sum(file.stat().st_size for file in single.folder.glob("events.out*"))
 
 
 def _alternate(contenders: dict[str, Callable[[], float]], count: int = TURNS) -> dict[str, float]:
@@ -149,7 +149,7 @@ def plain_loop(config: Config, steps: int) -> float:
 
     from mlpfit.data.datamodule import draw
 
-    rows, _ = draw(config, config.seed)
+    rows, _ = draw(seed=config.seed, **config.sampling)
     x, y = (torch.from_numpy(v).float() for v in (rows.x, rows.y))
     layers: list[torch.nn.Module] = []
     for a, b in pairwise(config.units):
@@ -192,7 +192,7 @@ def trainer_defaults(config: Config, steps: int) -> float:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), lr=0.02)
 
-    rows, _ = draw(config, config.seed)
+    rows, _ = draw(seed=config.seed, **config.sampling)
     data = torch.utils.data.TensorDataset(*(torch.from_numpy(v).float() for v in (rows.x, rows.y)))
     _quiet()
     with tempfile.TemporaryDirectory() as folder:
@@ -209,7 +209,7 @@ def mlpfit_single(config: Config, tensorboard: bool) -> float:
     """The run as the command makes it, its folder and files included."""
     from mlpfit.training.run import train_into
 
-    recording = f"logger.tensorboard={str(tensorboard).lower()}"
+    recording = "logger=tensorboard" if tensorboard else "logger=none"
     with tempfile.TemporaryDirectory() as folder:
         single = compose([f"experiment={config.name}", recording, f"output_dir={folder}"])
         started = time.perf_counter()
@@ -227,15 +227,17 @@ def ensembles() -> str:
             [f"experiment={name}", f"replicas={replicas}", f"trainer.max_steps={steps}"]
         )
         lines.append(_contest(config, plain_steps, peak))
-    single = compose(
-        ["experiment=parabola/eight_neurons", "trainer.compile=true", "logger.tensorboard=false"]
-    )
+    single = compose(["experiment=parabola/eight_neurons", "trainer.compile=true", "logger=none"])
     lines.append(_contest(single, 2000, peak))
     note = (
-        "Model-steps per second = replicas x optimiser steps / seconds of training, compilation apart. The plain loop "
-        "trains one model after another in one process per core. JAX is jit(vmap(scan)) in one process. mlpfit runs "
-        f"one process a core under Lightning's Trainer. The peak is the float32 matrix-product rate of all cores, "
-        f"{peak / 1e9:.0f} billion operations a second; a step counts 6 operations per weight and row."
+        "Model-steps per second = replicas x optimiser steps / seconds of training, compilation "
+        "apart. The plain loop "
+        "trains one model after another in one process per core. JAX is jit(vmap(scan)) in one "
+        "process. mlpfit runs "
+        "one process a core under Lightning's Trainer. The peak is the float32 matrix-product "
+        "rate of all cores, "
+        f"{peak / 1e9:.0f} billion operations a second; a step counts 6 operations per weight "
+        "and row."
     )
     return f"## Ensembles\n\n{chr(10).join(lines)}\n\n{note}"
 
@@ -280,8 +282,8 @@ def _contest(config: Config, plain_steps: int, peak: float) -> str:
 
 
 def _shares(config: Config, processes: int) -> list[list[tuple[int, ...]]]:
-    """The blocks of replicas, dealt to the processes; at least one each."""
-    seeds, found = config.replica_seeds, blocks(config, Path())
+    """The shards of replicas, dealt to the processes; at least one each."""
+    seeds, found = config.replica_seeds, shards(config, Path())
     if len(found) >= processes:
         return [[b.seeds for b in found[i::processes]] for i in range(processes)]
     size = -(-len(seeds) // processes)
@@ -326,12 +328,11 @@ def _plain_turn(given: tuple[dict[str, Any], int]) -> float:
 
 
 def _mlpfit_turn(given: tuple[dict[str, Any], list[tuple[int, ...]]]) -> dict[str, float]:
-    """Train the blocks under the Trainer; seconds of training, compilation (of the first turn)
+    """Train the shards under the Trainer; seconds of training, compilation (of the first turn)
     apart."""
     from mlpfit.config.schema import parse
-    from mlpfit.data.datamodule import ReplicaData
     from mlpfit.training.callbacks import Snapshots
-    from mlpfit.training.run import build, fit, plan
+    from mlpfit.training.run import build, fit, plan, rows_of
 
     config = parse({**given[0], "trainer": {**given[0]["trainer"], "compile": True}})
     short = parse({**config.plain(), "trainer": {**config.plain()["trainer"], "max_steps": 2}})
@@ -340,7 +341,8 @@ def _mlpfit_turn(given: tuple[dict[str, Any], list[tuple[int, ...]]]) -> dict[st
         began = 0.0
         for seeds in given[1]:
             steps = plan(setting, len(config.replica_seeds))
-            data, module = ReplicaData(setting, seeds, steps.boundaries), build(setting, seeds)
+            stops = [*steps.snapshots, *steps.checkpoints]
+            data, module = rows_of(setting, seeds, stops), build(setting, seeds)
             with tempfile.TemporaryDirectory() as folder:
                 started = time.perf_counter()
                 fit(
@@ -370,10 +372,9 @@ def jax_contender(config: Config) -> tuple[Callable[[], float] | None, float]:
             file=sys.stderr,
         )
         return None, float("nan")
-    from mlpfit.data.datamodule import ReplicaData
-    from mlpfit.training.run import build
+    from mlpfit.training.run import build, rows_of
 
-    data = ReplicaData(config, config.replica_seeds, [0, config.trainer.max_steps])
+    data = rows_of(config, config.replica_seeds)
     start = [
         jnp.asarray(p.detach().numpy()) for p in build(config, config.replica_seeds).parameters()
     ]
@@ -468,9 +469,9 @@ def _measured_alone(name: str, replicas: int, steps: int) -> tuple[float, float]
 
 def _cost_turn(given: tuple[str, int, int]) -> tuple[float, float]:
     name, replicas, steps = given
-    overrides = [f"replicas={replicas}", f"trainer.max_steps={steps}", "logger.tensorboard=false"]
+    overrides = [f"replicas={replicas}", f"trainer.max_steps={steps}", "logger=none"]
     config = compose([f"experiment={name}", *overrides])
-    parts: list[Block] = blocks(config, Path())
+    parts: list[Shard] = shards(config, Path())
     seconds = _mlpfit_turn((config.plain(), [b.seeds for b in parts]))["seconds"]
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

@@ -47,7 +47,7 @@ def test_percentiles_agree_with_a_plain_loop_over_other_seeds(name, steps):
     entry = next(e for e in LEDGER["numbers"] if e["key"] == number.key)
     below = below_median = 0
     for seed in range(5000, 5050):
-        rows, _ = draw(config, seed)
+        rows, _ = draw(seed=seed, **config.sampling)
         x, y = (torch.from_numpy(v).float() for v in (rows.x, rows.y))
         torch.manual_seed(seed)
         hidden = config.units[1]

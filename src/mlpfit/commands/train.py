@@ -7,6 +7,7 @@ Every flag of Hydra's works as its documentation says. Keys and defaults are in 
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,16 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from mlpfit.config.compose import FULL_ERROR, as_one_line, checked_config
+from mlpfit.config.compose import as_one_line, checked_config
+from mlpfit.config.schema import Config
 from mlpfit.config.sources import teach
-from mlpfit.errors import ConfigError
+from mlpfit.errors import ConfigError, RunError, exit_code
 from mlpfit.runs.folder import discard_unfinished
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import Run, load_run
 from mlpfit.sweeps.jobs import objective, run_job
 from mlpfit.training.progress import console, display
-from mlpfit.training.train import train
+from mlpfit.training.train import train, train_part
 
 
 def main() -> int:
@@ -37,18 +39,26 @@ def main() -> int:
     try:
         application()
     except (HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError) as error:
-        if FULL_ERROR:
-            raise
-        raise ConfigError(as_one_line(error)) from error
+        raise ConfigError(as_one_line(error, sys.argv[1:])) from error
     return 0
 
 
 def task(composed: DictConfig) -> float:
     """Train what Hydra has composed. Returns the number that a sweeper minimises."""
     settings = HydraConfig.get()
+    os.chdir(settings.runtime.cwd)  # a cluster's process may have begun elsewhere
+    if composed.ensemble.only is not None:
+        alone = settings.mode == RunMode.RUN
+        return train_shards_of(checked_config(composed), Path(settings.run.dir), alone)
     if settings.mode == RunMode.MULTIRUN:
         return run_job(composed, settings)
-    folder, config = Path(settings.runtime.output_dir), checked_config(composed)
+    try:
+        return _train(checked_config(composed), Path(settings.runtime.output_dir))
+    except (ConfigError, RunError, OSError, MemoryError) as error:
+        sys.exit(exit_code(error))  # Hydra would print its own line, too
+
+
+def _train(config: Config, folder: Path) -> float:
     place = os.path.relpath(folder)
     if is_current(config, folder) and not config.force:
         console.print(f"{place} is up to date (force=true trains it again)", soft_wrap=True)
@@ -61,6 +71,21 @@ def task(composed: DictConfig) -> float:
     run = load_run(folder)
     console.print(f"{place}: {final_numbers(run)}", soft_wrap=True)
     return objective(run, config.metric)
+
+
+def train_shards_of(config: Config, folder: Path, alone: bool) -> float:
+    """Train the shards that ``ensemble.only`` names, of the ensemble that belongs in this folder;
+    alone: not as a job of a command that puts it together. Returns no number: there is none yet."""
+    train_part(config, folder)
+    if alone:
+        discard_unfinished(folder)
+        only = ", ".join(map(str, config.ensemble.only or ()))
+        console.print(
+            f"{os.path.relpath(folder)}: trained shards {only} of {len(config.shard_seeds)}; "
+            "the same command without ensemble.only trains the others and ends the ensemble",
+            soft_wrap=True,
+        )
+    return float("nan")
 
 
 def final_numbers(run: Run) -> str:

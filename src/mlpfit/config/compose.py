@@ -1,7 +1,6 @@
 """From YAML and overrides to a Config, by Hydra. Hydra stops here: everything behind takes plain
 values."""
 
-import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import Any
 from mlpfit.config.catalogue import confs, experiments
 from mlpfit.config.schema import Config, parse
 from mlpfit.errors import ConfigError
-
-FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"  # the user wants tracebacks
 
 
 def compose(overrides: Sequence[str]) -> Config:
@@ -35,7 +32,7 @@ def compose(overrides: Sequence[str]) -> Config:
     except (
         Exception
     ) as error:  # besides its own and YAML's: endless recursion, bytes that are no text
-        raise ConfigError(as_one_line(error)) from error
+        raise ConfigError(as_one_line(error, overrides)) from error
 
 
 def checked_config(composed: Any) -> Config:
@@ -54,13 +51,17 @@ def checked_config(composed: Any) -> Config:
     return config
 
 
-def as_one_line(error: BaseException) -> str:
-    """What Hydra and OmegaConf say in paragraphs, with the key that they name apart."""
+def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
+    """What Hydra and OmegaConf say in paragraphs, with the key that they name apart, or else all
+    that was given."""
     causes = [error, *([error.__cause__] if error.__cause__ else [])]
     text = " ".join(" ".join(str(cause).split()) for cause in causes) or type(error).__name__
     text = text.split(" Config search path:")[0]
     key = getattr(error, "full_key", None) or getattr(error, "override", None)
-    return f"{key}: {text}" if key and str(key) not in text else text
+    if key:
+        return text if str(key) in text else f"{key}: {text}"
+    known = any(override.partition("=")[0].lstrip("+~") in text for override in overrides)
+    return text if known else " ".join([text, *(f"({override})" for override in overrides)])
 
 
 def as_published(experiment: str) -> Config:

@@ -34,6 +34,7 @@ LIGHTNING = DECIDING | {
 }
 INSTANTIATED = ("lightning.pytorch.", "mlpfit.training.")  # what callbacks and loggers may be
 UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name for it
+SHOULD = "Input should be "
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Positive = Annotated[float, Field(gt=0)]
@@ -121,6 +122,7 @@ class Ensemble(Section):
     shard: Count | None  # replicas of one Trainer and one folder; null: 256 or a little less
     processes: Annotated[int, Field(ge=1, le=1000)] | None  # null: one per core
     history_points: Count  # losses kept per replica, about
+    only: tuple[Annotated[int, Field(ge=0)], ...] | None  # train these shards; null: all
 
 
 def _target(plain: Any) -> Target:
@@ -172,6 +174,27 @@ class Config(Section):
         return tuple(streams.named_seeds(self.seed, self.replicas, self.seeds))
 
     @property
+    def shard_seeds(self) -> list[tuple[int, ...]]:
+        """The seeds of every shard of an ensemble, in order."""
+        seeds = self.replica_seeds
+        size = layout.shard_size(len(seeds), self.ensemble.shard or layout.SHARD)
+        return [seeds[i : i + size] for i in range(0, len(seeds), size)]
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """Arguments of :func:`mlpfit.data.datamodule.draw`, all but the seed: what decides the rows
+        of a replica and their order."""
+        from mlpfit.model import mlp  # late: it imports torch, and a config is read without
+
+        return {
+            "target": self.target,
+            "steps": self.trainer.max_steps,
+            **vars(self.data),
+            "streams": self.streams,
+            "weight_draws": mlp.normals_drawn(self.units, self.model.init),
+        }
+
+    @property
     def worth_compiling(self) -> bool:
         """Whether its steps are to be compiled: as the config says, or (auto) when it pays."""
         if self.trainer.compile == "auto":
@@ -201,7 +224,7 @@ class Config(Section):
         """What decides the results: the config without words, places and requests."""
         requests = ("question", "output_dir", "force", "metric", "train")
         recipe = {key: value for key, value in self.plain().items() if key not in requests}
-        for name in ("replicas", "processes"):
+        for name in ("replicas", "processes", "only"):
             recipe["ensemble"].pop(name)
         for name in LIGHTNING - DECIDING:
             recipe["trainer"].pop(name, None)
@@ -256,35 +279,36 @@ def checked(adapter: TypeAdapter[Any], plain: Mapping[str, Any], prefix: str = "
 
 def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str:
     """pydantic's error as "key=value: must be ..."; of its location, only what are keys."""
-    at, keys, siblings = plain, [], plain
+    at, keys, above = plain, [], plain
+    location = []  # with the names of types and tags that pydantic puts between
     for part in first["loc"]:
-        if (isinstance(at, dict) and part in at) or (
-            isinstance(at, list) and part in range(len(at))
-        ):
-            siblings, at = at, at[part]
-            keys.append(f"[{part}]" if isinstance(part, int) else f".{part}")
+        within = isinstance(at, dict) and part in at
+        if not within and not (isinstance(at, list) and part in range(len(at))):
+            continue
+        above, at = at, at[part]
+        location = first["loc"][: first["loc"].index(part) + 1]
+        keys.append(f"[{part}]" if isinstance(part, int) else f".{part}")
     key = prefix + "".join(keys).lstrip(".")
     given = f"{key}={at if isinstance(at, str) else json.dumps(at)}"
     if first["type"] == UNKNOWN_KEY:
-        known = [f"{key.rpartition('.')[0]}.{name}".lstrip(".") for name in siblings]
+        known = [f"{key.rpartition('.')[0]}.{name}".lstrip(".") for name in above]
         return f"{key}: no such key; allowed are {', '.join(n for n in known if n != key)}"
     if first["type"] == "union_tag_invalid":
-        tags = first["ctx"]
-        return f"{key}.{tags['discriminator'].strip(chr(39))}={tags['tag']}: allowed are {tags['expected_tags']}"
+        tag = first["ctx"]
+        name = tag["discriminator"].strip("'")
+        return f"{key}.{name}={tag['tag']}: allowed are {tag['expected_tags']}"
     if first["type"] == "missing":
         return (
             f"{given}: too short" if isinstance(at, list) else f"{key}.{first['loc'][-1]}: missing"
         )
-    messages = [
-        e["msg"].removeprefix("Input should be ") for e in errors if e["input"] is first["input"]
-    ]
-    return f"{given}: must be {' or '.join(dict.fromkeys(messages))}"
+    same = [e["msg"] for e in errors if e["loc"][: len(location)] == location]
+    return f"{given}: must be {' or '.join(dict.fromkeys(m.removeprefix(SHOULD) for m in same))}"
 
 
 def _problems(config: Config) -> Iterator[str]:
     """Values that are each allowed but don't go together."""
     if not re.fullmatch(r"\w[\w.-]{0,99}/\w[\w.-]{0,99}", config.name):
-        yield f"name={config.name}: must be tutorial/experiment, in letters, digits, dots and dashes"
+        yield f"name={config.name!r}: must be tutorial/experiment, in letters, digits, dots, dashes"
     if config.name.endswith((".old", ".partial")):
         yield f"name={config.name}: must not end in .old or .partial, which mark unfinished runs"
     if problem := config.target.problem():
@@ -292,8 +316,9 @@ def _problems(config: Config) -> Iterator[str]:
     yield from _seed_problems(config)
     yield from _data_problems(config)
     steps = config.trainer.max_steps
+    widths = config.model.widths()
     closed_form = isinstance(config.optimizer, LeastSquares)
-    if closed_form and (config.model.widths() or steps):
+    if closed_form and (widths or steps):
         yield "optimizer=least_squares: needs model.hidden=none and trainer.max_steps=0"
     if not closed_form and steps < 1:
         yield f"trainer.max_steps={steps}: must be at least 1"
@@ -311,8 +336,19 @@ def _seed_problems(config: Config) -> Iterator[str]:
         yield f"seeds={list(config.replica_seeds)}: every seed once"
     if config.replica_seeds[-1] >= 2**32:
         yield f"seed={config.seed} with replicas={config.replicas}: seeds must stay below {2**32}"
+    if config.ensemble.only is not None:
+        yield from _part_problems(config, config.ensemble.only)
     if config.seeds is not None and config.replicas not in (1, len(config.seeds)):
         yield f"replicas={config.replicas}: leave it out, seeds names {len(config.seeds)} replicas"
+
+
+def _part_problems(config: Config, only: tuple[int, ...]) -> Iterator[str]:
+    count = len(config.shard_seeds)
+    given = f"ensemble.only={json.dumps(only)}"
+    if len(config.replica_seeds) == 1:
+        yield f"{given}: goes with replicas > 1"
+    elif not only or len(set(only)) < len(only) or max(only) >= count:
+        yield f"{given}: must name shards, each once, of the {count} from 0 to {count - 1}"
 
 
 def _data_problems(config: Config) -> Iterator[str]:
@@ -320,7 +356,8 @@ def _data_problems(config: Config) -> Iterator[str]:
     below, macro = data.start_below, data.macro_batch
     if (batch is None) != (data.order == "full"):
         yield (
-            f"data.batch_size={batch} with data.order={data.order}: a batch size goes with an order "
+            f"data.batch_size={batch} with data.order={data.order}: a batch size goes with an "
+            "order "
             "other than full"
         )
     if batch is not None and batch > rows:

@@ -116,12 +116,14 @@ class Target:
             ) from error
         if truth.shape != (len(x), 1):
             raise ConfigError(
-                f"target {self.name}: f(x) has shape {truth.shape}; it must be ({len(x)}, 1) for x {x.shape}"
+                f"target {self.name}: f(x) has shape {truth.shape}; "
+                f"it must be ({len(x)}, 1) for x {x.shape}"
             )
         if not np.isfinite(truth).all():
             at = x[~np.isfinite(truth[:, 0])][0]
             raise ConfigError(
-                f"target {self.name}: f(x) is not finite at x = {at.tolist()}; see target.low and target.high"
+                f"target {self.name}: f(x) is not finite at x = {at.tolist()}; "
+                "see target.low and target.high"
             )
         return truth
 

@@ -33,7 +33,7 @@ def shown(run: Run) -> np.ndarray:
     from mlpfit.data.datamodule import draw  # late: it takes Lightning a second or two
 
     config, seeds = parse(run.config), run.seeds[:SEEDS]
-    orders = order.stack([draw(config, seed)[1] for seed in seeds])
+    orders = order.stack([draw(seed=seed, **config.sampling)[1] for seed in seeds])
     batches, _ = orders.batches(0, config.trainer.max_steps)  # (steps, SEEDS, batch)
     seen = np.zeros((len(seeds), config.rows), dtype=bool)
     seen[np.arange(len(seeds))[:, None], batches] = True
