@@ -69,17 +69,16 @@ def show(content: dict[str, Any]) -> None:
             f"{e['verdict']}"
         )
     for e in content["conclusions"]:
-        console.print(
-            f"{e['share']:7.1%} [{e['low']:.1%}, {e['high']:.1%}]  {e['tutorial']}: {e['claim']}"
-        )
+        interval = "identity" if e["low"] is None else f"{e['low']:.1%} to {e['high']:.1%}"
+        console.print(f"{e['share']:7.1%} ({interval})  {e['tutorial']}: {e['claim']}")
     for e in content["slips"]:
-        if "mean" in e:
-            console.print(
-                f"{e['tutorial']}: {e['measure']}: median {e['median']:.4g} ({e['p5']:.4g} to "
-                f"{e['p95']:.4g})"
-            )
-    counts = Counter(e["verdict"] for e in content["numbers"])
-    console.print(", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
+        if e.get("median") is not None:
+            console.print(f"{e['tutorial']}: {e['measure']}: median {e['median']:.4g}")
+    for kind in ("experiments", "numbers"):
+        counts = Counter(e["verdict"] for e in content[kind])
+        console.print(f"{kind}: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
+    if flips := content["halves"]["flips"]:
+        console.print(f"other verdicts in either half of the seeds: {', '.join(flips)}")
 
 
 def report() -> int:

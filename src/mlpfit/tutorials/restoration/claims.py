@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mlpfit.config.compose import as_published
 from mlpfit.config.schema import parse
 from mlpfit.judging.claims import (
     Claim,
@@ -32,7 +33,8 @@ def shown(run: Run) -> np.ndarray:
     from mlpfit.data import order
     from mlpfit.data.datamodule import draw  # late: it takes Lightning a second or two
 
-    config, seeds = parse(run.config), run.seeds[:SEEDS]
+    published = as_published(run.config["name"])
+    config, seeds = parse(published.plain() | {"data": run.config["data"]}), run.seeds[:SEEDS]
     orders = order.stack([draw(seed=seed, **config.sampling)[1] for seed in seeds])
     batches, _ = orders.batches(0, config.trainer.max_steps)  # (steps, SEEDS, batch)
     seen = np.zeros((len(seeds), config.rows), dtype=bool)
