@@ -103,7 +103,10 @@ def test_p_values_are_uniform_when_the_value_is_one_of_the_replicas():
 
 def test_p_values_of_many_are_those_of_each():
     rng = np.random.default_rng(2)
-    replicas, values = rng.integers(0, 20, 100).astype(float), rng.integers(-3, 23, 30).astype(float)
+    replicas, values = (
+        rng.integers(0, 20, 100).astype(float),
+        rng.integers(-3, 23, 30).astype(float),
+    )
     replicas[:3] = np.inf, np.nan, np.inf
     expected = [statistics.position(value, replicas)[1].p for value in values]
     np.testing.assert_allclose(statistics.p_values(values, replicas), expected)
