@@ -225,9 +225,7 @@ def advance(module: Regression, optimizer, block, compiled: bool) -> None:
     from mlpfit.model.compiled import CompiledSteps
 
     if compiled:
-        CompiledSteps(module.mlp, module.loss, module.gradient, optimizer)(
-            block["x"], block["y"], block["weights"]
-        )
+        CompiledSteps(module.mlp, module.loss, optimizer)(block["x"], block["y"], block["weights"])
     else:
         for x, y in zip(block["x"], block["y"], strict=True):
             module._step(optimizer, x, y, None)

@@ -86,13 +86,11 @@ def gradients_agree(run: Run) -> np.ndarray:
         for w, b in run.parameters(step=0)
     ]
     kind, activation = run.config["loss"], run.config["model"]["activation"]
-    made = mlp.outputs(layers, x, activation, mlp.Products)
+    made = mlp.outputs(layers, x, activation)
     parameters = [p for layer in layers for p in layer]
     by_autograd = torch.autograd.grad(losses.loss(kind, made[-1], y).sum(), parameters)
     with torch.no_grad():
-        by_hand = mlp.gradients(
-            layers, made, losses.derivative(kind, made[-1], y), activation, mlp.Products
-        )
+        by_hand = mlp.gradients(layers, made, losses.derivative(kind, made[-1], y), activation)
     apart = [
         ((a - h).abs().amax((1, 2)), a.abs().amax((1, 2)))
         for a, h in zip(by_autograd, by_hand, strict=True)

@@ -77,9 +77,7 @@ class Regression(pl.LightningModule):
         update."""
         (optimizer,) = self.trainer.optimizers
         if self.compile_steps:
-            self._compiled = self._compiled or CompiledSteps(
-                self.mlp, self.loss, self.gradient, optimizer
-            )
+            self._compiled = self._compiled or CompiledSteps(self.mlp, self.loss, optimizer)
             trace = self._compiled(block["x"], block["y"], block["weights"])
         else:
             weights = block["weights"] if block["weights"] is not None else [None] * len(block["x"])

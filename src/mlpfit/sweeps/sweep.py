@@ -44,7 +44,7 @@ from mlpfit.training.train import train
 FAILURE = "failure.txt"
 UNKNOWN = "no exit status recorded: killed, or never started"
 STARTING = 4.0  # seconds for a process to import torch and Lightning
-COMPILING = 7.0  # seconds for a graph
+COMPILING = 0.5  # seconds for a kernel
 MOST_JOBS = 10_000
 
 

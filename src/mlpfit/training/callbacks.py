@@ -88,12 +88,13 @@ class Checkpoints(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         if trainer.global_step not in self.steps:
             return
-        with torch.no_grad():
-            x, y = (rows.to(module.device) for rows in self.rows)
-            error = float(losses.loss("mse", module(x), y).nanmedian())
-        if error < self.best:
-            self.best = error
-            trainer.save_checkpoint(self.folder / "best.ckpt")
+        if self.best > float("-inf"):  # else the rows of all replicas would be computed for nothing
+            with torch.no_grad():
+                x, y = (rows.to(module.device) for rows in self.rows)
+                error = float(losses.loss("mse", module(x), y).nanmedian())
+            if error < self.best:
+                self.best = error
+                trainer.save_checkpoint(self.folder / "best.ckpt")
         trainer.save_checkpoint(self.folder / "last.ckpt")
 
     def on_save_checkpoint(

@@ -105,7 +105,10 @@ def once(values: np.ndarray) -> np.ndarray:
 
 
 def compiles(config: Config) -> bool:
-    """Whether the steps are compiled: where it is wanted and there is a C++ compiler."""
+    """Whether the steps are compiled: where it is wanted, on the processor, and there is a C++
+    compiler."""
+    if config.trainer.accelerator != "cpu" and torch.accelerator.is_available():
+        return False
     if config.worth_compiling and compiled.compiler() is None:
         console.print(
             "no C++ compiler (g++ or clang++): the steps run uncompiled, some hundred times slower"
