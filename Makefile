@@ -67,11 +67,11 @@ verify: $(INSTALLED) ## train everything again, compare with what is kept (ENSEM
 	@$(BIN)/python -m mlpfit verify ensembles=$(or $(ENSEMBLES),0)
 
 torture: $(INSTALLED) ## kill, damage and misuse everything a few hundred times (half an hour)
-	@$(BIN)/python tests/torture.py
+	@$(BIN)/python tests/torture
 
 bench: $(INSTALLED) ## measure speed against the plain loop and the Trainer's defaults
 	@$(BIN)/python -c 'import jax' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'jax==0.10.2'
-	@$(BIN)/python tests/bench.py
+	@$(BIN)/python tests/bench
 
 clean: ## remove the runs
 	rm -rf outputs/runs outputs/ensembles outputs/.locks outputs/.cache

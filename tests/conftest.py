@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mlpfit.config.catalogue import load_targets
 from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
+from mlpfit.data.targets import TARGETS, Target
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]
@@ -28,6 +30,14 @@ def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedP
         text=True,
         env=os.environ | environment,
     )
+
+
+def parabola(**changes: object) -> Target:
+    """x^2 with noise at 30 uniform points of [-2, 3]."""
+    load_targets()
+    fields = {"curvature": 1.0, "points": 30, "inputs": "uniform", "low": -2.0, "high": 3.0}
+    fields |= {"noise": 0.5, "observed": None, "standardise": False, "float32": False}
+    return TARGETS["parabola"](**{**fields, **changes})
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,13 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"  # tracebacks are wanted
 
 
 class ConfigError(ValueError):
@@ -68,19 +71,25 @@ def run_command(command: Callable[[], int]) -> None:
     )  # it would tell of a cache it can't write
     try:
         code = command()
-    except ConfigError as error:
-        print(f"mlpfit: {error}", file=sys.stderr)
-        code = 2
-    except RunError as error:
-        print(f"mlpfit: {error}", file=sys.stderr)
-        code = 1
-    except OSError as error:
-        print(
-            f"mlpfit: {error.filename or 'writing results'}: {error.strerror or error}",
-            file=sys.stderr,
-        )
-        code = 1
+    except (ConfigError, RunError, OSError, MemoryError) as error:
+        code = exit_code(error)
     sys.exit(code)
+
+
+def exit_code(error: BaseException) -> int:
+    """Say in one line on stderr what went wrong (HYDRA_FULL_ERROR=1: as a traceback, too). Returns
+    2 for wrong input, else 1."""
+    if FULL_ERROR:
+        traceback.print_exception(error)
+    text = str(error)
+    if isinstance(error, OSError):
+        text = f"{error.filename or 'writing results'}: {error.strerror or error}"
+    if isinstance(error, MemoryError):
+        text = (
+            "out of memory: make model.hidden, target.points, ensemble.shard or max_steps smaller"
+        )
+    print(f"mlpfit: {text}", file=sys.stderr)
+    return 2 if isinstance(error, ConfigError) else 1
 
 
 def _stop(received: int, frame: Any) -> None:

@@ -19,7 +19,7 @@ PROBLEMS = [
     Problem("restoration/wide", 250, 400),
     Problem("restoration/framework", 250, 3090),
 ]
-ONE = Problem("parabola/eight_neurons", 1, 50_000, ("checkpoint.every_n_steps=50000",))
+ONE = Problem("parabola/eight_neurons", 1, 50_000, ("recording.checkpoint_every=50000",))
 HEAD = ("problem", "plain loop", "JAX", "its best layout", "mlpfit", "/ JAX", "/ loop")
 NOTE = """Model-steps (replicas x optimiser steps) per second of all cores together, compilation
 apart, the best of {turns} turns; contenders take turns. Each contender has one process a core,
@@ -77,7 +77,10 @@ def jax_layouts(problem: Problem) -> dict[str, Any]:
 def one() -> list[list[str]]:
     """One replica on one core: the whole training, and the steps alone."""
     rows = []
-    for words, mlpfit in (("one replica", under_trainer), ("one replica, steps alone", steps_alone)):
+    for words, mlpfit in (
+        ("one replica", under_trainer),
+        ("one replica, steps alone", steps_alone),
+    ):
         contenders: dict[str, Any] = {
             f"loop {fused}": (plain.loop, ONE, 2000, fused) for fused in (False, True)
         }

@@ -1,1 +1,2 @@
-def growth(): return ""
+def growth():
+    return ""

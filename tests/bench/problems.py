@@ -13,7 +13,6 @@ from crew import Turn, clock, tidy
 
 from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
-from mlpfit.data.datamodule import ReplicaData
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Problem:
                 f"replicas={self.replicas}",
                 f"trainer.max_steps={self.steps}",
                 "trainer.compile=true",
-                "logger.tensorboard=false",
+                "logger=none",
                 *self.overrides,
             ]
         )
@@ -60,9 +59,14 @@ class Problem:
     def data(self) -> dict[str, Any]:
         """x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None; K = 1 where every step sees
         the same rows."""
-        seeds, full = list(range(self.replicas)), self.config.data.order == "full"
-        data = ReplicaData(self.config, seeds, [0, self.steps])
-        return data.block(0, 1 if full else self.steps)
+        return {name: self.rows_drawn.chunk(0, self.steps)[name] for name in ("x", "y", "weights")}
+
+    @property
+    def rows_drawn(self) -> Any:
+        """The datamodule."""
+        from mlpfit.training.run import rows_of
+
+        return rows_of(self.config, range(self.replicas))
 
     def parameters(self) -> list[np.ndarray]:
         """Weights (R, in, out) and biases (R, 1, out), layer by layer."""
@@ -90,11 +94,12 @@ _COMPILED: set[Problem] = set()
 
 def _trained(problem: Problem) -> float:
     from mlpfit.training.callbacks import Snapshots
-    from mlpfit.training.run import build, fit, plan
+    from mlpfit.training.run import build, fit, plan, rows_of
 
     config, seeds = problem.config, list(range(problem.replicas))
     steps = plan(config, problem.replicas)
-    data, module = ReplicaData(config, seeds, steps.boundaries), build(config, seeds)
+    data = rows_of(config, seeds, [*steps.snapshots, *steps.checkpoints])
+    module = build(config, seeds)
     tidy()
     with tempfile.TemporaryDirectory() as folder:
         started = clock()

@@ -8,22 +8,21 @@ additions is told apart; the rest is activations, sums, loads and stores.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from crew import Crew, Turn, clock, tidy
 from ensembles import PROBLEMS, peak
 from problems import Problem, calls, under_trainer
 
-from mlpfit.data.datamodule import ReplicaData
-
 REPEATS = 5
-HEAD = "problem | µs | products | rest of the rows | update | copying | batches | Trainer, recording"
+HEAD = (
+    "problem | µs | products | rest of the rows | update | copying | batches | Trainer, recording"
+)
 NOTE = """Microseconds of a model-step on one core, and their shares. Products: a model-step's
 6 operations per weight and row at the speed of torch's matrix product. Rest of the rows:
 activations, sums, loads and stores (0 where the kernel is faster than torch's product). Update: the
 optimiser, and whatever is done once a step. Copying: parameters and rows in and out, once in 200
-steps. Batches: gathering the rows of the steps. Trainer, recording: all that is outside the compiled
-steps, callbacks and checkpoints included."""
+steps. Batches: gathering the rows of the steps. Trainer, recording: all that is outside the
+compiled steps, callbacks and checkpoints included."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,11 @@ def _call(problem: Problem, steps: int, rows: int) -> float:
 
 def _gathering(problem: Problem, steps: int) -> float:
     """Seconds per model-step to make the batches."""
-    data: Any = ReplicaData(problem.config, list(range(problem.replicas)), [0, problem.steps])
+    data = problem.rows_drawn
     best = float("inf")
     for _ in range(REPEATS):
         started = clock()
-        data.block(0, steps)
+        data.chunk(0, steps)
         best = min(best, clock() - started)
     return best / steps / problem.replicas
 

@@ -50,7 +50,7 @@ def recorded(problem: Problem, how: str) -> Turn:
         config = compose(
             [
                 f"experiment={problem.experiment}",
-                f"logger.tensorboard={str('tensorboard' in how).lower()}",
+                f"logger={'tensorboard' if 'tensorboard' in how else 'none'}",
                 f"trainer.compile={str('compiled' in how).lower()}",
                 f"output_dir={folder}",
             ]

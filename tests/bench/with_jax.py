@@ -111,9 +111,7 @@ def _update(options: dict[str, Any], parameters: Any, slopes: Any, state: Any, t
 
     if options["name"] == "sgd":
         if state:
-            slopes = [
-                options["momentum"] * m + g for m, g in zip(state[0], slopes, strict=True)
-            ]
+            slopes = [options["momentum"] * m + g for m, g in zip(state[0], slopes, strict=True)]
             state = [slopes]
         lr = options["lr"]
         return [p - lr * g for p, g in zip(parameters, slopes, strict=True)], state

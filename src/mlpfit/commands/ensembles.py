@@ -1,55 +1,67 @@
 """Train experiments over many seeds.
 
-    mlpfit ensembles [tutorial | experiment ...] [replicas=1000] [key=value ...]
+    mlpfit ensembles [tutorial | experiment ...] [replicas=...] [key=value ...]
 
-The blocks of all ensembles share the processes, the longest first.
+Each experiment says how many replicas it takes (``ensemble.replicas``), unless the command does.
+The shards of all ensembles share the processes, the longest first.
 """
 
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 from mlpfit.commands.reproduce import selected
 from mlpfit.config.compose import compose
+from mlpfit.config.schema import Config
 from mlpfit.runs.folder import claimed
 from mlpfit.runs.run import MARKER, load_run
-from mlpfit.training.ensemble import blocks, cores, train_blocks
+from mlpfit.training.ensemble import cores, shards, train_shards
 from mlpfit.training.progress import console, display
 
 
 def main() -> int:
     overrides = [a for a in sys.argv[1:] if "=" in a]
-    if not any(a.startswith(("replicas=", "seeds=")) for a in overrides):
-        overrides.append("replicas=1000")
     names = selected([a for a in sys.argv[1:] if "=" not in a])
     train_ensembles(names, overrides)
     return 0
 
 
+def ensemble(experiment: str, overrides: list[str]) -> Config:
+    """The config of an experiment's ensemble: as many replicas as it asks for, where the overrides
+    say nothing else."""
+    config = compose([f"experiment={experiment}", *overrides])
+    if any(override.startswith(("replicas=", "seeds=")) for override in overrides):
+        return config
+    return replace(config, replicas=config.ensemble.replicas)
+
+
 def train_ensembles(names: list[str], overrides: list[str]) -> None:
     """Train these experiments with these overrides, unless they are up to date."""
-    configs = [compose([f"experiment={name}", *overrides]) for name in names]
+    configs = [ensemble(name, overrides) for name in names]
     started = time.time()
     with ExitStack() as stack:
-        folders = [(config, stack.enter_context(claimed(config))) for config in configs]
-        todo = [block for config, folder in folders if folder for block in blocks(config, folder)]
+        folders = [
+            (config, stack.enter_context(claimed(config, config.folder))) for config in configs
+        ]
+        todo = [shard for config, folder in folders if folder for shard in shards(config, folder)]
         if not todo:
             console.print(f"everything is up to date: {len(configs)} ensembles")
             return
         processes = configs[0].ensemble.processes or cores()
-        left = [block for block in todo if not (block.folder / MARKER).is_file()]
-        predicted = sum(block.seconds for block in left) / processes + 15
-        trained = len({block.config.name for block in todo})
+        left = [shard for shard in todo if not (shard.folder / MARKER).is_file()]
+        predicted = sum(shard.seconds for shard in left) / processes + 15
+        trained = len({shard.config.name for shard in todo})
         console.print(
-            f"{trained} ensembles, {len(left)} blocks, {processes} processes: about {predicted:.0f} s"
+            f"{trained} ensembles, {len(left)} shards, {processes} processes: about {predicted:.0f} s"
         )
         with (
             display(runs=1) as shown,
-            shown.ensemble("model-steps", sum(b.model_steps for b in todo)) as report,
+            shown.ensemble("model-steps", sum(s.model_steps for s in todo)) as report,
         ):
-            train_blocks(todo, processes, report)
+            train_shards(todo, processes, report)
     for config in configs:
-        run = load_run(config.run_dir)
+        run = load_run(config.folder)
         lost = int(run.diverged.sum())
         seconds = run.provenance["seconds"]
         console.print(

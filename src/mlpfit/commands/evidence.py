@@ -15,8 +15,6 @@ from mlpfit.judging import ledger as judging
 from mlpfit.report import page
 from mlpfit.report import table as results
 from mlpfit.runs.files import write_file
-from mlpfit.runs.run import load_run
-from mlpfit.runs.sealed import read_ledger
 from mlpfit.training.progress import console
 
 OUTPUTS = Path("outputs")
@@ -98,34 +96,20 @@ def report() -> int:
 
 def tensorboard() -> int:
     outputs = Path(sys.argv[1] if sys.argv[1:] else "outputs")
-    from mlpfit.tensorboard.board import (
-        PAGES,
-        finished,
-        left_out_if_damaged,
-        write_ensemble,
-        write_run,
-        write_sweeps,
-    )
+    from mlpfit.tensorboard.outputs import ADDRESSES, write_outputs
 
     started = time.time()
     if not outputs.is_dir():
         raise ConfigError(
             f"{outputs}: no such folder; name one that holds runs, or none for outputs"
         )
-    ledger = outputs / "ledger.json"
-    judged = read_ledger(outputs)["numbers"] if ledger.is_file() else []
-    written = 0
-    for kind, write in ("runs", write_run), ("ensembles", write_ensemble):
-        for path in finished(outputs / kind):
-            with left_out_if_damaged():
-                written += write(load_run(path), judged)
-    written += write_sweeps(outputs / "sweeps")
+    written = write_outputs(outputs)
     print(
         f"TensorBoard of {outputs}: {written} event files written ({time.time() - started:.1f} s)"
     )
     print(
         "With more than 40 runs TensorBoard shows none until they are chosen. These addresses choose:"
     )
-    for what, address in PAGES.items():
+    for what, address in ADDRESSES.items():
         print(f"  {what:<28} http://localhost:6006/#{address}")
     return 0

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlpfit.config.compose import compose
-from mlpfit.config.names import check_place, job_name
+from mlpfit.config.compose import check_place, compose
 from mlpfit.errors import ConfigError
 from mlpfit.runs.run import Run, load_run
 
@@ -27,19 +26,19 @@ def fit(experiment: str, *, output_dir: str | Path = "outputs/fits", **settings:
     Raises ConfigError for a setting that is not allowed, Diverged if the loss of a single run is
     lost.
     """
+    from mlpfit.config.sources import job_folder
     from mlpfit.training.train import train
 
     overrides = sorted(_overrides(settings))
     check_place(str(output_dir))
     config = compose([f"experiment={_written(experiment)}", *overrides])
-    config = replace(
-        config,
-        output_dir=str(Path(output_dir) / Path(experiment).parent / job_name(overrides, config)),
-    )
+    config = replace(config, output_dir=str(output_dir))
+    tutorial = experiment.rpartition("/")[0]
+    folder = Path(output_dir) / tutorial / job_folder(overrides, experiment)
     if config.ensemble.processes is None:
         config = replace(config, ensemble=replace(config.ensemble, processes=1))
-    train(config)
-    return load_run(config.run_dir)
+    train(config, folder)
+    return load_run(folder)
 
 
 def _overrides(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -26,12 +26,12 @@ def main() -> int:
     names = sys.argv[1:]
     wanted = selected(names)
     configs = [as_published(name) for name in wanted]
-    stale = [config for config in configs if not is_current(config)]
+    stale = [config for config in configs if not is_current(config, config.folder)]
     if stale:
         with display(len(stale)) as shown:
             for config in stale:
                 with shown.run(config.name, config.trainer.max_steps) as report:
-                    train(config, report)
+                    train(config, report=report)
     figures = [n for n in names if n not in experiments()] + [
         n for n in names if n in experiments()
     ]

@@ -1,65 +1,81 @@
-"""Train one experiment into its run folder.
+"""Train one experiment, or with -m many: a Hydra application.
 
     mlpfit experiment=tower/small [key=value ...]
+    mlpfit -m experiment=tower/small optimizer.lr=0.001,0.01 replicas=64
 
-With -m, values separated by commas make a sweep (sweep.py). Keys and defaults are in
-conf/config.yaml; --help lists the experiments. ``force=true`` trains again although the same run is
-complete.
+Every flag of Hydra's works as its documentation says. Keys and defaults are in conf/config.yaml.
 """
 
+import os
 import sys
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from mlpfit.config.catalogue import experiments
-from mlpfit.config.compose import OPTIONS, compose
-from mlpfit.errors import ConfigError
+from mlpfit.config.compose import as_one_line, checked_config
+from mlpfit.config.schema import Config
+from mlpfit.config.sources import teach
+from mlpfit.errors import ConfigError, RunError, exit_code
+from mlpfit.runs.folder import discard_unfinished
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import Run, load_run
+from mlpfit.sweeps.jobs import objective, run_job
 from mlpfit.training.progress import console, display
 from mlpfit.training.train import train
 
 
 def main() -> int:
-    overrides = sys.argv[1:]
-    if {"-h", "--help"} & set(overrides):
-        print(f"{__doc__}\nexperiments: {', '.join(experiments())}")
-        return 0
-    if unknown := [o for o in overrides if o.startswith("-") and o not in OPTIONS]:
-        raise ConfigError(
-            f"{unknown[0]}: no such option; there are {', '.join(OPTIONS)} and key=value"
-        )
-    if {"-m", "--multirun"} & set(overrides):
-        from mlpfit.sweeps.sweep import sweep
-
-        return sweep(overrides)
-    if named := [o for o in overrides if o.startswith("sweep=")]:
-        raise ConfigError(f"{named[0]}: a sweep needs -m")
-    if not any(o.startswith("experiment=") for o in overrides):
-        raise ConfigError(f"experiment=...: say which one; there are {', '.join(experiments())}")
-    config = compose(overrides)
-    with display(runs=1) as shown:
-        if is_current(config) and not config.force:
-            console.print(
-                f"{config.run_dir} is up to date (force=true trains it again)", soft_wrap=True
-            )
-            return 0
-        with shown.run(config.name, config.trainer.max_steps) as report:
-            train(config, report)
-    console.print(f"{config.run_dir}: {summary(load_run(config.run_dir))}", soft_wrap=True)
+    teach()
+    # Hydra then raises what it would print as a part of a traceback; it becomes one line here.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    application = hydra.main(version_base="1.3", config_path=None, config_name="config")(task)
+    try:
+        application()
+    except (HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(as_one_line(error, sys.argv[1:])) from error
     return 0
 
 
-def summary(run: Run) -> str:
-    """The final numbers in a line; medians where there are several replicas, a diverged one
-    counting as infinite."""
-    names = {"mse": "mse", "sse": "sum of squares", "truth_mse": "distance to the truth"}
-    lost = (
-        f"; {run.diverged.sum()} of {run.replicas} replicas diverged" if run.diverged.any() else ""
-    )
-    return (
-        ", ".join(
-            f"{words} {float(np.median(run.final(name))):.6g}" for name, words in names.items()
-        )
-        + lost
-    )
+def task(composed: DictConfig) -> float:
+    """Train what Hydra has composed. Returns the number that a sweeper minimises."""
+    settings = HydraConfig.get()
+    if settings.mode == RunMode.MULTIRUN:
+        return run_job(composed, settings)
+    try:
+        return _train(checked_config(composed), Path(settings.runtime.output_dir))
+    except (ConfigError, RunError, OSError, MemoryError) as error:
+        sys.exit(exit_code(error))  # Hydra would print its own line, too
+
+
+def _train(config: Config, folder: Path) -> float:
+    place = os.path.relpath(folder)
+    if is_current(config, folder) and not config.force:
+        console.print(f"{place} is up to date (force=true trains it again)", soft_wrap=True)
+        return objective(load_run(folder), config.metric)
+    try:
+        with display(runs=1) as shown, shown.run(config.name, config.trainer.max_steps) as report:
+            train(config, folder, report)
+    finally:
+        discard_unfinished(folder)
+    run = load_run(folder)
+    console.print(f"{place}: {final_numbers(run)}", soft_wrap=True)
+    return objective(run, config.metric)
+
+
+def final_numbers(run: Run) -> str:
+    """In a line; medians where there are several replicas, a diverged one counting as infinite."""
+    names: dict[str, Any] = {
+        "mse": "mse",
+        "sse": "sum of squares",
+        "truth_mse": "distance to the truth",
+    }
+    lost = f"; {run.diverged.sum()} of {run.replicas} replicas diverged" * bool(run.diverged.any())
+    parts = [f"{label} {objective(run, name):.6g}" for name, label in names.items()]
+    return ", ".join(parts) + lost

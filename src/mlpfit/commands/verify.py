@@ -10,8 +10,8 @@ kept under outputs/. Each run is found
 identical          every loss, final number and figure to the bit: a machine like the reference's
                    must give no less
 within tolerance   only where machine or versions are others, which round otherwise: all losses and
-                   final numbers within 0.1 %; of recipes that blow rounding errors up
-                   (``SENSITIVE``) the first ``EARLY`` losses within 0.1 %, the typical loss of each
+                   final numbers within 0.1 %; of recipes that amplify rounding errors
+                   (``sensitive`` in published.yaml) the first ``EARLY`` losses within 0.1 %, the typical loss of each
                    twentieth of the run and the final numbers within ``FACTOR``
 different          anything else: another recipe, other code, a damaged file; exit code 1
 
@@ -40,7 +40,7 @@ from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import compose
 from mlpfit.errors import ConfigError, RunError
 from mlpfit.figures.draw import draw_all, pictures
-from mlpfit.judging import ledger
+from mlpfit.judging import ledger, published
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
 from mlpfit.runs.run import Run, differences, load_run
@@ -55,13 +55,6 @@ KEPT = (
     "ledger.*",
     "results.csv",
 )
-SENSITIVE = {
-    "tower/small",
-    "tower/large",
-    "gradient/sine_network",
-    "parabola/eight_neurons",
-    "restoration/framework",
-}
 PARTS = 20
 FINAL = ("mse", "sse", "truth_mse")
 MACHINE = ("versions", "platform", "processor", "processor_kind", "capability", "threads")
@@ -123,7 +116,7 @@ def compare(name: str, ours: Numbers, kept: Numbers, figures: int, alike: bool) 
 
 def close(name: str, ours: Numbers, kept: Numbers) -> bool:
     """Whether only rounding can tell them apart; what is not a number is close to nothing."""
-    if name not in SENSITIVE:
+    if not published.amplifies_rounding(name):
         return all(
             bool((relative(ours[key], kept[key]) < TOLERANCE).all()) for key in ("loss", "final")
         )
@@ -211,7 +204,7 @@ def verify_runs(
         for name in kept:
             config = compose([f"experiment={name}", f"output_dir={scratch}"])
             with shown.run(name, config.trainer.max_steps) as report:
-                train(config, report)
+                train(config, report=report)
     draw_all(names, scratch)
     here = machine(load_run(scratch / "runs" / names[0]))
     differing = differences(made["machine"], here)
@@ -240,7 +233,7 @@ def _bytes(file: Path) -> bytes | None:
 def verify_ledger(outputs: Path, scratch: Path, alike: bool) -> Found:
     """Train all ensembles into scratch and judge the published numbers again."""
     kept = sealed.read_ledger(outputs)
-    train_ensembles(experiments(), [f"output_dir={scratch}", "replicas=1000"])
+    train_ensembles(experiments(), [f"output_dir={scratch}"])
     now = json.loads(json.dumps(ledger.ledger(ledger.ensembles(scratch))))
     if now == kept:
         return "identical"

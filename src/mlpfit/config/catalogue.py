@@ -176,20 +176,23 @@ def load_targets() -> None:
             raise
 
 
-def ready_sweep(name: str) -> dict[str, Any]:
-    """A ready sweep's question, overrides and how to draw it (conf/sweep). Raises ConfigError."""
+@dataclass(frozen=True)
+class ReadySweep:
+    """What a ready sweep asks and how its figure is drawn, from ``conf/sweep/<name>.yaml``."""
+
+    name: str
+    question: str
+    figure: dict[str, Any] | None = None
+    sharpness: bool = False
+
+
+def ready_sweep(name: str) -> ReadySweep:
+    """The ready sweep of this name. Raises ConfigError if there is none, or its file is no sweep."""
     if name not in ready_sweeps():
         raise ConfigError(f"sweep={name}: no such sweep; there are {', '.join(ready_sweeps())}")
     file = tutorial(name).conf / "sweep" / f"{name}.yaml"
-    with users_code(str(file)):
+    with users_code(
+        f"{file}: hydra.callbacks.experiments needs question, may have figure, sharpness"
+    ):
         content = yaml.safe_load(file.read_text())
-    allowed = {"question", "overrides", "figure", "sharpness"}
-    needed = {"question", "overrides"}
-    if not isinstance(content, dict) or not needed <= content.keys() <= allowed:
-        raise ConfigError(
-            f"{file}: needs question and overrides, may have figure and sharpness, and nothing else"
-        )
-    overrides = content["overrides"]
-    if not isinstance(overrides, list) or not all(isinstance(o, str) for o in overrides):
-        raise ConfigError(f"{file}: overrides must be a list of key=value")
-    return content
+        return ReadySweep(name, **content["hydra"]["callbacks"]["experiments"])

@@ -1,6 +1,12 @@
-"""The synthetic rows of R replicas, handed to the Trainer in blocks of optimiser steps."""
+"""The synthetic rows of R replicas and the order in which they are seen, as a LightningDataModule.
+
+``chunk_steps`` optimiser steps come as one batch of the Trainer, a chunk, which
+:class:`mlpfit.model.regression.Regression` takes in one training_step; with ``chunk_steps=None``
+every batch is one step, for a module of any kind.
+"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -8,58 +14,146 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlpfit.config.schema import Config
-from mlpfit.data import order
-from mlpfit.data.streams import streams
-from mlpfit.data.targets import Rows
-from mlpfit.model import mlp
+from mlpfit.data import order as orders
+from mlpfit.data import streams as generators
+from mlpfit.data.targets import Rows, Target
+
+FRESH_ROWS = 10_000  # for validation, as many for test: a noise's mean square is known to 1.4 %
+FRESH_BATCH = (
+    2**16
+)  # of them, times replicas, in a batch: the outputs of wide layers must fit memory
+
+Batch = dict[str, Any]
 
 
 class ReplicaData(pl.LightningDataModule):
     """Rows and batch order of the replicas with these seeds, each drawn from its own seed alone.
 
-    x (R, n, d), y (R, n, 1); pool_* as in :class:`mlpfit.targets.Rows` with the replica axis first.
-    ``boundaries`` are the steps at which one block ends and the next begins, from 0 to the last
-    step.
+    target        the function and how its rows are sampled
+    steps         optimiser steps of a training; all of them are one epoch of the Trainer
+    order, batch_size, macro_batch, start_below   which rows a step sees: :mod:`mlpfit.data.order`
+    streams       how generators are made from a seed: :mod:`mlpfit.data.streams`
+    weight_draws  normal numbers that the ``legacy`` stream gives to the initial weights before the
+                  order (:func:`mlpfit.model.mlp.normals_drawn`)
+    chunk_steps   steps of a chunk at most; None: one step a batch, without the axis of steps
+    stops         steps at which a chunk ends in any case
+
+    x (R, n, d), y (R, n, 1); ``arrays``: the fields of :class:`mlpfit.data.targets.Rows` with the
+    replica axis first. A chunk of K steps is {"x": (K, R, b, d), "y": (K, R, b, 1), "weights":
+    (K, R, b) or None}; where all steps see the same rows, the first axis has length 1 and "steps"
+    is K. Validation and test see ``fresh_rows`` new rows of the same function with new noise, from
+    generators of their own, in each replica's units; prediction is at every row generated.
+
+    ``Trainer(max_steps=500).fit(module, ReplicaData(target, steps=500))``
     """
 
-    def __init__(self, config: Config, seeds: Sequence[int], boundaries: Sequence[int]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        seeds: Sequence[int] = (0,),
+        *,
+        steps: int,
+        order: orders.Kind = "full",
+        batch_size: int | None = None,
+        macro_batch: int | None = None,
+        start_below: int | None = None,
+        streams: generators.Kind = "spawned",
+        weight_draws: int = 0,
+        dtype: str = "float32",
+        chunk_steps: int | None = 200,
+        stops: Sequence[int] = (),
+        fresh_rows: int = FRESH_ROWS,
+    ) -> None:
         super().__init__()
-        self.config, self.seeds, self.boundaries = config, seeds, boundaries
-        drawn = [draw(config, seed) for seed in seeds]
-        rows, orders = zip(*drawn, strict=True)
+        self.target, self.seeds, self.steps = target, list(seeds), steps
+        self.chunk_steps, self.fresh_rows = chunk_steps, fresh_rows
+        self.boundaries = sorted({*range(0, steps, chunk_steps or 1), steps, *stops})
+        self.rows_of_a_step = "all rows" if batch_size is None else f"{order} of {batch_size}"
+        how: dict[str, Any] = {"order": order, "batch_size": batch_size, "streams": streams}
+        how |= {
+            "macro_batch": macro_batch,
+            "start_below": start_below,
+            "weight_draws": weight_draws,
+        }
+        drawn = [draw(target, seed, steps=steps, **how) for seed in self.seeds]
+        rows, row_orders = zip(*drawn, strict=True)
         self.arrays = {
             name: np.stack([getattr(r, name) for r in rows]) for name in Rows.__dataclass_fields__
         }
-        dtype = torch.float64 if config.trainer.precision == "64-true" else torch.float32
-        self.x, self.y = (torch.from_numpy(self.arrays[name]).to(dtype) for name in ("x", "y"))
-        self.order = None if config.data.order == "full" else order.stack(orders)
+        self.dtype = getattr(torch, dtype)
+        self.x, self.y = (self._tensor(self.arrays[name]) for name in ("x", "y"))
+        self.order = None if order == "full" else orders.stack(row_orders)
 
-    def train_dataloader(self) -> "Blocks":
-        return Blocks(self)
+    def __repr__(self) -> str:
+        replicas, rows, inputs = self.x.shape
+        seeds = ", ".join(map(str, self.seeds[:3])) + (", ..." if replicas > 3 else "")
+        unit = "batches" if self.chunk_steps is None else "chunks"
+        return (
+            f"ReplicaData({self.target.name}: {rows} rows of {inputs} inputs, {self.dtype}; "
+            f"{replicas} replicas, seeds {seeds}; "
+            f"{self.steps} steps on {self.rows_of_a_step} in {len(self.boundaries) - 1} {unit}; "
+            f"{self.fresh_rows} fresh rows each for validation and test)"
+        )
 
-    def block(self, first: int, last: int) -> dict[str, Tensor | None]:
-        """Steps first .. last - 1: x (steps, R, b, d), y (steps, R, b, 1), weights (steps, R, b) or
-        None."""
+    def train_dataloader(self) -> "Chunks":
+        return Chunks(self)
+
+    def val_dataloader(self) -> "Batches":
+        return Batches(self.fresh("validation"))
+
+    def test_dataloader(self) -> "Batches":
+        return Batches(self.fresh("test"))
+
+    def predict_dataloader(self) -> "Batches":
+        """Every row generated, in its order: {"x": (R, m, d)}."""
+        return Batches([{"x": self._tensor(self.arrays["pool_x"])}])
+
+    def chunk(self, first: int, last: int) -> Batch:
+        """Steps first .. last - 1, as the class describes them."""
         if self.order is None:
-            steps = last - first
-            return {
-                "x": self.x.expand(steps, *self.x.shape),
-                "y": self.y.expand(steps, *self.y.shape),
-                "weights": None,
-            }
+            return {"x": self.x[None], "y": self.y[None], "weights": None, "steps": last - first}
         batches, weights = self.order.batches(first, last)
         rows = torch.from_numpy(batches)
         replica = torch.arange(len(self.x))[:, None]
         return {
             "x": self.x[replica, rows],
             "y": self.y[replica, rows],
-            "weights": None if weights is None else torch.from_numpy(weights).to(self.x),
+            "weights": None if weights is None else self._tensor(weights),
         }
 
+    def fresh(self, use: generators.Use) -> list[Batch]:
+        """New rows of every replica in batches {"x": (R, b, d), "y": (R, b, 1)}. A replica's are
+        those of its seed in any company."""
+        target = replace(self.target, points=self.fresh_rows, observed=None, standardise=False)
+        new = [target.rows(generators.fresh(seed, use)) for seed in self.seeds]
+        center, scale = self.arrays["center"][:, None], self.arrays["scale"][:, None]
+        x = self._tensor((np.stack([r.x for r in new]) - center[..., :-1]) / scale[..., :-1])
+        y = self._tensor((np.stack([r.y for r in new]) - center[..., -1:]) / scale[..., -1:])
+        size = max(1, FRESH_BATCH // len(self.seeds))
+        return [
+            {"x": x[:, first : first + size], "y": y[:, first : first + size]}
+            for first in range(0, self.fresh_rows, size)
+        ]
 
-class Blocks:
-    """The blocks still to be trained, an iterable for the Trainer. It holds no position of its own:
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self.dtype)
+
+
+class Batches:
+    """Batches one after another; a list would be as many dataloaders to the Trainer."""
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
+
+
+class Chunks:
+    """The chunks still to be trained, an iterable for the Trainer. It holds no position of its own:
     iteration starts at the Trainer's ``global_step``, so a resumed run meets exactly the batches it
     has not seen."""
 
@@ -69,11 +163,14 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.data.boundaries) - 1
 
-    def __iter__(self) -> Iterator[dict[str, Tensor | None]]:
-        done = self.data.trainer.global_step if self.data.trainer is not None else 0
-        for first, last in zip(self.data.boundaries, self.data.boundaries[1:], strict=False):
-            if first >= done:
-                yield self.data.block(first, last)
+    def __iter__(self) -> Iterator[Batch]:
+        data = self.data
+        done = data.trainer.global_step if data.trainer is not None else 0
+        for first, last in zip(data.boundaries, data.boundaries[1:], strict=False):
+            if last <= done:
+                continue
+            chunk = data.chunk(max(first, done), last)
+            yield chunk if data.chunk_steps is not None else one_step(chunk)
 
     def state_dict(self) -> dict[str, Any]:
         """Tells Lightning that this iterable can be resumed (its position is the global step)."""
@@ -83,22 +180,39 @@ class Blocks:
         """See :meth:`state_dict`."""
 
 
-def draw(config: Config, seed: int) -> tuple[Rows, tuple[np.ndarray, ...]]:
-    """Rows and batch order of the replica with this seed."""
-    generators = streams(seed, config.streams)
-    rows = config.target.rows(generators.data)
-    data = config.data
-    if data.order == "full":
+def one_step(chunk: Batch) -> Batch:
+    """A chunk of one step without the axis of steps: {"x": (R, b, d), "y": (R, b, 1)}, and
+    "weights" (R, b) where some rows only fill up the batch."""
+    return {k: v[0] for k, v in chunk.items() if isinstance(v, Tensor)}
+
+
+def draw(
+    target: Target,
+    seed: int,
+    *,
+    steps: int,
+    order: orders.Kind,
+    batch_size: int | None,
+    macro_batch: int | None,
+    start_below: int | None,
+    streams: generators.Kind,
+    weight_draws: int,
+) -> tuple[Rows, tuple[np.ndarray, ...]]:
+    """Rows and batch order (empty: full) of the replica with this seed; arguments as of
+    :class:`ReplicaData`."""
+    streams_of = generators.streams(seed, streams)
+    rows = target.rows(streams_of.data)
+    if order == "full":
         return rows, ()
-    if config.streams == "legacy":  # one stream: the weights are drawn before the order
-        generators.order.normal(size=mlp.normals_drawn(config.units, config.model.init))
-    assert data.batch_size is not None  # checked with the config
-    return rows, order.draw(
-        generators.order,
-        data.order,
-        rows=config.rows,
-        batch=data.batch_size,
-        steps=config.trainer.max_steps,
-        macro=data.macro_batch or 0,
-        below=data.start_below or 0,
+    if streams == "legacy":  # one stream: the weights are drawn before the order
+        streams_of.order.normal(size=weight_draws)
+    assert batch_size is not None  # an order other than full has one
+    return rows, orders.draw(
+        streams_of.order,
+        order,
+        rows=len(rows.x),
+        batch=batch_size,
+        steps=steps,
+        macro=macro_batch or 0,
+        below=start_below or 0,
     )

@@ -66,6 +66,17 @@ def streams(seed: int, kind: Kind) -> Streams:
     return Streams(one, one, one)
 
 
+Use = Literal["validation", "test"]
+
+
+def fresh(seed: int, use: Use) -> np.random.Generator:
+    """The generator of the rows that the replica with this seed is validated or tested on, whatever
+    its kind of streams: a further child of the seed, independent of those that training draws from.
+    """
+    child = {"validation": 3, "test": 4}[use]  # data, weights and order are 0, 1 and 2
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(child,)))
+
+
 def integers(rng: Any, high: int, size: int) -> np.ndarray:
     """``size`` integers uniform on 0 .. high - 1, from either of numpy's generators."""
     if isinstance(rng, np.random.RandomState):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Ge
 
-from mlpfit.config.ranges import AtLeast
 from mlpfit.errors import ConfigError
 
 TARGETS: dict[str, type["Target"]] = {}
@@ -50,17 +50,19 @@ class Target:
     float32      x is rounded to float32 before f and y after, as a script does that stores them so
     """
 
-    points: Annotated[int, AtLeast(1)]
+    points: Annotated[int, Ge(1)]
     inputs: Literal["grid", "uniform", "normal"]
     low: float
     high: float
-    noise: Annotated[float, AtLeast(0)]
-    observed: Annotated[int, AtLeast(1)] | None
+    noise: Annotated[float, Ge(0)]
+    observed: Annotated[int, Ge(1)] | None
     standardise: bool
     float32: bool
 
     name: ClassVar[str]
     dim: ClassVar[int] = 1
+    # For pydantic, which checks the YAML: no other keys, no conversions.
+    __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
     def __init_subclass__(cls, *, name: str, dim: int = 1) -> None:
         if name in TARGETS:
@@ -114,12 +116,14 @@ class Target:
             ) from error
         if truth.shape != (len(x), 1):
             raise ConfigError(
-                f"target {self.name}: f(x) has shape {truth.shape}; it must be ({len(x)}, 1) for x {x.shape}"
+                f"target {self.name}: f(x) has shape {truth.shape}; "
+                f"it must be ({len(x)}, 1) for x {x.shape}"
             )
         if not np.isfinite(truth).all():
             at = x[~np.isfinite(truth[:, 0])][0]
             raise ConfigError(
-                f"target {self.name}: f(x) is not finite at x = {at.tolist()}; see target.low and target.high"
+                f"target {self.name}: f(x) is not finite at x = {at.tolist()}; "
+                "see target.low and target.high"
             )
         return truth
 

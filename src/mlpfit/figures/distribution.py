@@ -11,7 +11,7 @@ from mlpfit.figures import style
 from mlpfit.figures.parts import grid_of_axes
 from mlpfit.judging import published
 from mlpfit.judging.statistics import quantiles
-from mlpfit.runs.run import Run
+from mlpfit.runs.run import QUANTITIES, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,10 +56,9 @@ def distribution(ensembles: Mapping[str, Run]) -> Figure:
                 label=f"published {number.value:g}",
             )
         lost = int(run.diverged.sum())
-        words = {"mse": "mean squared error", "sse": "sum of squares"}[quantity]
         ax.set(
             xscale="log" if wide else "linear",
-            xlabel=words,
+            xlabel=QUANTITIES[quantity],
             title=name + (f" ({lost} diverged)" if lost else ""),
             yticks=[],
         )

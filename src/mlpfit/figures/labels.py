@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WORDS = {
     "mse": "mean squared error, training rows",
     "truth_mse": "distance to the truth",
-    "fresh_mse": "mean squared error, fresh rows",
+    "val_mse": "mean squared error, fresh rows",
 }
 NAMES = {"parameters": "parameters", "layers": "hidden layers", "experiment": ""}
 

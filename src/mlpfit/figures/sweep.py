@@ -66,7 +66,7 @@ def draw_sweep(folder: Path) -> str:
 def checked_spec(ready: str, keys: Sequence[str]) -> dict[str, Any] | None:
     """How a ready sweep's figure is to be drawn: x, and perhaps lines and panels. Raises
     ConfigError if it can't be."""
-    spec = ready_sweep(ready).get("figure")
+    spec = ready_sweep(ready).figure
     along = [*keys, "parameters", "layers"]
     allowed = {"x": along, "lines": along, "panels": [*WORDS]}
     for name, value in spec.items() if isinstance(spec, dict) else [("", spec)] if spec else []:

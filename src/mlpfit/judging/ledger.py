@@ -1,16 +1,14 @@
-"""Every published number, trace, conclusion and slip, judged by the replicas: python -m
-mlpfit.ledger
+"""Every published number, trace, claim and slip, judged by the replicas: mlpfit ledger
 
-Writes outputs/ledger.json and outputs/ledger.csv from finished ensembles. Exit code 3 if a verdict
-is another than in the ledger that was there before.
+Writes outputs/ledger.json and outputs/ledger.csv from finished ensembles.
 
 ledger.json: ``numbers`` (one entry per published number: key, tutorial, experiment, quantity, step,
-convention, published, evidence, verdict, reason and, by evidence, percentile with interval, p,
-median, p5, p95, replicas, here),
-``traces`` (experiment, p, adjusted p, verdict, steps), ``recovered`` (see evidence.Recovered),
-``conclusions`` (tutorial, claim, measure, holds, share with interval, replicas), ``slips``
-(tutorial, what, measure, correct, mean, median, p5, p95), ``runs`` (experiment -> replicas,
-diverged, identity of code and packages).
+convention, published, evidence, verdict, reason and, where replicas have the quantity, percentile
+with interval, p, median, p5, p95, replicas),
+``traces`` (experiment, p, adjusted p, verdict, steps), ``findings`` (tutorial, title, text; the
+values of each under its own key), ``conclusions`` (tutorial, claim, measure, holds, share with
+interval, replicas), ``slips`` (tutorial, what, measure, correct, mean, median, p5, p95), ``runs``
+(experiment -> replicas, diverged, first and last seed).
 """
 
 import csv
@@ -23,34 +21,49 @@ import numpy as np
 
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.errors import RunError
-from mlpfit.judging import published
-from mlpfit.judging import statistics as evidence
-from mlpfit.judging.conclusions import CONCLUSIONS, Ensembles
-from mlpfit.judging.slips import SLIPS, WORDS
+from mlpfit.judging import claims, published, statistics
+from mlpfit.judging.claims import Claim, Ensembles, Finding, Slip
+from mlpfit.judging.published import Number
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER
 
-CHANGED = 3
-NOT_CHECKABLE = {
-    "steps_per_second": "the speed of another machine; speed here is measured by make bench",
-    "gradient_by_hand_0": "the random inputs of the check are not published",
-    "gradient_by_hand_1": "the random inputs of the check are not published",
-}
+CHANGED = 3  # exit code: a verdict is another than in the ledger that was there before
+COLUMNS = (
+    *("key", "published", "evidence", "verdict", "percentile", "low", "high", "p"),
+    *("median", "p5", "p95", "replicas", "reason"),
+)
 
 
 def ledger(runs: Ensembles) -> dict[str, Any]:
     """The whole ledger as plain data."""
-    numbers = [n for t in tutorials() for n in published.tutorial(t.name).numbers]
-    recovered = recover(numbers)
+    names = [tutorial.name for tutorial in tutorials()]
+    numbers = {name: published.tutorial(name).numbers for name in names}
+    findings = {name: claims.findings(name) for name in names}
     return {
-        "numbers": [judge(number, runs, recovered) for number in numbers],
-        "traces": traces(numbers, runs),
-        "recovered": asdict(recovered),
-        "conclusions": [conclude(c, runs) for c in CONCLUSIONS],
-        "slips": [effect(s, runs) for s in SLIPS]
-        + [{"tutorial": t, "what": what} for t, what in WORDS],
+        "numbers": [
+            {"key": number.key, "tutorial": name} | judge(number, runs, findings[name])
+            for name in names
+            for number in numbers[name]
+        ],
+        "traces": traces([number for name in names for number in numbers[name]], runs),
+        **{finding.key: finding.values for name in names for finding in findings[name]},
+        "findings": [
+            {"tutorial": name, "title": finding.title, "text": finding.text}
+            for name in names
+            for finding in findings[name]
+        ],
+        "conclusions": [
+            {"tutorial": name} | conclude(claim, runs)
+            for name in names
+            for claim in claims.listed(name, "CLAIMS")
+        ],
+        "slips": [
+            {"tutorial": name} | effect(slip, runs)
+            for name in names
+            for slip in claims.listed(name, "SLIPS")
+        ],
         "runs": {
             name: {
                 "replicas": run.replicas,
@@ -62,116 +75,78 @@ def ledger(runs: Ensembles) -> dict[str, Any]:
     }
 
 
-def judge(
-    number: published.Number, runs: Ensembles, recovered: evidence.Recovered
-) -> dict[str, Any]:
+def judge(number: Number, runs: Ensembles, findings: list[Finding]) -> dict[str, Any]:
     """One published number: its evidence and its verdict."""
-    entry: dict[str, Any] = {"key": number.key, "tutorial": number.experiment.split("/")[0]}
-    entry |= {k: getattr(number, k) for k in ("experiment", "quantity", "step", "convention")}
+    entry = {k: getattr(number, k) for k in ("experiment", "quantity", "step", "convention")}
     entry["published"] = number.value
-    if number.quantity in NOT_CHECKABLE:
-        return entry | {
-            "evidence": "none",
-            "verdict": "not checkable",
-            "reason": NOT_CHECKABLE[number.quantity],
-        }
-    if number.quantity.startswith("gradient_autograd"):
-        return entry | gradient_check(number)
-    if number.experiment == "gradient/line_autograd" and recovered.residual < 1e-5:
-        reason = f"the closed form of descent gives all 20 to {recovered.residual:.0e} relative"
-        found = {"evidence": "recovered", "verdict": "recovered", "reason": reason}
-    else:
-        found = {"evidence": "distribution", "reason": ""}
-    values = published.measured(
-        runs[number.experiment], number.quantity, number.update, number.step
-    )
-    place = evidence.position(number.value, values)
-    found = {"verdict": evidence.verdict(place.p)} | found
-    return entry | found | asdict(place)
+    if number.not_checkable:
+        verdict = {"evidence": "none", "verdict": "not checkable", "reason": number.not_checkable}
+        return entry | verdict
+    derived = getattr(claims.part(number.experiment), "derived", lambda *_: None)
+    verdict = derived(number, findings) or {}
+    if number.experiment not in runs:
+        if not verdict:
+            raise RunError(f"{number.key}: no experiment, no derivation; say why not_checkable")
+        return entry | verdict
+    run = runs[number.experiment]
+    values = published.measured(run, number.quantity, number.update, number.step)
+    place = statistics.position(number.value, values)
+    by_replicas = {"evidence": "distribution", "verdict": statistics.verdict(place.p), "reason": ""}
+    return entry | by_replicas | verdict | asdict(place)
 
 
-def gradient_check(number: published.Number) -> dict[str, Any]:
-    """The autograd gradient is printed with four decimals: it must be the hand-derived one,
-    rounded."""
-    other = number.quantity.replace("autograd", "by_hand")
-    by_hand = next(n.value for n in published.tutorial("gradient").numbers if n.quantity == other)
-    agrees = round(by_hand, 4) == number.value
-    reason = (
-        f"the hand-derived {by_hand} to its four printed decimals"
-        if agrees
-        else f"not the hand-derived {by_hand}"
-    )
-    return {
-        "evidence": "recovered",
-        "verdict": "recovered" if agrees else "outside",
-        "reason": reason,
-    }
-
-
-def recover(numbers: list[published.Number]) -> evidence.Recovered:
-    trace = [n for n in numbers if n.experiment == "gradient/line_autograd"]
-    steps = np.array([n.step for n in trace])
-    return evidence.recover_line(steps, np.array([n.value for n in trace]), rows=50, lr=1e-4)
-
-
-def traces(numbers: list[published.Number], runs: Ensembles) -> list[dict[str, Any]]:
+def traces(numbers: list[Number], runs: Ensembles) -> list[dict[str, Any]]:
     """Each printed trace of losses as a whole, corrected for there being several."""
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for name, run in runs.items():
-        trace = [
-            n
-            for n in numbers
-            if n.experiment == name and n.update == "before" and n.step is not None
-        ]
-        trace = [n for n in trace if n.quantity == run.config["loss"]]
+        losses = [n for n in numbers if n.experiment == name and n.quantity == run.config["loss"]]
+        trace = [n for n in losses if n.update == "before" and n.step is not None]
         if len(trace) > 1:
-            values = [published.measured(run, n.quantity, n.update, n.step) for n in trace]
-            p = evidence.trace_test(np.array([n.value for n in trace]), np.stack(values, axis=1))
-            found.append(
-                {
-                    "experiment": name,
-                    "steps": [n.step for n in trace],
-                    "p": p,
-                    "replicas": run.replicas,
-                }
-            )
-    for entry, p in zip(found, evidence.adjusted([float(e["p"]) for e in found]), strict=True):
-        entry |= {"p_adjusted": p, "verdict": evidence.verdict(p)}
-    return found
+            replicas = [published.measured(run, n.quantity, n.update, n.step) for n in trace]
+            printed = np.array([n.value for n in trace])
+            p = statistics.trace_test(printed, np.stack(replicas, axis=1))
+            entry = {"experiment": name, "steps": [n.step for n in trace], "p": p}
+            entries.append(entry | {"replicas": run.replicas})
+    for entry, p in zip(entries, statistics.adjusted([e["p"] for e in entries]), strict=True):
+        entry |= {"p_adjusted": p, "verdict": statistics.verdict(p)}
+    return entries
 
 
-def conclude(conclusion: Any, runs: Ensembles) -> dict[str, Any]:
-    holds = conclusion.holds(runs)
-    share, low, high = evidence.share(int(holds.sum()), len(holds))
+def conclude(claim: Claim, runs: Ensembles) -> dict[str, Any]:
+    """In how many replicas the claim holds."""
+    holds = claim.holds(runs)
+    share, low, high = statistics.share(int(holds.sum()), len(holds))
     return {
-        **{k: getattr(conclusion, k) for k in ("tutorial", "claim", "measure")},
-        **{
-            "holds": int(holds.sum()),
-            "replicas": len(holds),
-            "share": share,
-            "low": low,
-            "high": high,
-        },
+        "claim": claim.claim,
+        "measure": claim.measure,
+        "holds": int(holds.sum()),
+        "replicas": len(holds),
+        "share": share,
+        "low": low,
+        "high": high,
     }
 
 
-def effect(slip: Any, runs: Ensembles) -> dict[str, Any]:
+def effect(slip: Slip, runs: Ensembles) -> dict[str, Any]:
+    """What the slip changes, over the replicas."""
+    if slip.effect is None:
+        return {"what": slip.what}
     values = slip.effect(runs)
     values = values[np.isfinite(values)]
-    p5, median, p95 = evidence.quantiles(values).tolist()
+    p5, median, p95 = statistics.quantiles(values).tolist()
     return {
-        **{k: getattr(slip, k) for k in ("tutorial", "what", "measure", "correct")},
-        **{
-            "mean": float(values.mean()),
-            "median": median,
-            "p5": p5,
-            "p95": p95,
-            "replicas": len(values),
-        },
+        "what": slip.what,
+        "measure": slip.measure,
+        "correct": slip.correct,
+        "mean": float(values.mean()),
+        "median": median,
+        "p5": p5,
+        "p95": p95,
+        "replicas": len(values),
     }
 
 
-def ensembles(outputs: Path) -> dict[str, Any]:
+def ensembles(outputs: Path) -> Ensembles:
     """All ensembles. Raises RunError, naming what is missing."""
     missing = [
         name for name in experiments() if not (outputs / "ensembles" / name / MARKER).is_file()
@@ -185,8 +160,8 @@ def ensembles(outputs: Path) -> dict[str, Any]:
 
 def verdicts(content: dict[str, Any]) -> dict[str, str]:
     """What must not change unnoticed: the verdict of every number and trace."""
-    found = {entry["key"]: entry["verdict"] for entry in content["numbers"]}
-    return found | {f"trace {entry['experiment']}": entry["verdict"] for entry in content["traces"]}
+    numbers = {entry["key"]: entry["verdict"] for entry in content["numbers"]}
+    return numbers | {f"trace {e['experiment']}": e["verdict"] for e in content["traces"]}
 
 
 def write(content: dict[str, Any], outputs: Path) -> list[str]:
@@ -195,27 +170,10 @@ def write(content: dict[str, Any], outputs: Path) -> list[str]:
     file = outputs / "ledger.json"
     before = verdicts(sealed.read_ledger(outputs)) if file.is_file() else {}
     now = verdicts(content)
-    changed = [
-        f"{k}: {before[k]}, now {now[k]}" for k in now if k in before and before[k] != now[k]
-    ]
+    changed = [f"{k}: {v}, now {now[k]}" for k, v in before.items() if k in now and now[k] != v]
     write_file(file, sealed.json_bytes(content))
     text = io.StringIO()
-    fields = [
-        "key",
-        "published",
-        "evidence",
-        "verdict",
-        "percentile",
-        "low",
-        "high",
-        "p",
-        "median",
-        "p5",
-        "p95",
-    ]
-    writer = csv.DictWriter(
-        text, [*fields, "replicas", "reason"], extrasaction="ignore", lineterminator="\n"
-    )
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(content["numbers"])
     write_file(outputs / "ledger.csv", text.getvalue().encode())

@@ -1,20 +1,26 @@
-"""The numbers the tutorials print (``<tutorial>.yaml`` beside this file), and the same quantity of
-a run.
+"""The numbers the tutorials print (``published.yaml`` in a tutorial's folder), and the same
+quantity of a run.
 
-A file holds author, title, year, page and a summary, then ``numbers``: experiment, quantity, update
-(the value stands before or after that step's update; ``none``: no step is involved), convention in
-words, steps and values as printed.
+A file holds author, title, year, page and a summary; ``sensitive``, the experiments whose recipe
+amplifies rounding errors; and ``numbers``: experiment, quantity, update (the value stands before or
+after that step's update; ``none``: no step is involved), convention in words, steps and values as
+printed, and ``not_checkable``, the reason, where no run has the quantity.
 """
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import yaml
 
 from mlpfit.config import catalogue
+from mlpfit.errors import users_code
+from mlpfit.judging import claims
 from mlpfit.runs.run import Run
+
+LOSSES = ("mse", "sse")
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Number:
     convention: str
     step: int | None
     value: float
+    not_checkable: str = ""
 
     @property
     def key(self) -> str:
@@ -36,70 +43,66 @@ class Number:
 
 @dataclass(frozen=True)
 class Tutorial:
+    """What is published of a tutorial; of one that is published nowhere, its name alone."""
+
     name: str
-    author: str
-    title: str
-    year: int | None
-    page: str | None
-    summary: str
-    numbers: tuple[Number, ...]
+    author: str = ""
+    title: str = ""
+    year: int | None = None
+    page: str | None = None
+    summary: str = ""
+    sensitive: tuple[str, ...] = ()
+    numbers: tuple[Number, ...] = ()
 
     def citation(self) -> str:
+        """Author, title and year; empty if nothing is published."""
+        if not self.title:
+            return ""
         return f'{self.author}, "{self.title}"' + (f" ({self.year})" if self.year else "")
 
 
-@cache
 def tutorial(name: str) -> Tutorial:
-    """What is published of this tutorial."""
-    file = catalogue.tutorial(name).folder / "published.yaml"
-    content: dict[str, Any] = yaml.safe_load(file.read_text())
-    numbers = tuple(
-        Number(
-            **{k: entry[k] for k in ("experiment", "quantity", "update", "convention")},
-            step=step,
-            value=value,
+    """What is published of this tutorial. Raises ConfigError in one line for a damaged file."""
+    return _read(name, catalogue.tutorial(name).folder / "published.yaml")
+
+
+@cache
+def _read(name: str, file: Path) -> Tutorial:
+    if not file.is_file():
+        return Tutorial(name)
+    with users_code(str(file)):
+        content: dict[str, Any] = yaml.safe_load(file.read_text())
+        numbers = tuple(
+            Number(**entry, step=step, value=value)
+            for entry in content.pop("numbers", None) or []
+            for step, value in zip(entry.pop("steps"), entry.pop("values"), strict=True)
         )
-        for entry in content["numbers"]
-        for step, value in zip(entry["steps"], entry["values"], strict=True)
-    )
-    return Tutorial(
-        name,
-        content["author"],
-        content["title"],
-        content["year"],
-        content["page"],
-        content["summary"],
-        numbers,
-    )
+        sensitive = tuple(f"{name}/{stem}" for stem in content.pop("sensitive", None) or [])
+        return Tutorial(name, sensitive=sensitive, numbers=numbers, **content)
+
+
+def amplifies_rounding(experiment: str) -> bool:
+    """Whether runs on other machines may drift apart by more than rounding errors."""
+    return experiment in tutorial(experiment.split("/")[0]).sensitive
 
 
 def final(experiment: str) -> Number | None:
     """The last loss or sum of squares published for the experiment."""
-    numbers = tutorial(experiment.split("/")[0]).numbers
-    return next(
-        (
-            n
-            for n in reversed(numbers)
-            if n.experiment == experiment and n.quantity in ("mse", "sse")
-        ),
-        None,
-    )
+    numbers = [n for n in tutorial(experiment.split("/")[0]).numbers if n.experiment == experiment]
+    return next((n for n in reversed(numbers) if n.quantity in LOSSES), None)
 
 
 def measured(run: Run, quantity: str, update: str, step: int | None) -> np.ndarray:
     """The run's own value of a published quantity, one per replica: (R,).
 
     ``mse`` and ``sse`` before the update of a step come from the history, after the last update
-    from the metrics.
+    from the metrics; others are the tutorial's own (QUANTITIES of its claims.py).
     """
-    if quantity == "sse_at_ones":
-        raw = run.data["scale"][:, None] * np.concatenate(
-            [run.data["pool_x"], run.data["pool_y"]], axis=2
-        )
-        raw = raw + run.data["center"][:, None]
-        return ((raw[..., 1] - (1 + raw[..., 0])) ** 2).sum(axis=1)
-    if quantity not in ("mse", "sse"):
-        raise KeyError(f"{quantity} is not a quantity of a run")
+    if quantity not in LOSSES:
+        own = getattr(claims.part(run.config["name"]), "QUANTITIES", {})
+        if quantity not in own:
+            raise KeyError(f"{quantity} is not a quantity of {run.config['name']}")
+        return own[quantity](run)
     if update == "before":
         rows = run.data["x"].shape[1]
         to_mse = {"mse": 1.0, "half_mse": 2.0, "sse": 1 / rows}[run.config["loss"]]

@@ -6,11 +6,9 @@ It decides how numbers are rounded, so it counts in a run's identity.
 from collections.abc import Sequence
 from itertools import pairwise
 
-NARROW = (
-    768  # parameters up to which compiled steps give each replica a lane: they stay in L1 or L2
-)
+NARROW = 768  # parameters up to which compiled steps give each replica a lane: they stay in L2
 CALL = 16  # replicas in one call of a kernel: they fill its vectors, and it ends within a second
-BLOCK = 256  # replicas of one Trainer and one folder at most, unless ensemble.block says otherwise
+SHARD = 256  # replicas of one Trainer and one folder at most, unless ensemble.shard says otherwise
 PAYS_FROM = 8.0  # predicted seconds uncompiled from which compiling, five to ten seconds, pays
 
 
@@ -20,7 +18,7 @@ def kernel(units: Sequence[int]) -> str:
     return "narrow" if parameters <= NARROW or len(units) == 2 else "wide"
 
 
-def block_size(replicas: int, most: int) -> int:
+def shard_size(replicas: int, most: int) -> int:
     """How many replicas to take at a time: the largest number up to ``most`` that divides them, if
     at least half of it, so that all parts have one shape and one compilation; else ``most``."""
     fitting = (size for size in range(min(most, replicas), most // 2, -1) if replicas % size == 0)

@@ -12,16 +12,31 @@ from mlpfit.data import streams
 from mlpfit.model import losses, mlp
 from mlpfit.model.compiled import CompiledSteps
 
+Batch = dict[str, Any] | Sequence[Tensor]
+
 
 class Regression(pl.LightningModule):
     """Hyper-parameters are plain numbers, strings and lists:
     ``Regression.load_from_checkpoint(path)`` works as is.
 
-    units      widths from input to output, e.g. [1, 32, 1]
-    seeds      one per replica; each decides its replica's initial weights
-    optimizer  {"name": "sgd", "lr": ..., "momentum": ...} or {"name": "adam", "lr", "beta1",
-               "beta2", "eps"}
-    gradient   "autograd", or "by_hand": the chain rule of :meth:`mlpfit.mlp.MLP.backward_by_hand`
+    units         widths from input to output, e.g. [1, 32, 1]
+    optimizer     {"name": "sgd", "lr": ...} with "momentum" where wanted, or {"name": "adam", "lr":
+                  ...} with "beta1", "beta2", "eps" where they are not torch's
+    seeds         one per replica; each decides its replica's initial weights
+    gradient      "autograd", or "by_hand": the chain rule of
+                  :meth:`mlpfit.model.mlp.MLP.backward_by_hand`
+    log_replicas  log the metrics of every replica, too, as train/loss/seed_3
+
+    A batch is {"x", "y"} and perhaps "weights", or (x, y), of rows for every replica, x (R, n, d),
+    y (R, n, 1), or for all alike, x (n, d), y (n, 1): one optimiser step. A chunk, x (K, R, n, d),
+    y (K, R, n, 1), is K of them in one training_step; "steps" says K where x and y have length 1.
+
+    Logged are ``train/loss``, before the last update of a training_step, ``val/mse`` and
+    ``test/mse``: the median over the replicas, diverged ones above all others. To the Trainer a
+    chunk is a batch (``val_check_interval`` counts chunks), but ``global_step`` and the loggers'
+    steps count optimiser steps; with chunks, say ``log_every_n_steps=1``.
+
+    ``Trainer(max_steps=500).fit(Regression([1, 8, 1], {"name": "sgd", "lr": 0.02}), data)``
     """
 
     def __init__(
@@ -35,6 +50,7 @@ class Regression(pl.LightningModule):
         gradient: str = "autograd",
         loss: losses.Kind = "mse",
         dtype: str = "float32",
+        log_replicas: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -45,8 +61,10 @@ class Regression(pl.LightningModule):
         self.loss, self.gradient = loss, gradient
         self.mlp = mlp.MLP(units, activation, len(seeds)).to(getattr(torch, dtype))
         self.mlp.load([mlp.initial(units, init, _weights_stream(seed, streams)) for seed in seeds])
-        self.losses: list[Tensor] = []  # one (steps, R) tensor a block
+        self.losses: list[Tensor] = []  # one (steps, R) tensor a training_step
+        self._squares: list[tuple[Tensor, int]] = []  # sums (R,) over so many rows, of a batch each
         self.compile_steps = False  # how to compute, not what: no hyper-parameter
+        self.to_loggers = True  # False: train/loss and val/mse are for callbacks only
         self._compiled: CompiledSteps | None = None
 
     @classmethod
@@ -56,42 +74,93 @@ class Regression(pl.LightningModule):
             checkpoint_path, *args, **{"weights_only": True, **options}
         )
 
+    @property
+    def replicas(self) -> int:
+        return len(self.hparams["seeds"])
+
     def forward(self, x: Tensor) -> Tensor:
-        """x (R, n, d) -> (R, n, 1)."""
-        return self.mlp(x)
+        """x (R, n, d) -> (R, n, 1). Every replica sees the same x (n, d) -> (R, n, 1), or (n, 1) of
+        the only replica there is."""
+        if x.ndim == 3:
+            return self.mlp(x)
+        outputs = self.mlp(self._for_all(x))
+        return outputs[0] if self.replicas == 1 else outputs
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         options = dict(self.hparams["optimizer"])
-        name = options.pop("name")
-        if name == "sgd":
+        if options.pop("name") == "sgd":
             return torch.optim.SGD(self.parameters(), **options)
-        return torch.optim.Adam(
-            self.parameters(),
-            lr=options["lr"],
-            betas=(options["beta1"], options["beta2"]),
-            eps=options["eps"],
-        )
+        betas = options.pop("beta1", 0.9), options.pop("beta2", 0.999)
+        return torch.optim.Adam(self.parameters(), betas=betas, **options)
 
-    def training_step(self, block: dict[str, Tensor], index: int) -> None:
-        """One optimiser step per leading index of the block; the loss is taken before each
-        update."""
+    def training_step(self, batch: Batch, index: int) -> None:
+        """One optimiser step per leading index of a chunk; the loss is taken before each update."""
         (optimizer,) = self.trainer.optimizers
+        x, y, weights = self._chunk(batch)
         if self.compile_steps:
             self._compiled = self._compiled or CompiledSteps(self.mlp, self.loss, optimizer)
-            trace = self._compiled(block["x"], block["y"], block["weights"])
+            trace = self._compiled(x, y, weights)
         else:
-            weights = block["weights"] if block["weights"] is not None else [None] * len(block["x"])
-            rows = zip(block["x"].unbind(), block["y"].unbind(), weights, strict=True)
-            trace = torch.stack([self._step(optimizer, x, y, w) for x, y, w in rows])
+            each = zip(x, y, [None] * len(x) if weights is None else weights, strict=True)
+            trace = torch.stack([self._step(optimizer, *rows) for rows in each])
         self.losses.append(trace)
         self._count(len(trace))
+        self._log("train/loss", trace[-1], prog_bar=True)
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        self._evaluate(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log("val/mse", self.mean_squared_error())
+
+    def test_step(self, batch: Batch, index: int) -> None:
+        self._evaluate(batch)
+
+    def on_test_epoch_end(self) -> None:
+        self._log("test/mse", self.mean_squared_error())
+
+    def predict_step(self, batch: Batch | Tensor, index: int) -> Tensor:
+        """x alone, or a batch whose x is taken: see :meth:`forward`."""
+        return self(batch if isinstance(batch, Tensor) else _named(batch)["x"])
+
+    def mean_squared_error(self) -> Tensor:
+        """Of all rows since it was last asked for: (R,)."""
+        sums, rows = zip(*self._squares, strict=True)
+        self._squares = []
+        return torch.stack(sums).sum(0) / sum(rows)
+
+    def _evaluate(self, batch: Batch) -> None:
+        x, y = (self._for_all(_named(batch)[name]) for name in ("x", "y"))
+        with torch.no_grad():
+            self._squares.append((losses.loss("sse", self.mlp(x), y), x.shape[1]))
+
+    def _for_all(self, rows: Tensor) -> Tensor:
+        """(n, d) or (R, n, d) -> (R, n, d)."""
+        return rows if rows.ndim == 3 else rows.expand(self.replicas, *rows.shape)
+
+    def _chunk(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """x (K, R, n, d), y (K, R, n, 1) and weights (K, R, n) or None, of no more steps than the
+        Trainer wants."""
+        given = _named(batch)
+        x, y, weights = given["x"], given["y"], given.get("weights")
+        if x.ndim < 4:
+            x, y = self._for_all(x)[None], self._for_all(y)[None]
+            weights = None if weights is None else weights.expand(1, *x.shape[1:3])
+        steps = given.get("steps", len(x))
+        if (most := self.trainer.max_steps) >= 0:
+            steps = min(steps, most - self.trainer.global_step)
+        if len(x) == 1:
+            return x.expand(steps, *x.shape[1:]), y.expand(steps, *y.shape[1:]), weights
+        return x[:steps], y[:steps], None if weights is None else weights[:steps]
 
     def _count(self, steps: int) -> None:
         """Advance the Trainer's global_step, as LightningOptimizer.step would one by one; its
-        hooks, called for every callback in every step, would take a fifth of the time."""
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.total.ready += steps
-        progress.total.completed += steps
+        hooks, called for every callback in every step, would take a fifth of the time. The loggers'
+        step goes along; Lightning itself adds one to it after each batch."""
+        loop = self.trainer.fit_loop.epoch_loop
+        loop.manual_optimization.optim_step_progress.total.ready += steps
+        loop.manual_optimization.optim_step_progress.total.completed += steps
+        loop._batches_that_stepped += steps - 1
 
     def _step(
         self, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, weights: Tensor | None
@@ -117,15 +186,36 @@ class Regression(pl.LightningModule):
             with torch.no_grad():
                 self.mlp.backward_by_hand(outputs, error)
 
+    def _log(self, name: str, values: Tensor, prog_bar: bool = False) -> None:
+        """Log the median of values (R,), and each where asked for."""
+        metrics = {name: _median(values)}
+        if self.hparams["log_replicas"]:
+            each = zip(self.hparams["seeds"], values, strict=True)
+            metrics |= {f"{name}/seed_{seed}": value for seed, value in each}
+        logger = None if self.to_loggers else False  # None: those there are
+        for key, value in metrics.items():
+            self.log(key, value, prog_bar=prog_bar and key == name, logger=logger, batch_size=1)
+
     def history(self) -> Tensor:
         """Loss of every step so far, before its update: (steps, R)."""
-        return torch.cat(self.losses) if self.losses else torch.empty(0, len(self.hparams["seeds"]))
+        empty = torch.empty(0, self.replicas, device=self.device)
+        return torch.cat([empty, *(trace.to(self.device) for trace in self.losses)])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["losses"] = self.history()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.losses = [checkpoint["losses"]]
+
+
+def _named(batch: Batch) -> dict[str, Any]:
+    """(x, y) as {"x", "y"}; a dict as it is."""
+    return batch if isinstance(batch, dict) else dict(zip(("x", "y"), batch, strict=True))
+
+
+def _median(values: Tensor) -> Tensor:
+    """The median of (R,), what is not finite above all others."""
+    return values.nan_to_num(torch.inf, torch.inf, torch.inf).median()
 
 
 def _weights_stream(seed: int, kind: streams.Kind) -> Any:

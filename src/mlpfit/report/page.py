@@ -136,11 +136,11 @@ def section(tutorial: str, ledger: dict[str, Any], runs: dict[str, Run], outputs
     link = f' <a href="{e(page.page)}">{e(page.page)}</a>' if page.page else ""
     parts = [
         f'<section id="{tutorial}"><h2>{tutorial}</h2><p class="cite">{e(page.citation())}.{link}</p>',
-        f"<p>{e(page.summary)}</p>",
+        f"<p>{e(page.summary)}</p>" if page.summary else "",
         figures(tutorial, outputs),
         f"<h3>Watch it learn</h3>{''.join(explorer(name, run) for name, run in own.items())}",
         "".join(sweep(name, outputs) for name in ready_sweeps() if name.startswith(f"{tutorial}/")),
-        recovery(ledger["recovered"]) if tutorial == "gradient" else "",
+        *(findings(f) for f in ledger["findings"] if f["tutorial"] == tutorial),
         f"<h3>Conclusions</h3>{conclusions(mine['conclusions'])}",
         f"<h3>Slips of the page, and what they change</h3>{slips(mine['slips'])}",
         f"<details><summary>All {len(mine['numbers'])} published numbers</summary>{numbers(mine['numbers'])}</details>"
@@ -184,7 +184,7 @@ def sweep(name: str, outputs: Path) -> str:
     """A ready sweep: its question, its answer, its figure and its numbers; how to run it where it
     has not been."""
     folder = outputs / "sweeps" / name
-    question = ready_sweep(name)["question"]
+    question = ready_sweep(name).question
     head = f"<h3>Sweep {e(name)}</h3><p><b>{e(question)}</b>"
     if not (folder / "figure.svg").is_file():
         return f"{head} Not run yet: <code>make {e(name)}</code></p>"
@@ -192,7 +192,7 @@ def sweep(name: str, outputs: Path) -> str:
     data = base64.b64encode(read_svg(folder / "figure.svg")).decode()
     cells = [
         [*(row[k] for k in keys), row["replicas"], f"{float(row['diverged']):.0%}"]
-        + [f"{float(row[f'{q}_median']):.4g}" for q in ("mse", "fresh_mse")]
+        + [f"{float(row[f'{q}_median']):.4g}" for q in ("mse", "val_mse")]
         + [f"{float(row['mse_p5']):.4g} to {float(row['mse_p95']):.4g}"]
         for row in rows
         if not row["failure"]
@@ -221,16 +221,9 @@ def conclusions(entries: list[dict[str, Any]]) -> str:
     return table(["conclusion", "how it is measured", "holds in", "95 % interval", "seeds"], rows)
 
 
-def recovery(found: dict[str, float]) -> str:
-    """What the printed losses of line_autograd tell of the run that made them."""
-    start = f"slope {found['slope0']:.2f} and intercept ±{found['intercept0']:.2f}"
-    words = (
-        f"The page publishes neither its rows nor its start, but twenty losses of gradient/line_autograd. Descent on "
-        f"standardised rows has a closed form with three unknowns; fitted to the twenty it leaves "
-        f"{found['residual']:.0e} relative at most. So the run is known: R² of the rows {found['r2']:.4f}, least sum "
-        f"of squares {found['sse']:.4f}, best slope {found['slope']:.4f}; the start was near {start}."
-    )
-    return f"<h3>The published run, recovered</h3><p>{e(words)}</p>"
+def findings(finding: dict[str, str]) -> str:
+    """What published numbers tell by themselves."""
+    return f"<h3>{e(finding['title'])}</h3><p>{e(finding['text'])}</p>"
 
 
 def slips(entries: list[dict[str, Any]]) -> str:

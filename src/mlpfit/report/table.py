@@ -14,6 +14,7 @@ from mlpfit.judging import published
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
 from mlpfit.runs.identity import published_run
+from mlpfit.runs.run import QUANTITIES
 
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 
@@ -40,9 +41,9 @@ def result(experiment: str, outputs: Path) -> Result:
     quantity, update, step = (
         (number.quantity, number.update, number.step) if number else ("mse", "after", None)
     )
-    kept = run.history["step"]
+    steps = run.history["step"]
     value = float("nan")
-    if update != "before" or step in kept:
+    if update != "before" or step in steps:
         value = float(published.measured(run, quantity, update, step)[0])
     figures = tuple(
         f"{outputs}/figures/{p.name}.svg" for p in pictures() if p.experiment == experiment
@@ -50,7 +51,7 @@ def result(experiment: str, outputs: Path) -> Result:
     return Result(
         experiment,
         run.seeds[0],
-        len(kept),
+        len(steps),
         run.provenance["seconds"],
         quantity,
         value,
@@ -100,7 +101,6 @@ def _table(outputs: Path, judged: dict[str, Any]) -> str:
         "verdict",
     ]
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    words = {"mse": "mean squared error", "sse": "sum of squares"}
     with open(outputs / "results.csv", newline="") as table:
         for row in csv.DictReader(table):
             folder = f"{outputs.name}/figures/{row['experiment'].split('/')[0]}"
@@ -115,7 +115,7 @@ def _table(outputs: Path, judged: dict[str, Any]) -> str:
             cells = (
                 f"`{row['experiment']}`",
                 links,
-                words[row["quantity"]],
+                QUANTITIES[row["quantity"]],
                 here,
                 row["published"] or "curve only",
             )

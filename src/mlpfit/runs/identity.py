@@ -12,12 +12,8 @@ from mlpfit.errors import RunError
 from mlpfit.runs.run import SEEDS, Run, differences, load_run
 
 HOW = (
-    "trainer.compile:",
-    "trainer.accelerator:",
-    "trainer.block_steps:",
-    "checkpoint.",
-    "logger.",
-    "ensemble.",
+    *("trainer.compile:", "trainer.accelerator:", "trainer.chunk_steps:"),
+    *("recording.", "logger.", "ensemble."),
 )
 
 COMPUTING_PACKAGES = ("torch", "lightning", "numpy")
@@ -57,12 +53,10 @@ def identity(config: Config) -> dict[str, Any]:
     }
 
 
-def is_current(config: Config) -> bool:
-    """Whether the run folder holds exactly this run, finished and with every file in its place."""
+def is_current(config: Config, folder: Path) -> bool:
+    """Whether the folder holds exactly this run, finished and with every file in its place."""
     try:
-        run = load_run(config.run_dir)
+        run = load_run(folder)
     except RunError:
         return False
-    return run.identity == identity(config) and all(
-        (part.path / name).is_file() for part in (run, *run.parts) for name in part._digests
-    )
+    return run.identity == identity(config) and run.is_whole()

@@ -7,7 +7,7 @@ metrics.json     final numbers, one per replica      provenance.json  what made 
 checkpoints/     last.ckpt, best.ckpt                events.out...    TensorBoard
 complete.json    written last: identity of the run and the SHA-256 of every file above
 
-An ensemble's folder holds its blocks of replicas, each such a folder, under blocks/; it reads as
+An ensemble's folder holds its shards, some replicas each and each such a folder, under shards/; it reads as
 one run.
 """
 
@@ -27,12 +27,19 @@ from mlpfit.errors import RunError
 
 MARKER = "complete.json"
 
-BLOCKS = "blocks"
+SHARDS = "shards"
 
 KEYS = {
     "history.npz": {"step", "loss"},
     "weights.npz": {"step"},
     "data.npz": {"x", "y", "center", "scale"},
+}
+
+QUANTITIES = {  # in words, for tables and axes
+    "mse": "mean squared error",
+    "sse": "sum of squares",
+    "truth_mse": "distance to the truth",
+    "fresh_mse": "mean squared error, fresh rows",
 }
 
 SEEDS = ("seed:", "seeds:", "replicas:", "ensemble.")  # differences between ensembles of one recipe
@@ -116,6 +123,12 @@ class Run:
             self.diverged | ~np.isfinite(self.metrics[name]), np.inf, self.metrics[name]
         )
 
+    def is_whole(self) -> bool:
+        """Whether every file is there that was when the run was finished."""
+        return all(
+            (part.path / name).is_file() for part in (self, *self.parts) for name in part._digests
+        )
+
     def drawn_files(self) -> dict[str, str]:
         """Hashes of the files that hold numbers (not of times, places and TensorBoard's events)."""
         if self.parts:
@@ -146,6 +159,26 @@ class Run:
     def hidden(self, x: Any, step: int | None = None) -> list[np.ndarray]:
         """Output of every hidden layer: x (n, d) or (R, n, d) -> [(R, n, h), ...]."""
         return self._outputs(x, step)[:-1]
+
+    def kinks(self, step: int | None = None) -> np.ndarray:
+        """Inputs at which the units of the first layer switch, -b / w: (R, h); of one input only.
+
+        Infinite or NaN where a weight is 0. Raises ValueError with several inputs or no hidden
+        layer.
+        """
+        (weight, bias), *rest = self.parameters(step)
+        if weight.shape[1] != 1 or not rest:
+            raise ValueError(f"{self.path}: kinks need one input and a hidden layer")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return -bias[:, 0] / weight[:, 0]
+
+    def shares(self, x: Any, step: int | None = None) -> np.ndarray:
+        """What each unit of the last hidden layer adds to the prediction, the output's bias apart:
+        x (n, d) or (R, n, d) -> (R, n, h); h = 0 without a hidden layer."""
+        *hidden, prediction = self._outputs(x, step)
+        if not hidden:
+            return np.empty((*prediction.shape[:2], 0), dtype=prediction.dtype)
+        return hidden[-1] * self.parameters(step)[-1][0][:, None, :, 0]
 
     def _outputs(self, x: Any, step: int | None) -> list[np.ndarray]:
         layers = self.parameters(step)
@@ -219,7 +252,7 @@ def load_run(path: str | Path) -> Run:
     try:
         content = json.loads(marker.read_text())
         parts = [
-            load_run(Path(path) / BLOCKS / Path(name).name) for name in content.get("blocks", [])
+            load_run(Path(path) / SHARDS / Path(name).name) for name in content.get("shards", [])
         ]
         run = Run(
             Path(path),
@@ -234,12 +267,12 @@ def load_run(path: str | Path) -> Run:
     for part in parts:
         if part.identity != run.identity:
             raise RunError(
-                f"{part.path}: a block of another run; train the ensemble again with force=true"
+                f"{part.path}: a shard of another run; train the ensemble again with force=true"
             )
     recipe = run.identity["recipe"] if parts else {}
     if parts and run.seeds != named_seeds(recipe["seed"], recipe["replicas"], recipe["seeds"]):
         raise RunError(
-            f"{path}: its blocks are not the replicas it names; train the ensemble again with force=true"
+            f"{path}: its shards are not the replicas it names; train the ensemble again with force=true"
         )
     return run
 

@@ -1,61 +1,87 @@
 """summary.csv of a sweep, one row a job, from the finished runs.
 
-swept keys      as given                      replicas, diverged, seconds    diverged: share of the
-                replicas
-job, failure    folder; why it has no numbers parameters, layers             of the net
-sha256          of all other cells of the table
-mse_*, truth_mse_*   p5, median, p95 over the replicas of the final error on the training rows, and
-                     of the distance to the noise-free function there; a diverged replica counts as
-                     infinite
-fresh_mse_*     the same on ``FRESH`` new rows with new noise that no replica has seen
+swept keys           as given
+job, failure         folder; why it has no numbers
+replicas, diverged, seconds   diverged: share of the replicas
+parameters, layers   of the net
+mse_*, truth_mse_*, val_mse_*   p5, median, p95 over the replicas of the final error on the training
+                     rows, the distance to the noise-free function there, and the error on fresh
+                     rows; a diverged replica counts as infinite
 sharpness_start_*, sharpness_*   largest eigenvalue of the loss's Hessian before and after training,
-                                 where asked for
+                     where asked for
+sha256               of all other cells of the table
 """
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import pairwise
+import sys
 from pathlib import Path
 
 import numpy as np
+from rich.table import Table
 
-from mlpfit.config.catalogue import ready_sweep
-from mlpfit.config.schema import Config
 from mlpfit.errors import RunError
 from mlpfit.judging.statistics import QUANTILES, quantiles
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
 from mlpfit.runs.run import Run, load_run
+from mlpfit.sweeps.jobs import read_sweep
+from mlpfit.training.progress import console
 
-FRESH = 500
-FRESH_SEED = 2**32 + 1  # no replica's: those stay below 2^32
 FIRST = "job"  # the column after the swept keys
+QUANTITIES = ("mse", "truth_mse", "val_mse")
 Row = dict[str, str]
 
 
-def write(
-    folder: Path,
-    swept: Sequence[dict[str, str]],
-    configs: Sequence[Config],
-    failures: Sequence[str],
-    ready: str | None,
-) -> list[Row]:
-    """Write the summary of these jobs; returns its rows."""
-    sharpness = bool(ready and ready_sweep(ready).get("sharpness"))
-    rows = [
-        {
-            **keys,
-            "job": Path(config.output_dir).name,
-            "failure": failure,
-            **({} if failure else measured(config, sharpness)),
-        }
-        for keys, config, failure in zip(swept, configs, failures, strict=True)
-    ]
-    columns = list(
-        dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row)
-    )
+def close(folder: Path, sharpness: bool) -> bool:
+    """Write the summary of a sweep and its figure, say what they answer and which jobs failed.
+    Returns whether any did."""
+    from mlpfit.figures.sweep import draw_sweep
+    from mlpfit.sweeps.answers import answer
+
+    keys, _ = read_sweep(folder)
+    rows = write(folder, sharpness)
+    console.print(closing_table(rows, keys))
+    name = str(folder).rpartition("sweeps/")[2]
+    if sentence := answer(name, rows):
+        console.print(sentence)
+    console.print(f"{folder}/summary.csv, {draw_sweep(folder)}", soft_wrap=True)
+    failed = [row for row in rows if row["failure"]]
+    for row in failed:
+        given = ", ".join(f"{key}={row[key]}" for key in keys) or row["job"]
+        print(f"mlpfit: {given}: {row['failure']}", file=sys.stderr)
+    if failed:
+        print(
+            f"mlpfit: {len(failed)} of {len(rows)} jobs failed; the same command runs them again",
+            file=sys.stderr,
+        )
+    return bool(failed)
+
+
+def closing_table(rows: list[Row], keys: list[str]) -> Table:
+    heads = (*keys, "replicas", "diverged", "mse, median (5 to 95 %)", "seconds")
+    table = Table(*heads, box=None, pad_edge=False)
+    for row in rows:
+        if row["failure"]:
+            cells = ["", "", "failed", ""]
+        else:
+            low, middle, high = (f"{float(row[f'mse_{q}']):.4g}" for q in ("p5", "median", "p95"))
+            lost, seconds = f"{float(row['diverged']):.0%}", f"{float(row['seconds']):.1f}"
+            cells = [row["replicas"], lost, f"{middle} ({low} to {high})", seconds]
+        table.add_row(*(row[key] for key in keys), *cells)
+    return table
+
+
+def write(folder: Path, sharpness: bool) -> list[Row]:
+    """Write the summary of a sweep's jobs from their folders; returns its rows."""
+    keys, jobs = read_sweep(folder)
+    rows: list[Row] = []
+    for path, job in jobs.items():
+        failure = job.outcome(path)
+        row = {key: job.value_of(key) for key in keys} | {"job": path.name, "failure": failure}
+        rows.append(row | ({} if failure else measured(load_run(path), sharpness)))
+    widest = sorted(rows, key=len, reverse=True)
+    columns = list(dict.fromkeys(name for row in widest for name in row))
     rows = [{name: row.get(name, "") for name in columns} for row in rows]
     seal = {sealed.KEY: sealed.table_hash(rows)}
     text = io.StringIO()
@@ -86,28 +112,23 @@ def read(folder: Path) -> tuple[list[str], list[Row]]:
     )
 
 
-def measured(config: Config, sharpness: bool) -> Row:
+def measured(run: Run, sharpness: bool) -> Row:
     """The numbers of one finished job."""
-    run = load_run(config.run_dir)
-    found: dict[str, object] = {"replicas": run.replicas, "diverged": run.diverged.mean()}
-    found |= {
-        "parameters": sum((a + 1) * b for a, b in pairwise(config.units)),
-        "layers": len(config.units) - 2,
-    }
-    quantities = {name: run.final(name) for name in ("mse", "truth_mse")} | {
-        "fresh_mse": fresh_mse(run, config)
-    }
+    layers = [weight.shape[1:] for weight, _ in run.parameters()]
+    parameters = sum((fan_in + 1) * width for fan_in, width in layers)
+    values: dict[str, object] = {"replicas": run.replicas, "diverged": run.diverged.mean()}
+    values |= {"parameters": parameters, "layers": len(layers) - 1}
+    quantities = {name: run.final(name) for name in QUANTITIES if name in run.metrics}
     if sharpness:
         from mlpfit.sweeps.sharpness import sharpness as largest
 
-        quantities |= {"sharpness_start": largest(run, 0), "sharpness": largest(run, None)}
-    for name, values in quantities.items():
-        lost = run.diverged if name != "sharpness_start" else False
-        finite = np.where(lost | ~np.isfinite(values), np.inf, values)
-        for word, value in zip(QUANTILES, quantiles(finite), strict=True):
-            found[f"{name}_{word}"] = value
-    found |= {"seconds": run.provenance["seconds"]}
-    return {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in found.items()}
+        final = np.where(run.diverged, np.inf, largest(run, None))
+        quantities |= {"sharpness_start": largest(run, 0), "sharpness": final}
+    for name, numbers in quantities.items():
+        for quantile, value in zip(QUANTILES, quantiles(numbers), strict=True):
+            values[f"{name}_{quantile}"] = value
+    values |= {"seconds": run.provenance["seconds"]}
+    return {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in values.items()}
 
 
 def stability_of(rows: list[Row], x: str) -> tuple[float, float, float, float | None]:
@@ -121,20 +142,3 @@ def stability_of(rows: list[Row], x: str) -> tuple[float, float, float, float | 
         value for value in (float(row[x]) for row in rows) if value < min(lossy, default=np.inf)
     ]
     return low, middle, high, max(kept, default=None)
-
-
-def fresh_mse(run: Run, config: Config) -> np.ndarray:
-    """Mean squared error (R,) on new rows of the same function, in each replica's own standardised
-    units."""
-    new = replace(config.target, points=FRESH, observed=None, standardise=False)
-    rows = new.rows(np.random.default_rng(FRESH_SEED))
-    errors = []
-    for part in run.parts or [run]:
-        center, scale = part.data["center"][:, None], part.data["scale"][:, None]  # (R, 1, d + 1)
-        x, y = (
-            (rows.x - center[..., :-1]) / scale[..., :-1],
-            (rows.y - center[..., -1:]) / scale[..., -1:],
-        )
-        with np.errstate(all="ignore"):  # diverged replicas
-            errors.append(((part.predict(x) - y) ** 2).mean(axis=(1, 2)))
-    return np.concatenate(errors)

@@ -1,90 +1,71 @@
-"""Small pictures of a fit as it develops, for TensorBoard: same colours as the figures, drawn many
-a second.
-
-The axes, the truth and the rows are drawn once; each picture redraws only its own lines over that
-background.
-"""
+"""Small pictures of a fit as it develops, drawn many a second: axes, truth and rows once, and over
+them each picture's own lines."""
 
 import io
-from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy import ndarray as Array
+from PIL import Image
 
 from mlpfit.figures import style
 
 
 class FitPicture:
-    """Left the fit over the rows, in the middle what is left of them, right what each hidden unit
-    of the last layer adds; with several inputs all three over the observed value, as dots.
+    """Left the prediction over the rows, in the middle the residuals, right each unit's share.
 
-    x, y (n, d), (n, 1) are the rows; grid (m, d), truth (m, 1) the noise-free function, in the
-    order of the input; parts (m, hidden) what the units add at last, for the scale.
+    x, y (n, 1) are the rows; grid, truth (m, 1) the noise-free function, in ascending order; shares
+    (m, hidden) the final ones, for the scale. ``curves``: x is the net's input; otherwise x is the
+    observed value, and predictions are dots.
     """
 
     def __init__(
-        self, x: np.ndarray, y: np.ndarray, grid: np.ndarray, truth: np.ndarray, parts: np.ndarray
+        self, x: Array, y: Array, grid: Array, truth: Array, shares: Array, curves: bool
     ) -> None:
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        self.x, self.y = x[:, 0], y[:, 0]
-        self.one_input = x.shape[1] == 1
-        self.grid = grid[:, 0] if self.one_input else self.y
-        hidden = parts.shape[1]
-        panels = 3 if hidden else 2
-        spread = 1.05 * float(np.ptp(y)) or 1.0
-        with (
-            style.use(),
-            matplotlib.rc_context({"figure.constrained_layout.use": False, "axes.titlesize": 8}),
-        ):
-            figure = Figure(figsize=(3.0 * panels, 2.4), dpi=60, layout=None)
+        self.x, self.y, self.grid = x, y, grid
+        mark, over, known = "-", "input", style.TRUTH
+        if not curves:
+            mark, over, known = ".", "observed value", style.DIAGONAL
+        panels = 3 if shares.shape[1] else 2
+        with style.use(), rc_context({"figure.constrained_layout.use": False, "axes.titlesize": 8}):
+            figure = Figure(figsize=(3.0 * panels, 2.4), dpi=60)
             self.canvas = FigureCanvasAgg(figure)
-            self.axes = axes = [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
+            fit, residual, *third = figure.subplots(1, panels, sharex=True)
             figure.subplots_adjust(left=0.06, right=0.99, bottom=0.1, top=0.91, wspace=0.18)
-            fit, left = axes[0], axes[1]
-            if self.one_input:
-                fit.set(title="fit")
-                fit.plot(self.x, self.y, ".", color=style.ROWS, alpha=0.5)
-                fit.plot(self.grid, truth[:, 0], "--", color=style.TRUTH)
-                left.set(xlim=fit.get_xlim())
-            else:
-                fit.set(title="predicted over observed")
-                fit.plot([y.min(), y.max()], [y.min(), y.max()], color=style.DIAGONAL)
-                left.set(xlim=(y.min(), y.max()))
-            left.set(ylim=(-spread / 2, spread / 2), title="residual (observed - predicted)")
-            left.axhline(0, color=style.TRUTH, lw=0.8)
-            mark = "-" if self.one_input else "."
-            (self.line,) = fit.plot([], [], mark, color=style.FIT, animated=True)
-            (self.residual,) = left.plot([], [], ".", color=style.ROWS, animated=True)
-            self.units = []
-            if panels == 3:
-                reach = 1.2 * float(np.nanmax(np.abs(parts))) or 1.0
-                axes[2].set(xlim=fit.get_xlim(), ylim=(-reach, reach), title="what each unit adds")
-                look: dict[str, Any] = {"color": style.UNITS, "lw": 0.8, "ms": 2, "animated": True}
-                self.units = [axes[2].plot([], [], mark, **look)[0] for _ in range(hidden)]
+            fit.set_title(f"prediction over {over}")
+            fit.plot(x, y, ".", color=style.ROWS, alpha=0.5)
+            fit.plot(grid, truth, "--", color=known)
+            self.lines = fit.plot([], [], mark, color=style.FIT, animated=True)
+            reach = 0.525 * float(np.ptp(y)) or 0.5
+            residual.set_ylim(-reach, reach)
+            residual.set_title("residual (observed - predicted)")
+            residual.axhline(0, color=style.TRUTH, lw=0.8)
+            self.lines += residual.plot([], [], ".", color=style.ROWS, animated=True)
+            for ax in third:
+                finite = np.abs(shares[np.isfinite(shares)])
+                reach = 1.2 * float(finite.max(initial=0.0)) or 1.0
+                ax.set_ylim(-reach, reach)
+                ax.set_title("share of each unit")
+                look = {"color": style.UNITS, "lw": 0.8, "ms": 2, "animated": True}
+                self.lines += ax.plot(shares[:0], shares[:0], mark, **look)
             self.canvas.draw()
             self.background = self.canvas.copy_from_bbox(figure.bbox)
 
-    def draw(self, prediction: np.ndarray, at_rows: np.ndarray, parts: np.ndarray) -> np.ndarray:
-        """prediction (m,) on the grid (on the rows where there are several inputs), at_rows (n,),
-        parts (m, hidden) -> picture (height, width, 3), uint8."""
+    def draw(self, at_grid: Array, at_rows: Array, shares: Array) -> Image.Image:
+        """Predictions at_grid (m, 1) and at_rows (n, 1), shares (m, hidden) -> one picture."""
         self.canvas.restore_region(self.background)
-        self.line.set_data(self.grid, prediction)
-        self.residual.set_data(self.x if self.one_input else at_rows, self.y - at_rows)
-        for unit, part in zip(self.units, parts.T, strict=False):
-            unit.set_data(self.grid, part)
-        for axes, lines in zip(self.axes, ([self.line], [self.residual], self.units), strict=False):
-            for line in lines:
-                axes.draw_artist(line)
-        return np.asarray(self.canvas.buffer_rgba())[..., :3].copy()
+        points = [(self.grid, at_grid), (self.x, self.y - at_rows)]
+        points += [(self.grid, share) for share in shares.T]
+        for line, (across, up) in zip(self.lines, points, strict=True):
+            line.set_data(across, up)
+            line.axes.draw_artist(line)
+        return Image.fromarray(np.asarray(self.canvas.buffer_rgba())[..., :3])
 
 
-def png(picture: np.ndarray) -> bytes:
-    """Encoded with a palette of 64 colours: the drawings have fewer, and the file is a third of the
-    size."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(picture).quantize(64).save(buffer, "png", optimize=False)
-    return buffer.getvalue()
+def png(picture: Image.Image) -> bytes:
+    """With a palette of 64 colours: a drawing has fewer, and the file is a third of the size."""
+    file = io.BytesIO()
+    picture.quantize(64).save(file, "png", optimize=False)
+    return file.getvalue()

@@ -68,10 +68,10 @@ class Divergence(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         assert isinstance(module, Regression)
-        block = module.losses[-1]
-        if not block.isfinite().all():
-            bad = int((~block.isfinite()).any(1).nonzero()[0])
-            raise Diverged(trainer.global_step - len(block) + bad + 1, float(block[bad, 0]))
+        trace = module.losses[-1]
+        if not trace.isfinite().all():
+            bad = int((~trace.isfinite()).any(1).nonzero()[0])
+            raise Diverged(trainer.global_step - len(trace) + bad + 1, float(trace[bad, 0]))
 
 
 class Checkpoints(pl.Callback):

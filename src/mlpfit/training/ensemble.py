@@ -1,7 +1,7 @@
-"""Many replicas of one experiment: split into blocks, trained in parallel processes.
+"""Many replicas of one experiment: split into shards, trained in parallel processes.
 
-Each block is a run of its own seeds in a folder of its own, so a killed ensemble goes on with the
-blocks that are missing, and memory does not grow with the number of replicas.
+Each shard is a run of its own seeds in a folder of its own, so a killed ensemble goes on with the
+shards that are missing, and memory does not grow with the number of replicas.
 """
 
 import gc
@@ -14,15 +14,15 @@ from pathlib import Path
 
 from mlpfit.config.schema import Config
 from mlpfit.errors import RunError
-from mlpfit.model.layout import BLOCK, block_size
+from mlpfit.model.layout import SHARD, shard_size
 from mlpfit.runs.folder import seal
 from mlpfit.runs.identity import identity
-from mlpfit.runs.run import BLOCKS, MARKER
+from mlpfit.runs.run import MARKER, SHARDS
 from mlpfit.training.processes import work
 
 
 @dataclass(frozen=True)
-class Block:
+class Shard:
     """Replicas trained together, and where."""
 
     config: Config
@@ -45,31 +45,31 @@ class Block:
         return self.model_steps * (operations / rate + 2e-7) + 0.5
 
 
-def blocks(config: Config, folder: Path) -> list[Block]:
-    """All blocks of an ensemble, in the order of the seeds."""
+def shards(config: Config, folder: Path) -> list[Shard]:
+    """All shards of an ensemble, in the order of the seeds."""
     seeds = config.replica_seeds
-    size = block_size(len(seeds), config.ensemble.block or BLOCK)
+    size = shard_size(len(seeds), config.ensemble.shard or SHARD)
     starts = range(0, len(seeds), size)
     return [
-        Block(config, seeds[i : i + size], folder / BLOCKS / f"{k:04d}")
+        Shard(config, seeds[i : i + size], folder / SHARDS / f"{k:04d}")
         for k, i in enumerate(starts)
     ]
 
 
-def train_blocks(todo: Sequence[Block], processes: int, report: Callable[[int], None]) -> None:
-    """Train the blocks that are not finished; report gets the number of model-steps done so far.
+def train_shards(todo: Sequence[Shard], processes: int, report: Callable[[int], None]) -> None:
+    """Train the shards that are not finished; report gets the number of model-steps done so far.
 
-    Raises RunError if a block fails, after all others are done.
+    Raises RunError if a shard fails, after all others are done.
     """
-    missing = [block for block in todo if not (block.folder / MARKER).is_file()]
-    before = sum(block.model_steps for block in todo) - sum(block.model_steps for block in missing)
+    missing = [shard for shard in todo if not (shard.folder / MARKER).is_file()]
+    before = sum(shard.model_steps for shard in todo) - sum(shard.model_steps for shard in missing)
     if min(processes, len(missing)) <= 1:
-        for block in missing:
-            train_block(block)
-            before += block.model_steps
+        for shard in missing:
+            train_shard(shard)
+            before += shard.model_steps
             report(before)
         return
-    missing.sort(key=lambda block: -block.seconds)
+    missing.sort(key=lambda shard: -shard.seconds)
     failures: list[str] = []
 
     def done(index: int, failure: str | None) -> None:
@@ -81,21 +81,21 @@ def train_blocks(todo: Sequence[Block], processes: int, report: Callable[[int], 
             failures.append(f"{missing[index].folder}: {failure}; run it again")
 
     report(before)
-    work(train_block, missing, processes, done)
+    work(train_shard, missing, processes, done)
     if failures:
         raise RunError(failures[0])
 
 
-def train_block(block: Block) -> None:
+def train_shard(shard: Shard) -> None:
     from mlpfit.training.run import train_into
 
-    block.folder.mkdir(parents=True, exist_ok=True)
-    train_into(block.folder, block.config, block.seeds, lambda step, loss: None)
+    shard.folder.mkdir(parents=True, exist_ok=True)
+    train_into(shard.folder, shard.config, shard.seeds, lambda step, loss: None)
     shutil.rmtree(
-        block.folder / "checkpoints", ignore_errors=True
-    )  # only for going on with an unfinished block
-    seal(block.folder, identity(block.config))
-    gc.collect()  # Trainer and module refer to each other; without this, memory grows for some blocks
+        shard.folder / "checkpoints", ignore_errors=True
+    )  # only for going on with an unfinished shard
+    seal(shard.folder, identity(shard.config))
+    gc.collect()  # Trainer and module refer to each other; without this, memory grows for some shards
 
 
 def cores() -> int:

@@ -46,7 +46,7 @@ class TensorBoard(pl.Callback):
 
     def __init__(self, config: Config, data: ReplicaData, snapshots: list[int]) -> None:
         self.config, self.snapshots = config, set(snapshots)
-        self.every = max(1, -(-config.trainer.max_steps // config.logger.points))
+        self.every = max(1, -(-config.trainer.max_steps // config.recording.scalars))
         arrays = {name: values[0] for name, values in data.arrays.items()}
         self.grid, self.truth = arrays["pool_x"], arrays["pool_truth"]
 
@@ -65,8 +65,8 @@ class TensorBoard(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         assert isinstance(module, Regression)
         writer, done = _writer(trainer), trainer.global_step
-        block = module.losses[-1][:, 0].tolist()
-        for step, loss in enumerate(block, start=done - len(block) + 1):
+        trace = module.losses[-1][:, 0].tolist()
+        for step, loss in enumerate(trace, start=done - len(trace) + 1):
             if step % self.every == 0 or step == 1:
                 writer.add_scalar("loss", loss, step)
         if done in self.snapshots:

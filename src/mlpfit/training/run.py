@@ -38,22 +38,20 @@ from mlpfit.training.progress import console
 
 @dataclass(frozen=True)
 class Plan:
-    """At which steps blocks end, weights are kept and checkpoints are written."""
+    """After which steps weights are kept and checkpoints are written."""
 
     snapshots: list[int]
     checkpoints: list[int]
-    boundaries: list[int]
 
 
 def plan(config: Config, replicas: int) -> Plan:
     """A single run is recorded as it develops, an ensemble at its beginning and its end."""
-    steps, every = config.trainer.max_steps, config.checkpoint.every_n_steps
+    steps, every = config.trainer.max_steps, config.recording.checkpoint_every
     snapshots = (
-        snapshot_steps(steps, config.logger.snapshots) if replicas == 1 else sorted({0, steps})
+        snapshot_steps(steps, config.recording.snapshots) if replicas == 1 else sorted({0, steps})
     )
     checkpoints = sorted({*range(every, steps, every), steps} - {0})
-    blocks = range(0, steps, config.trainer.block_steps)
-    return Plan(snapshots, checkpoints, sorted({*blocks, *snapshots, *checkpoints}))
+    return Plan(snapshots, checkpoints)
 
 
 def train_into(folder: Path, config: Config, seeds: Sequence[int], report: Progress) -> None:
@@ -62,7 +60,7 @@ def train_into(folder: Path, config: Config, seeds: Sequence[int], report: Progr
     started = time.time()
     torch.set_num_threads(1)  # two threads on tensors this small are up to a hundred times slower
     steps = plan(config, len(config.replica_seeds))
-    data = ReplicaData(config, seeds, steps.boundaries)
+    data = rows_of(config, seeds, [*steps.snapshots, *steps.checkpoints])
     module = build(config, seeds)
     snapshots = Snapshots(steps.snapshots)
     if isinstance(config.optimizer, LeastSquares):
@@ -117,6 +115,21 @@ def compiles(config: Config) -> bool:
     return config.worth_compiling
 
 
+def rows_of(config: Config, seeds: Sequence[int], stops: Sequence[int] = ()) -> ReplicaData:
+    """The rows of the replicas with these seeds, in chunks that end at these steps, too."""
+    return ReplicaData(
+        seeds=seeds,
+        **config.sampling,
+        dtype=dtype(config),
+        chunk_steps=config.trainer.chunk_steps,
+        stops=stops,
+    )
+
+
+def dtype(config: Config) -> str:
+    return "float64" if config.trainer.precision == "64-true" else "float32"
+
+
 def build(config: Config, seeds: Sequence[int]) -> Regression:
     """The untrained replicas with these seeds."""
     return Regression(
@@ -128,7 +141,7 @@ def build(config: Config, seeds: Sequence[int]) -> Regression:
         activation=config.model.activation,
         gradient=config.model.gradient,
         loss=config.loss,
-        dtype="float64" if config.trainer.precision == "64-true" else "float32",
+        dtype=dtype(config),
     )
 
 
@@ -141,19 +154,20 @@ def fit(
     snapshots: Snapshots,
     report: Progress,
 ) -> float:
-    """Lightning's Trainer over all blocks, from the last checkpoint if there is one. Returns the
+    """Lightning's Trainer over all chunks, from the last checkpoint if there is one. Returns the
     seconds that were spent up to that checkpoint."""
     logging.getLogger("lightning.pytorch").setLevel(
         logging.ERROR
     )  # its tips and its list of absent devices
     checkpoints = folder / "checkpoints"
     module.compile_steps = compiles(config)
+    module.to_loggers = False
     compiled.cache_in(Path(config.output_dir) / ".cache" / "inductor")
     callbacks: list[pl.Callback] = [snapshots, Report(report)]
     single = len(config.replica_seeds) == 1
     if single:
         callbacks.append(Divergence())
-        if config.logger.tensorboard:
+        if config.logger:
             callbacks.append(tensorboard.TensorBoard(config, data, steps.snapshots))
     run = hashlib.sha256(
         json.dumps([identity(config), module.hparams["seeds"]]).encode()
@@ -169,11 +183,12 @@ def fit(
             accelerator=config.trainer.accelerator,
             devices=1,
             precision=config.trainer.precision,
-            logger=tensorboard.logger(folder) if single and config.logger.tensorboard else False,
+            logger=tensorboard.logger(folder) if single and config.logger else False,
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
             default_root_dir=folder,
             log_every_n_steps=1,  # nothing is logged through it; larger values make it warn of short epochs
+            limit_val_batches=0,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -1,26 +1,34 @@
 """Train the run of a config, whatever its number of replicas."""
 
+import multiprocessing
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from mlpfit.config.schema import Config
-from mlpfit.errors import ConfigError, Diverged
+from mlpfit.data.streams import streams
+from mlpfit.errors import ConfigError, Diverged, users_code
 from mlpfit.runs.folder import claimed
-from mlpfit.training import ensemble as blocks
+from mlpfit.runs.identity import is_current
+from mlpfit.training import ensemble
 
-Report = Callable[[int, float], None]
+Report = Callable[[int, float], None]  # steps done, last loss
 
 
-def train(config: Config, report: Report = lambda step, loss: None) -> bool:
-    """Train the run of this config unless the same run is complete. Returns whether anything was
-    trained.
+def train(
+    config: Config, folder: Path | None = None, report: Report = lambda step, loss: None
+) -> bool:
+    """Train the run of this config into a folder (its own, if none is named) unless the same run is
+    complete there. Returns whether anything was trained.
 
     An interrupted run of the same identity goes on from its last checkpoint, an ensemble with its
-    missing blocks. Raises ConfigError before anything is created, RunError if an interrupted run of
+    missing shards. Raises ConfigError before anything is created, RunError if an interrupted run of
     another identity is in the way, or if the loss of a single run diverges.
     """
-    with claimed(config) as partial:
+    final = folder or config.folder
+    if config.force or not is_current(config, final):
+        try_out(config)
+    with claimed(config, final) as partial:
         if partial is None:
             return False
         try:
@@ -31,14 +39,30 @@ def train(config: Config, report: Report = lambda step, loss: None) -> bool:
     return True
 
 
+def try_out(config: Config) -> None:
+    """Raises ConfigError for what shows only when it is tried: the device, and the target on the
+    first replica."""
+    if config.trainer.accelerator in ("gpu", "cuda", "mps"):
+        import torch
+
+        if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+            given = config.trainer.accelerator
+            raise ConfigError(f"trainer.accelerator={given}: there is none here; try cpu or auto")
+    with users_code(f"target {config.target.name}"):
+        config.target.rows(streams(config.replica_seeds[0], config.streams).data)
+
+
 def _train(config: Config, partial: Path, report: Report) -> None:
-    if len(config.replica_seeds) == 1:
+    replicas = len(config.replica_seeds)
+    if replicas == 1:
         from mlpfit.training.run import train_into
 
         return train_into(partial, config, config.replica_seeds, report)
-    todo = blocks.blocks(config, partial)
-    worth = sum(block.seconds for block in todo) > 20  # starting a process takes five seconds
-    processes = config.ensemble.processes or (blocks.cores() if worth else 1)
-    return blocks.train_blocks(
-        todo, processes, lambda done: report(done // len(config.replica_seeds), float("nan"))
+    shards = ensemble.shards(config, partial)
+    worth = sum(shard.seconds for shard in shards) > 20  # starting a process takes five seconds
+    processes = config.ensemble.processes or (ensemble.cores() if worth else 1)
+    if multiprocessing.current_process().daemon:  # one of several already
+        processes = 1
+    return ensemble.train_shards(
+        shards, processes, lambda done: report(done // replicas, float("nan"))
     )

@@ -1,0 +1,103 @@
+"""What Hydra is taught before it composes: where the YAML lies, and how folders are named.
+
+:func:`teach` registers it in this process alone; other Hydra applications are left as they are.
+"""
+
+import builtins
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+from mlpfit.config.catalogue import choices, confs
+
+IN_FOLDERS = ("experiment", "sweep")  # groups whose choices are named tutorial/...
+REQUESTS = ("output_dir", "force", "ensemble.processes", "metric", "hydra")  # how, not what
+
+
+class Conf(FileConfigSource):
+    """A folder of YAML whose experiments and ready sweeps are listed as "tutorial/name", so that
+    completion, ``glob`` and Hydra's messages name them."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "mlpfit"
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
+        if config_path in IN_FOLDERS:
+            return [] if results_filter == ObjectType.GROUP else choices(config_path)
+        return super().list(config_path, results_filter)
+
+
+class SearchPath(SearchPathPlugin):
+    """conf/ and those of the user's tutorials."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for conf in confs():
+            search_path.append("mlpfit", f"mlpfit://{conf}")
+
+
+@cache
+def teach() -> None:
+    """Register sources, search path and resolvers, once a process."""
+    SourcesRegistry.instance().register(Conf)
+    Plugins.instance().register(SearchPath)
+    OmegaConf.register_new_resolver("kind_of_run", kind_of_run)
+    OmegaConf.register_new_resolver("sweep_folder", sweep_folder)
+    OmegaConf.register_new_resolver("job_folder", job_folder)
+
+
+def kind_of_run(replicas: int, seeds: Sequence[int] | None) -> str:
+    """The folder under output_dir: one replica is a run, several are an ensemble."""
+    return "runs" if (replicas if seeds is None else len(seeds)) == 1 else "ensembles"
+
+
+def sweep_folder(overrides: Sequence[str], chosen: Mapping[str, str | None]) -> str:
+    """A sweep is named by its keys and by what is fixed; a ready one by its name and what else is
+    given: "parabola/learning_rate", "tower/small/optimizer.lr,replicas=64"."""
+    swept, fixed, experiment = [], [], chosen.get("experiment") or "all"
+    for override in OverridesParser.create().parse_overrides([str(o) for o in overrides]):
+        key = override.get_key_element()
+        if override.is_sweep_override():
+            swept.append(key)
+            if key == "experiment":
+                experiment = (re.findall(r"(\w+)/", override.input_line or "") or ["all"])[0]
+        elif not key.startswith((*REQUESTS, "experiment", "sweep")):
+            fixed.append(f"{key}={override.get_value_element_as_str()}")
+    if ready := chosen.get("sweep"):
+        return "/".join(
+            [
+                ready.rpartition("/")[0],
+                folder_name([ready.rpartition("/")[2], *swept, *sorted(fixed)]),
+            ]
+        )
+    return f"{experiment}/{folder_name(['+'.join(swept) or 'one', *sorted(fixed)])}"
+
+
+def job_folder(overrides: Sequence[str], name: str) -> str:
+    """A job is named by its experiment and overrides: "small,optimizer.lr=0.01,replicas=64"."""
+    return folder_name([name.rpartition("/")[2], *deciding(overrides)])
+
+
+def deciding(overrides: Sequence[str]) -> list[str]:
+    """The overrides that change results, sorted, without the experiment."""
+    return sorted(
+        str(o) for o in overrides if not str(o).startswith((*REQUESTS, "experiment=", "sweep="))
+    )
+
+
+def folder_name(parts: Sequence[str]) -> str:
+    """The parts, readable; shortened and with a hash where they are long or hold what a file name
+    should not (a slash, or brackets, which a shell reads as wildcards)."""
+    name = ",".join(parts)
+    safe = re.sub(r"[^\w.=,+-]", "_", name)[:120]
+    return name if name == safe else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

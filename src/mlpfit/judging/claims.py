@@ -1,0 +1,130 @@
+"""What pages claim and where they slip, as functions over replicas, and the predicates that several
+tutorials share.
+
+A tutorial's ``claims.py`` may hold ``CLAIMS``, ``SLIPS``, ``FINDINGS`` (lists of what is defined
+here), ``QUANTITIES`` (name of a published quantity -> its value in every replica of a run) and
+``derived`` (a published number that follows from others: number, findings -> evidence, verdict and
+reason, or None).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from mlpfit.config import catalogue
+from mlpfit.runs.run import Run
+
+Ensembles = Mapping[str, Run]
+Predicate = Callable[[Ensembles], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """claim: the page's statement; measure: how it is made checkable; holds: a truth value per
+    replica, false where one has diverged."""
+
+    claim: str
+    measure: str
+    holds: Predicate
+
+
+@dataclass(frozen=True)
+class Slip:
+    """what went wrong, and, where it can be counted, effect: a number per replica that says how
+    much it matters (named in ``measure``); correct: its value had the page not slipped."""
+
+    what: str
+    measure: str = ""
+    correct: float = 0.0
+    effect: Predicate | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What published numbers tell by themselves: values for the ledger under ``key``, and a
+    paragraph for the report."""
+
+    key: str
+    title: str
+    values: dict[str, float]
+    text: str
+
+
+def part(tutorial: str) -> ModuleType | None:
+    """Its claims.py, if it has one."""
+    return catalogue.tutorial(tutorial).part("claims")
+
+
+def listed(tutorial: str, name: str) -> list[Any]:
+    """A list of its claims.py ("CLAIMS"); empty if it has none."""
+    return getattr(part(tutorial), name, [])
+
+
+def findings(tutorial: str) -> list[Finding]:
+    return [find() for find in listed(tutorial, "FINDINGS")]
+
+
+def less(name: str, *experiments: str) -> Predicate:
+    """The final number grows strictly along these experiments, seed by seed."""
+
+    def holds(runs: Ensembles) -> np.ndarray:
+        values = [runs[experiment].final(name) for experiment in experiments]
+        return np.logical_and.reduce([a < b for a, b in pairwise(values)])
+
+    return holds
+
+
+def within(name: str, experiment: str, reference: str, share: float) -> Predicate:
+    """The final number exceeds that of the reference by at most this share."""
+    return lambda runs: runs[experiment].final(name) <= (1 + share) * runs[reference].final(name)
+
+
+def r2(run: Run) -> np.ndarray:
+    """Share of the variance of the training rows that the fit explains."""
+    y = run.data["y"][..., 0]
+    return 1 - run.metrics["sse"] / ((y - y.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+
+
+def own_sections(run: Run) -> np.ndarray:
+    """All kinks inside the range of the inputs and no two closer than 1 % of it."""
+    low, high = run.data["pool_x"].min(), run.data["pool_x"].max()
+    places = np.sort(run.kinks(), axis=1)
+    inside = ((places > low) & (places < high)).all(axis=1)
+    return inside & (np.diff(places, axis=1) > 0.01 * (high - low)).all(axis=1)
+
+
+def best_line_mse(run: Run) -> np.ndarray:
+    """Mean squared error of the least-squares straight line through the rows of one input: (R,)."""
+    x, y = run.data["x"][..., 0], run.data["y"][..., 0]
+    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    return (y**2).mean(1) - (x * y).mean(1) ** 2 / (x**2).mean(1)
+
+
+def gradients_agree(run: Run) -> np.ndarray:
+    """Largest deviation of the chain rule written out by hand from autograd, at the initial
+    weights, below 1e-5 of the gradient's largest entry."""
+    import torch
+
+    from mlpfit.model import losses, mlp
+
+    x, y = (torch.tensor(run.data[name], dtype=torch.float64) for name in ("x", "y"))
+    parameters = [
+        torch.from_numpy(array).double().requires_grad_()
+        for layer in run.parameters(step=0)
+        for array in layer
+    ]
+    layers = list(zip(parameters[::2], parameters[1::2], strict=True))
+    kind, activation = run.config["loss"], run.config["model"]["activation"]
+    outputs = mlp.outputs(layers, x, activation)
+    by_autograd = torch.autograd.grad(losses.loss(kind, outputs[-1], y).sum(), parameters)
+    with torch.no_grad():
+        error = losses.derivative(kind, outputs[-1], y)
+        by_hand = mlp.gradients(layers, outputs, error, activation)
+    pairs = list(zip(by_autograd, by_hand, strict=True))
+    deviation = torch.stack([(a - h).abs().amax((1, 2)) for a, h in pairs]).amax(0)
+    largest = torch.stack([a.abs().amax((1, 2)) for a, _ in pairs]).amax(0)
+    return (deviation <= 1e-5 * largest).numpy()

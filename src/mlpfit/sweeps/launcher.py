@@ -1,0 +1,162 @@
+"""Jobs of a multirun in a few processes of this machine.
+
+Jobs that are finished are not run again, those of one compiled graph run in succession, the longest
+graphs first, and one that fails or is killed stops no other. The Hydra plugin that uses this is
+``hydra_plugins.mlpfit.launcher.Processes``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from mlpfit.config.compose import checked_config
+from mlpfit.config.schema import Config
+from mlpfit.config.sources import teach
+from mlpfit.runs.run import load_run
+from mlpfit.sweeps.jobs import Job, again_if_damaged, objective, planned, read_sweep, started_of
+from mlpfit.training.ensemble import cores, shards
+from mlpfit.training.processes import work
+from mlpfit.training.progress import console, display
+
+STARTING = 4.0  # seconds for a process to import torch and Lightning
+COMPILING = 0.5  # seconds for a kernel
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job: what Hydra composed, its checked config and its folder."""
+
+    composed: DictConfig
+    config: Config
+    folder: Path
+    job: Job
+
+    @property
+    def left(self) -> bool:
+        """Whether there is something to train."""
+        return self.config.force or bool(self.job.outcome(self.folder))
+
+    @property
+    def seconds(self) -> float:
+        """Predicted for the job and its files."""
+        if self.config.worth_compiling:
+            return sum(shard.seconds for shard in shards(self.config, Path()))
+        return 0.5 + self.config.plain_seconds
+
+    @property
+    def graph(self) -> str:
+        """Jobs that share it share a compiled graph: shapes and formulas, not the learning rate."""
+        config = self.config
+        momentum = getattr(config.optimizer, "momentum", 0) > 0
+        rows = config.data.batch_size or config.rows
+        shapes = config.units, rows, len(config.replica_seeds), config.trainer.precision
+        formulas = config.model.gradient, config.loss, config.optimizer.name, momentum
+        return repr((shapes, formulas))
+
+
+def launch(
+    context: HydraContext,
+    function: Callable[[Any], Any],
+    master: DictConfig,
+    overrides: Sequence[Sequence[str]],
+    first: int,
+    processes: int | None,
+) -> list[JobReturn]:
+    """Run the jobs of these overrides; the first has this number. Returns what each returned."""
+    sweep = Path(str(master.hydra.sweep.dir))
+    tasks = [_task(context, master, list(o), first + i, sweep) for i, o in enumerate(overrides)]
+    for task in tasks:
+        task.job.write(task.folder)
+    left = [task for task in tasks if task.left]
+    if left:
+        _run_here(context, function, _in_order(left), processes or cores(), sweep, len(tasks))
+    return [_returned(task, sweep) for task in tasks]
+
+
+def _task(
+    context: HydraContext, master: DictConfig, overrides: list[str], number: int, sweep: Path
+) -> Task:
+    composed = context.config_loader.load_sweep_config(master, overrides)
+    with open_dict(composed):
+        composed.hydra.job.id = composed.hydra.job.num = number
+    config = checked_config(_without_hydra(composed))
+    folder = sweep / str(composed.hydra.sweep.subdir)
+    config = again_if_damaged(config, folder)
+    return Task(composed, config, folder, planned(config, composed.hydra, started_of(sweep)))
+
+
+def _without_hydra(composed: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+
+
+def _in_order(tasks: list[Task]) -> list[Task]:
+    """Those of one graph in succession, the longest graphs first."""
+    groups: dict[str, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(task.graph, []).append(task)
+    ordered = sorted(groups.values(), key=_seconds, reverse=True)
+    return [task for group in ordered for task in group]
+
+
+def _seconds(tasks: Sequence[Task]) -> float:
+    """Predicted for jobs of one graph, with its compilation."""
+    return sum(task.seconds for task in tasks) + COMPILING * tasks[0].config.worth_compiling
+
+
+def _run_here(
+    context: HydraContext,
+    function: Callable[[Any], Any],
+    tasks: list[Task],
+    processes: int,
+    sweep: Path,
+    jobs: int,
+) -> None:
+    graphs = {task.graph: [t for t in tasks if t.graph == task.graph] for task in tasks}
+    spent = sum(_seconds(group) for group in graphs.values())
+    processes = min(processes, max(1, round(spent / STARTING)), len(tasks))
+    console.print(
+        f"{sweep}: {jobs} jobs, {jobs - len(tasks)} need no training, {len(tasks)} in {processes} "
+        f"processes: about {STARTING + spent / processes:.0f} s",
+        soft_wrap=True,
+    )
+    sent = [(context, function, task.composed) for task in tasks]
+    with display(runs=1) as shown, shown.jobs(len(tasks)) as ended:
+
+        def done(index: int, failure: str | None) -> None:
+            if failure is not None:
+                replace(tasks[index].job, failure=failure).write(tasks[index].folder)
+            ended()
+
+        work(_run_job, sent, processes, done)
+
+
+def _run_job(sent: tuple[HydraContext, Callable[[Any], Any], DictConfig]) -> None:
+    """One job in a process of its own, as Hydra's launchers run it."""
+    context, function, composed = sent
+    setup_globals()
+    teach()
+    HydraConfig.instance().set_config(composed)
+    run_job(
+        hydra_context=context,
+        task_function=function,
+        config=composed,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    ).return_value
+
+
+def _returned(task: Task, sweep: Path) -> JobReturn:
+    job = read_sweep(sweep)[1].get(task.folder, task.job)
+    failed = bool(job.outcome(task.folder))
+    number = float("inf") if failed else objective(load_run(task.folder), task.config.metric)
+    result = JobReturn(
+        overrides=list(task.job.overrides), cfg=task.composed, status=JobStatus.COMPLETED
+    )
+    result.return_value = number
+    return result

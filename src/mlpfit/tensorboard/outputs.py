@@ -1,0 +1,32 @@
+"""TensorBoard of everything finished below an outputs folder: mlpfit tensorboard
+
+runs/<experiment>                        pictures and distributions as the fit develops
+ensembles/<experiment>/p5, median, p95   the loss over the replicas
+sweeps/<sweep>/<job>                     rows of HParams
+"""
+
+from pathlib import Path
+
+from mlpfit.runs.run import MARKER, load_run
+from mlpfit.runs.sealed import read_ledger
+from mlpfit.tensorboard.events import left_out_if_damaged
+from mlpfit.tensorboard.runs import write_ensemble, write_run
+from mlpfit.tensorboard.sweeps import write_sweeps
+
+ADDRESSES = {
+    "fits as they develop": "images&regexInput=^runs/",
+    "losses between their bands": "custom_scalars&regexInput=median$",
+    "jobs of all sweeps": "hparams",
+}
+
+
+def write_outputs(outputs: Path) -> int:
+    """Everything that is out of date; the number of event files written."""
+    judged = read_ledger(outputs)["numbers"] if (outputs / "ledger.json").is_file() else []
+    written = 0
+    for kind, write in ("runs", write_run), ("ensembles", write_ensemble):
+        for marker in sorted((outputs / kind).glob(f"*/*/{MARKER}")):
+            with left_out_if_damaged():
+                run = load_run(marker.parent)
+                written += write(run, [n for n in judged if n["experiment"] == run.config["name"]])
+    return written + write_sweeps(outputs / "sweeps")

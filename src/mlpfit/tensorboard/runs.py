@@ -1,0 +1,114 @@
+"""Single runs and ensembles, beside what they wrote themselves.
+
+A run has ``fit`` (pictures), ``weights/...``, ``activations/...``, ``kinks`` at the snapshot steps
+and the net's graph; an ensemble is three runs p5, median, p95, ``loss`` at these quantiles over the
+replicas, with a margin chart under Custom Scalars; both have texts.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import SummaryWriter
+
+from mlpfit.judging.statistics import QUANTILES, quantiles
+from mlpfit.runs.run import Run
+from mlpfit.tensorboard.events import add_curve, add_histogram, add_summary, write
+from mlpfit.tensorboard.picture import FitPicture, png
+
+ACTIVATIONS = {"relu": torch.nn.ReLU, "identity": torch.nn.Identity, "tanh": torch.nn.Tanh}
+FARTHEST = 1e3  # kinks beyond it would squeeze the others into one bin
+POINTS = 200  # of a curve
+Verdicts = list[dict[str, Any]]  # the ledger's on the published numbers of one experiment
+
+
+def write_run(run: Run, verdicts: Verdicts) -> int:
+    """The run's event file; 0 if it was up to date, else 1."""
+
+    def add(writer: SummaryWriter) -> None:
+        add_texts(writer, run, verdicts)
+        writer.add_graph(network(run), torch.zeros(run.data["x"].shape[1:]))
+        add_snapshots(writer, run)
+
+    return write(run.path, [run.drawn_files(), verdicts], add)
+
+
+def write_ensemble(run: Run, verdicts: Verdicts) -> int:
+    """Three event files; the number of those that were out of date."""
+    sources = [run.drawn_files(), verdicts]
+    if not run.config["trainer"]["max_steps"]:
+        return 0
+    return sum(
+        write(run.path / name, sources, partial(add_quantile, run, verdicts, name))
+        for name in QUANTILES
+    )
+
+
+def add_texts(writer: SummaryWriter, run: Run, verdicts: Verdicts) -> None:
+    """Config, published numbers, and an ensemble's question: a run writes its own."""
+    writer.add_text("config", f"```yaml\n{yaml.safe_dump(run.config, sort_keys=False)}```", 0)
+    if run.replicas > 1:
+        writer.add_text("question", run.config["question"], 0)
+    rows = ["quantity | step | published | verdict | median of the replicas (5 to 95 %)"]
+    rows.append("--- | --- | --- | --- | ---")
+    for v in verdicts:
+        step = "" if v["step"] is None else v["step"]
+        band = f"{v['median']:.4g} ({v['p5']:.4g} to {v['p95']:.4g})" if "median" in v else ""
+        rows.append(f"{v['quantity']} | {step} | {v['published']:g} | {v['verdict']} | {band}")
+    if verdicts:
+        writer.add_text("published", "\n".join(f"| {row} |" for row in rows), 0)
+
+
+def network(run: Run) -> torch.nn.Sequential:
+    """A net of torch's own layers with the run's sizes."""
+    layers: list[torch.nn.Module] = []
+    for weight, _ in run.parameters():
+        layers.append(torch.nn.Linear(*weight.shape[1:]))
+        layers.append(ACTIVATIONS[run.config["model"]["activation"]]())
+    return torch.nn.Sequential(*layers[:-1])
+
+
+def add_snapshots(writer: SummaryWriter, run: Run) -> None:
+    """The first replica at each step whose weights were kept: over the input, or over the observed
+    value where there are several inputs."""
+    one_input = run.data["x"].shape[2] == 1
+    inputs, over, truth = ("pool_x", "pool_x", "pool_truth") if one_input else ("x", "y", "y")
+    order = np.argsort(run.data[over][0, :, 0], kind="stable")
+    grid, across, up = (run.data[name][0][order] for name in (inputs, over, truth))
+    x, y = run.data["x"][0], run.data["y"][0]
+    picture = FitPicture(x if one_input else y, y, across, up, run.shares(grid)[0], one_input)
+    for step in run.snapshots.tolist():
+        at_grid, at_rows = run.predict(grid, step)[0], run.predict(x, step)[0]
+        drawn = picture.draw(at_grid, at_rows, run.shares(grid, step)[0])
+        # Not add_image: its PNG files have no palette, and a run three times the bytes.
+        image = Summary.Image(height=drawn.height, width=drawn.width, colorspace=3)
+        image.encoded_image_string = png(drawn)
+        fit = Summary.Value(tag="fit", image=image)
+        add_summary(writer, Summary(value=[fit]), step)
+        for layer, (weight, _) in enumerate(run.parameters(step)):
+            add_histogram(writer, f"weights/{layer}", weight[0], step)
+        for layer, output in enumerate(run.hidden(grid, step)):
+            add_histogram(writer, f"activations/{layer}", output[0], step)
+        if one_input and len(run.parameters()) > 1:
+            kinks = run.kinks(step)[0]
+            add_histogram(writer, "kinks", kinks[np.abs(kinks) < FARTHEST], step)
+
+
+def add_quantile(run: Run, verdicts: Verdicts, name: str, writer: SummaryWriter) -> None:
+    """The curve of one quantile; beside the median's ``band/...``, the margin chart, the texts."""
+    recorded = run.history["step"]
+    steps = np.unique([*recorded[:: -(-len(recorded) // POINTS)], recorded[-1]])
+    losses = quantiles(run.history["loss"][np.searchsorted(recorded, steps)])  # (3, steps)
+    curves = dict(zip(QUANTILES, losses, strict=True))
+    add_curve(writer, "loss", steps, curves[name])
+    if name == "median":
+        finite = np.isfinite(losses).all(axis=0)  # the chart wants all three
+        for quantile, curve in curves.items():
+            add_curve(writer, f"band/{quantile}", steps[finite], curve[finite])
+        title = "loss over the replicas: median, 5 to 95 %"
+        tags = ["band/median", "band/p5", "band/p95"]
+        writer.add_custom_scalars_marginchart(tags, "Ensembles", title)
+        add_texts(writer, run, verdicts)

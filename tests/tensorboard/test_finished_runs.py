@@ -1,0 +1,271 @@
+"""What TensorBoard is given of finished runs, read back from the events and from a real server."""
+
+import hashlib
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mlpfit import load_run
+from mlpfit.config.compose import compose
+from mlpfit.errors import RunError
+from mlpfit.runs import sealed
+from mlpfit.runs.identity import identity
+from mlpfit.sweeps import summary
+from mlpfit.sweeps.jobs import Job, write_sweep
+from mlpfit.tensorboard.events import add_histogram, write
+from mlpfit.tensorboard.outputs import write_outputs
+from mlpfit.tensorboard.runs import write_run
+from mlpfit.tensorboard.sweeps import METRICS, add_row, finished_jobs, write_sweeps
+from mlpfit.training.train import train
+
+SMALL = ("experiment=tower/small", "model.hidden=4", "trainer.max_steps=40")
+VERDICTS = [
+    {"experiment": "tower/small", "quantity": "sse", "step": 40, "published": 3.75,
+     "verdict": "typical", "median": 2.8, "p5": 1.9, "p95": 4.5},
+]  # fmt: skip
+
+
+def trained_sweep(folder, experiment, key, *values):
+    """A sweep of one job a value, three replicas each, with its summary."""
+    write_sweep(folder, [key], "now")
+    for number, value in enumerate(values):
+        config = compose([*experiment, "replicas=3", f"{key}={value}", f"output_dir={folder}"])
+        train(config, folder / value)
+        digest = hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()
+        Job(number, (f"{key}={value}",), "now", digest).write(folder / value)
+    assert not any(row["failure"] for row in summary.write(folder, False))
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """A single run, an ensemble, a sweep of two jobs and a ledger, with their event files."""
+    folder = tmp_path_factory.mktemp("tensorboard") / "outputs"
+    train(compose([*SMALL, f"output_dir={folder}"]))
+    train(compose([*SMALL, f"output_dir={folder}", "replicas=5"]))
+    trained_sweep(folder / "sweeps/tower/rates", SMALL, "optimizer.lr", "0.001", "0.01")
+    (folder / "ledger.json").write_bytes(sealed.json_bytes({"numbers": VERDICTS}))
+    assert write_outputs(folder) == 1 + 3 + 2
+    return folder
+
+
+def events(folder):
+    """Everything in the folder's event files."""
+    accumulator = EventAccumulator(
+        str(folder), size_guidance={"scalars": 0, "images": 0, "histograms": 0, "tensors": 0}
+    )
+    return accumulator.Reload()
+
+
+def scalars(accumulator, tag):
+    return {event.step: event.value for event in accumulator.Scalars(tag)}
+
+
+def text(accumulator, tag):
+    (event,) = accumulator.Tensors(f"{tag}/text_summary")
+    return event.tensor_proto.string_val[0].decode()
+
+
+def test_the_fit_develops_in_some_twenty_pictures(outputs):
+    run = load_run(outputs / "runs/tower/small")
+    pictures = events(run.path).Images("fit")
+    assert [p.step for p in pictures] == run.snapshots.tolist() and len(pictures) > 12
+    assert all(p.encoded_image_string.startswith(b"\x89PNG") and p.width > 500 for p in pictures)
+    assert len({p.encoded_image_string for p in pictures}) > 5
+    assert sum(f.stat().st_size for f in run.path.glob("events*")) < 2e6
+
+
+def test_histograms_hold_every_weight_and_every_kink(outputs):
+    run = load_run(outputs / "runs/tower/small")
+    shown = events(run.path)
+    tags = {"weights/0", "weights/1", "activations/0", "kinks"}
+    assert tags == {*shown.Tags()["histograms"]}
+    for event in shown.Histograms("kinks"):
+        kinks = run.kinks(event.step)[0]
+        histogram = event.histogram_value
+        assert histogram.num == sum(histogram.bucket) == len(kinks)
+        assert (histogram.min, histogram.max) == (kinks.min(), kinks.max())
+
+
+def test_text_and_graph_tell_what_was_trained(outputs):
+    shown = events(outputs / "runs/tower/small")
+    assert "| sse | 40 | 3.75 | typical | 2.8 (1.9 to 4.5) |" in text(shown, "published")
+    assert "max_steps: 40" in text(shown, "config")
+    operations = [node.op for node in shown.Graph().node]
+    assert operations.count("aten::linear") == 2 and operations.count("aten::relu") == 1
+
+
+def test_an_ensemble_is_three_runs_and_a_margin_chart(outputs):
+    run = load_run(outputs / "ensembles/tower/small")
+    steps = run.history["step"].tolist()
+    for name, q in (("p5", 0.05), ("median", 0.5), ("p95", 0.95)):
+        loss = scalars(events(run.path / name), "loss")
+        expected = np.quantile(run.history["loss"], q, axis=1, method="inverted_cdf")
+        assert loss == pytest.approx(dict(zip(steps, expected, strict=True)), rel=1e-6)
+    median = events(run.path / "median")
+    assert scalars(median, "band/median") == scalars(median, "loss")
+    (layout,) = median.Tensors("custom_scalars__config__")
+    for tag in (b"band/p5", b"band/median", b"band/p95"):
+        assert tag in layout.tensor_proto.string_val[0]
+    assert text(median, "question") == run.config["question"]
+
+
+def test_a_second_time_nothing_is_written_and_a_new_verdict_is(outputs):
+    run = load_run(outputs / "runs/tower/small")
+    assert write_outputs(outputs) == 0
+    assert write_run(run, [VERDICTS[0] | {"verdict": "unusual"}]) == 1
+    assert write_run(run, VERDICTS) == 1
+    assert len(list(run.path.glob("*.after-*"))) == 1
+
+
+def test_a_writer_that_fails_leaves_the_folder_as_it_was(tmp_path):
+    write(tmp_path, "first", lambda writer: writer.add_text("tag", "first"))
+    before = sorted(tmp_path.iterdir())
+
+    def fails(writer):
+        writer.add_text("tag", "second")
+        raise RunError("damaged")
+
+    with pytest.raises(RunError):
+        write(tmp_path, "second", fails)
+    assert sorted(tmp_path.iterdir()) == before and len(before) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "counted"),
+    [([0, 0, 0], 3), ([1e17], 1), ([1.0, np.nextafter(1.0, 2)], 2), ([np.nan, 2, -np.inf], 1)],
+)
+def test_any_finite_values_are_counted(tmp_path, values, counted):
+    write(tmp_path, 0, lambda writer: add_histogram(writer, "tag", np.array(values), 0))
+    (event,) = events(tmp_path).Histograms("tag")
+    assert event.histogram_value.num == sum(event.histogram_value.bucket) == counted
+
+
+def test_values_without_a_finite_one_are_left_out(tmp_path):
+    write(tmp_path, 0, lambda writer: add_histogram(writer, "tag", np.array([np.nan]), 0))
+    assert events(tmp_path).Tags()["histograms"] == []
+
+
+def test_a_damaged_run_costs_itself_alone(outputs, tmp_path, capsys):
+    shutil.copytree(outputs, tmp_path / "outputs")
+    for older in (tmp_path / "outputs").rglob("*.after-*"):
+        older.unlink()
+    history = tmp_path / "outputs/runs/tower/small/weights.npz"
+    history.write_bytes(history.read_bytes()[:-1])
+    assert write_outputs(tmp_path / "outputs") == 3 + 2
+    message = capsys.readouterr().err
+    assert message.startswith("mlpfit: left out: ") and "runs/tower/small/weights.npz" in message
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (*SMALL, "optimizer.lr=1e4"),
+        ("experiment=gradient/line_autograd",),
+        ("experiment=plane/least_squares",),
+    ],
+    ids=["diverged", "linear", "solved"],
+)
+def test_every_kind_of_run_is_shown(quick, overrides, tmp_path):
+    config = quick(*overrides)
+    train(config)
+    assert write_outputs(tmp_path / "outputs") == 1
+    run = load_run(config.folder)
+    assert len(events(run.path).Images("fit")) == len(run.snapshots)
+
+
+@contextmanager
+def server(folder):
+    """A real TensorBoard on a free port: yields a function that gets JSON from a path of it."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--load_fast=false"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def get(path, body=None):
+        request = urllib.request.Request(
+            f"http://localhost:{port}/data/{path}", body and json.dumps(body).encode()
+        )
+        if body:
+            request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    try:
+        count = len({event.parent for event in folder.rglob("events.out.*")})
+        for _ in range(600):
+            try:
+                if len(get("runs")) >= count:
+                    break
+            except OSError:
+                pass
+            time.sleep(0.1)
+        yield get
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def rows_of_hparams(get):
+    body = {"experimentName": "", "startIndex": 0, "sliceSize": 10, "colParams": [],
+            "allowedStatuses": ["STATUS_SUCCESS"]}  # fmt: skip
+    return get("plugin/hparams/session_groups", body)["sessionGroups"]
+
+
+def test_a_real_server_shows_scalars_images_and_hparams(outputs):
+    with server(outputs) as get:
+        ensembles = [f"ensembles/tower/small/{name}" for name in ("p5", "median", "p95")]
+        jobs = ["sweeps/tower/rates/0.001", "sweeps/tower/rates/0.01"]
+        assert {"runs/tower/small", *ensembles, *jobs} == set(get("runs"))
+        history = load_run(outputs / "runs/tower/small").history["loss"][:, 0]
+        loss = get("plugin/scalars/scalars?tag=loss&run=runs/tower/small")
+        assert [v for _, _, v in loss] == pytest.approx([history[s - 1] for _, s, _ in loss])
+        assert len(get("plugin/images/images?tag=fit&run=runs/tower/small&sample=0")) >= 10
+        keys = get("plugin/hparams/experiment", {"experimentName": ""})["hparamInfos"]
+        assert {k["name"] for k in keys} >= {"optimizer.lr", "sweep", "parameters"}
+        _, rows = summary.read(outputs / "sweeps/tower/rates")
+        medians = {float(row["optimizer.lr"]): float(row["mse_median"]) for row in rows}
+        shown = {
+            row["hparams"]["optimizer.lr"]: {
+                metric["name"]["tag"]: metric["value"] for metric in row["metricValues"]
+            }
+            for row in rows_of_hparams(get)
+        }
+        assert {lr: metrics["final/mse"] for lr, metrics in shown.items()} == pytest.approx(medians)
+
+
+def test_keys_that_some_jobs_lack_are_columns_of_all(outputs, tmp_path):
+    sweeps = tmp_path / "sweeps"
+    shutil.copytree(outputs / "sweeps", sweeps)
+    trained_sweep(sweeps / "plane/solved", ["experiment=plane/least_squares"], "seed", "7")
+    rows = {job.name: choices for job, _, choices in finished_jobs(sweeps)}
+    assert {name: row["optimizer.lr"] for name, row in rows.items()} == {
+        "0.001": 0.001, "0.01": 0.01, "7": None}  # fmt: skip
+    assert write_sweeps(sweeps) == 3
+    with server(sweeps) as get:
+        shown = [row["hparams"] for row in rows_of_hparams(get)]
+    assert {row["optimizer.lr"] for row in shown} == {"0.001", "0.01", "none"}
+    assert all(row.keys() == shown[0].keys() for row in shown)
+
+
+def test_a_number_that_the_first_job_lacks_is_a_column(tmp_path):
+    row = dict.fromkeys(METRICS, "1.5")
+    for name, choices in ("a", {"lr": None, "seed": 1}), ("b", {"lr": 0.5, "seed": 2}):
+        assert write(tmp_path / name, name, partial(add_row, row, choices)) == 1
+    with server(tmp_path) as get:
+        keys = get("plugin/hparams/experiment", {"experimentName": ""})["hparamInfos"]
+    assert {key["name"] for key in keys} == {"lr", "seed"}

@@ -1,0 +1,248 @@
+"""Replica k of a run is the run of seed k alone, whatever its company and however it is computed.
+
+Most recipes keep rounding errors small, so replicas agree to 1e-5 in float32. Three don't: descent
+at the edge of stability (parabola, framework) and Adam with a large step (sine_network) blow a
+rounding error up by a factor of ten every few steps. In float64, where the same growth starts from
+1e-16, every recipe agrees to 1e-10: what differs is rounding, not the recipe.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mlpfit import RunError, load_run
+from mlpfit.config.catalogue import experiments
+from mlpfit.config.compose import compose
+from mlpfit.model.layout import shard_size
+from mlpfit.model.regression import Regression
+from mlpfit.runs.run import merge
+from mlpfit.training.run import build, kept_steps, rows_of, train_into
+from mlpfit.training.train import train
+
+RANDOM = [name for name in experiments() if name != "plane/least_squares"]
+SENSITIVE = {"gradient/sine_network", "parabola/eight_neurons", "restoration/framework"}
+
+
+def trace(tmp_path, name, seeds, compiled, precision, steps=100):
+    """Losses (steps, R) of these seeds, trained together under the Trainer."""
+    config = compose(
+        [
+            f"experiment={name}",
+            f"seeds={list(seeds)}",
+            f"trainer.max_steps={steps}",
+            f"trainer.compile={str(compiled).lower()}",
+            f"trainer.precision={precision}",
+            f"output_dir={tmp_path}",
+            "logger=none",
+            "ensemble.history_points=1000",
+        ]
+    )
+    folder = tmp_path / f"{name}-{'-'.join(map(str, seeds))}-{compiled}-{precision}".replace(
+        "/", "-"
+    )
+    folder.mkdir(parents=True)
+    train_into(folder, config, seeds, lambda step, loss: None)
+    with np.load(folder / "history.npz") as arrays:
+        return arrays["loss"]
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_data_and_initial_weights_of_a_replica_are_those_of_its_seed_bit_for_bit(name):
+    many = compose([f"experiment={name}", "seeds=[1,4,2]"])
+    data, net = rows_of(many, many.replica_seeds), build(many, many.replica_seeds)
+    for k, seed in enumerate((1, 4, 2)):
+        one = compose([f"experiment={name}", f"seed={seed}"])
+        alone, single = rows_of(one, [seed]), build(one, [seed])
+        assert torch.equal(data.x[k], alone.x[0]) and torch.equal(data.y[k], alone.y[0])
+        for ours, theirs in zip(net.parameters(), single.parameters(), strict=True):
+            assert torch.equal(ours[k], theirs[0])
+        if data.order is not None:
+            np.testing.assert_array_equal(
+                data.order.batches(0, 20)[0][:, k], alone.order.batches(0, 20)[0][:, 0]
+            )
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_a_replica_is_the_single_run_of_its_seed(name, tmp_path):
+    """Eager alone against compiled in company of five in another order, in double precision."""
+    first = compose([f"experiment={name}"]).seed
+    seeds = [first + 3, first, first + 1, first + 4, first + 2]
+    together = trace(tmp_path, name, seeds, compiled=True, precision="64-true")
+    for k in (1, 3):
+        alone = trace(tmp_path, name, [seeds[k]], compiled=False, precision="64-true")
+        np.testing.assert_allclose(together[:, k], alone[:, 0], rtol=1e-10)
+
+
+SINGLE = [
+    n
+    for n in RANDOM
+    if n not in SENSITIVE and compose([f"experiment={n}"]).trainer.precision == "32-true"
+]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_in_single_precision_too_where_the_recipe_keeps_rounding_small(name, tmp_path):
+    first = compose([f"experiment={name}"]).seed
+    seeds = [first + 1, first, first + 2]
+    together = trace(tmp_path, name, seeds, compiled=True, precision="32-true")
+    alone = trace(tmp_path, name, [first], compiled=False, precision="32-true")
+    np.testing.assert_allclose(together[:, 1], alone[:, 0], rtol=1e-5)
+
+
+def test_the_published_seed_of_the_parabola_agrees_in_single_precision(tmp_path):
+    together = trace(
+        tmp_path, "parabola/eight_neurons", [19, 20], compiled=True, precision="32-true"
+    )
+    alone = trace(tmp_path, "parabola/eight_neurons", [19], compiled=False, precision="32-true")
+    np.testing.assert_allclose(together[:, 0], alone[:, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["parabola/eight_neurons", "restoration/narrow"])
+def test_compiled_replicas_of_narrow_nets_are_the_same_bits_in_any_company(name, tmp_path):
+    """Also where the recipe blows rounding errors up: with the replica axis last every replica has
+    its own lane."""
+    first = compose([f"experiment={name}"]).seed
+    precision = compose([f"experiment={name}"]).trainer.precision
+    together = trace(
+        tmp_path, name, [first + 1, first, first + 2], compiled=True, precision=precision
+    )
+    alone = trace(tmp_path, name, [first], compiled=True, precision=precision)
+    np.testing.assert_array_equal(together[:, 1], alone[:, 0])
+
+
+ENSEMBLE = (
+    "experiment=tower/small",
+    "replicas=6",
+    "ensemble.shard=2",
+    "trainer.max_steps=40",
+    "model.hidden=4",
+)
+
+
+def test_an_ensemble_reads_as_one_run(quick):
+    config = quick(*ENSEMBLE)
+    assert train(config)
+    run = load_run(config.folder)
+    assert config.folder.parts[-3:] == ("ensembles", "tower", "small")
+    assert run.seeds == [0, 1, 2, 3, 4, 5]
+    assert run.history["loss"].shape == (40, 6)
+    assert run.metrics["mse"].shape == (6,)
+    assert run.predict([[0.5], [1.5]]).shape == (6, 2, 1)
+    assert run.data["x"].shape == (6, 301, 1)
+    assert not train(config)
+    single = quick("experiment=tower/small", "seed=4", *ENSEMBLE[3:])
+    train(single)
+    np.testing.assert_allclose(
+        run.history["loss"][:, 4], load_run(single.folder).history["loss"][:, 0], rtol=1e-5
+    )
+
+
+def test_merged_ranges_are_one_run_of_the_same_seeds(tmp_path, quick):
+    whole = quick(*ENSEMBLE, f"output_dir={tmp_path}/whole")
+    halves = [
+        quick(*ENSEMBLE, "replicas=3", f"seed={s}", f"output_dir={tmp_path}/{s}") for s in (0, 3)
+    ]
+    for config in (whole, *halves):
+        train(config)
+    merged = merge([load_run(config.folder) for config in halves])
+    expected = load_run(whole.folder)
+    assert merged.seeds == expected.seeds
+    np.testing.assert_allclose(merged.history["loss"], expected.history["loss"], rtol=1e-5)
+    np.testing.assert_array_equal(merged.data["y"], expected.data["y"])
+    with pytest.raises(RunError, match="share seeds"):
+        merge([load_run(halves[0].folder)] * 2)
+    other = quick(*ENSEMBLE, "optimizer.lr=0.1", "seed=9", f"output_dir={tmp_path}/other")
+    train(other)
+    with pytest.raises(RunError, match=r"optimizer.lr: 0.001, now 0.1"):
+        merge([expected, load_run(other.folder)])
+
+
+def test_least_squares_has_replicas_too(quick):
+    config = quick("experiment=plane/least_squares", "replicas=5")
+    train(config)
+    run = load_run(config.folder)
+    for k in range(5):
+        design = np.hstack([run.data["x"][k], np.ones((200, 1))])
+        _, residual, *_ = np.linalg.lstsq(design, run.data["y"][k], rcond=None)
+        assert run.metrics["sse"][k] == pytest.approx(residual[0])
+
+
+def test_a_diverging_replica_is_counted_and_leaves_its_neighbours_alone(quick, tmp_path):
+    overrides = (
+        "experiment=restoration/framework",
+        "trainer.max_steps=300",
+        "logger=none",
+    )
+    config = quick(*overrides, "replicas=12")
+    train(config)
+    run = load_run(config.folder)
+    assert 0 < run.diverged.sum() < 12
+    lost = np.flatnonzero(run.diverged)
+    assert (
+        np.isnan(run.metrics["mse"][lost]).any()
+        or np.isfinite(run.metrics["diverged_at"][lost]).all()
+    )
+    kept = np.flatnonzero(~run.diverged)
+    assert np.isfinite(run.history["loss"][:, kept]).all()
+
+
+def test_published_steps_are_always_kept():
+    from mlpfit.judging.published import tutorial
+
+    for name in RANDOM:
+        config = compose([f"experiment={name}", "replicas=2"])
+        published = {
+            n.step for n in tutorial(name.split("/")[0]).numbers if n.experiment == name and n.step
+        }
+        kept = set(kept_steps(config).tolist())
+        assert published | {1, config.trainer.max_steps} <= kept
+        assert len(kept) <= config.ensemble.history_points + 1
+    assert len(kept_steps(compose(["experiment=parabola/eight_neurons"]))) == 5000
+
+
+def test_compiled_steps_leave_torchs_own_optimiser_state(tmp_path):
+    """A run checkpointed by compiled steps can be continued by torch.optim and the other way
+    round."""
+    config = compose(["experiment=tower/small", "trainer.max_steps=40", f"output_dir={tmp_path}"])
+    states = []
+    for order in ((True, False), (False, True), (False, False)):
+        module = build(config, [0, 1, 2])
+        optimizer = module.configure_optimizers()
+        data = rows_of(config, [0, 1, 2])
+        for compiled in order:
+            advance(module, optimizer, data.x, data.y, compiled)
+        states.append([p.detach().clone() for p in module.parameters()])
+        assert int(optimizer.state[next(module.parameters())]["step"]) == 40
+    for mixed in states[:2]:
+        for ours, eager in zip(mixed, states[2], strict=True):
+            torch.testing.assert_close(ours, eager, rtol=1e-4, atol=1e-6)
+
+
+def advance(module: Regression, optimizer, x, y, compiled: bool) -> None:
+    """Twenty steps on these rows."""
+    from mlpfit.model.compiled import CompiledSteps
+
+    if compiled:
+        steps = CompiledSteps(module.mlp, module.loss, optimizer)
+        steps(x.expand(20, *x.shape), y.expand(20, *y.shape), None)
+    else:
+        for _ in range(20):
+            module._step(optimizer, x, y, None)
+
+
+@pytest.mark.parametrize(
+    "replicas, most, size", [(1000, 256, 250), (1000, 8, 8), (250, 8, 5), (7, 8, 7), (97, 64, 64)]
+)
+def test_shard_sizes_divide_where_they_can(replicas, most, size):
+    assert shard_size(replicas, most) == size
+
+
+def test_without_a_compiler_the_steps_run_uncompiled_and_say_so(monkeypatch, capsys, quick):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    config = quick(*ENSEMBLE, "trainer.compile=true")
+    train(replace(config, ensemble=replace(config.ensemble, shard=6)))
+    assert capsys.readouterr().out.startswith("no C++ compiler")
+    assert load_run(config.folder).provenance["compiled"] is False
