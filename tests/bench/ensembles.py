@@ -36,30 +36,31 @@ in the problem's precision; a model-step counts 6 operations per weight and row.
 
 
 def ensembles() -> str:
-    rows = [contest(problem) for problem in PROBLEMS]
+    with Crew(len(cores())) as crew:
+        rows = [contest(problem, crew) for problem in PROBLEMS]
     head = (*HEAD, "of the peak", "compiling: JAX, mlpfit")
     lines = [_line(head), _line(["---"] * len(head)), *map(_line, rows), *map(_line, one())]
     note = NOTE.replace("\n", " ").format(turns=5, groups="8 to 256")
     return f"## Ensembles\n\n{chr(10).join(lines)}\n\n{note}"
 
 
-def contest(problem: Problem) -> list[str]:
+def contest(problem: Problem, crew: Crew) -> list[str]:
     """One row of the table."""
     loop_steps = _within(1e9, problem.operations + 2_000_000, most=500)
+    single = replace(problem, replicas=1)
     contenders: dict[str, Any] = {
-        f"loop {fused}": (plain.loop, replace(problem, replicas=1), loop_steps, fused)
-        for fused in (False, True)
+        f"loop {fused}": (plain.loop, single, loop_steps, fused) for fused in (False, True)
     }
     contenders["mlpfit"] = (under_trainer, problem)
-    with Crew(len(cores())) as crew:
-        if with_jax.available():
-            trial = crew.contest(jax_layouts(problem), turns=1)
-            best_layout = max(trial, key=lambda name: trial[name][0])
-            contenders[best_layout] = jax_layouts(problem)[best_layout]
-        best = crew.contest(contenders)
-        if with_jax.available():
-            best[best_layout] = (best[best_layout][0], trial[best_layout][1])
-        return _row(problem, best, peak(crew, problem))
+    if with_jax.available():
+        layouts = jax_layouts(problem)
+        trial = crew.contest(layouts, turns=1)
+        name = max(trial, key=lambda name: trial[name][0])
+        contenders[name] = layouts[name]
+    best = crew.contest(contenders)
+    if with_jax.available():
+        best[name] = (best[name][0], trial[name][1])
+    return _row(problem, best, peak(crew, problem))
 
 
 def jax_layouts(problem: Problem) -> dict[str, Any]:

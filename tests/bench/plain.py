@@ -1,6 +1,7 @@
 """PyTorch without mlpfit: the tutorial's own loop, and Lightning as its first example shows it."""
 
 import tempfile
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -31,7 +32,13 @@ def optimiser(given: dict[str, Any], parameters: Any, fused: bool) -> torch.opti
     return torch.optim.Adam(parameters, lr=given["lr"], fused=fused or None)
 
 
-def loop(problem: Problem, steps: int, fused: bool, threads: int = 1) -> Turn:
+def loop(
+    problem: Problem,
+    steps: int,
+    fused: bool,
+    threads: int = 1,
+    now: Callable[[], float] = clock,
+) -> Turn:
     """One model after another, layers and optimiser from torch; every step's loss is kept, nothing
     else. fused: torch's fused optimiser, losses kept as tensors; else as the pages have it."""
     torch.set_num_threads(threads)
@@ -42,7 +49,7 @@ def loop(problem: Problem, steps: int, fused: bool, threads: int = 1) -> Turn:
     optimizer = optimiser(problem.optimizer, net.parameters(), fused)
     loss_of, log = LOSS[problem.config.loss], []
     tidy()
-    started = clock()
+    started = now()
     for k in range(steps):
         i = k % len(x)
         loss = loss_of(net(x[i]), y[i], None if w is None else w[i])
@@ -50,7 +57,7 @@ def loop(problem: Problem, steps: int, fused: bool, threads: int = 1) -> Turn:
         log.append(loss.detach() if fused else loss.item())
         optimizer.step()
         optimizer.zero_grad()
-    return Turn(steps, clock() - started)
+    return Turn(steps, now() - started)
 
 
 def trainer_defaults(problem: Problem, steps: int) -> Turn:

@@ -38,8 +38,8 @@ class Parts:
 
 def shares() -> str:
     lines = [f"| {HEAD} |", "|" + " --- |" * (HEAD.count("|") + 1)]
-    for problem in PROBLEMS:
-        with Crew(1) as crew:
+    with Crew(1) as crew:
+        for problem in PROBLEMS:
             (parts,) = crew.each(measured, problem)
             lines.append(_line(problem, parts, peak(crew, problem)))
     return f"## What a step is made of\n\n{chr(10).join(lines)}\n\n{' '.join(NOTE.split())}"
