@@ -18,8 +18,9 @@ from mlpfit.config.compose import compose
 from mlpfit.model.layout import shard_size
 from mlpfit.model.regression import Regression
 from mlpfit.runs.run import merge
-from mlpfit.training.run import build, kept_steps, rows_of, train_into
+from mlpfit.training.run import build, rows_of, train_into
 from mlpfit.training.train import train
+from mlpfit.training.trainer import part
 
 RANDOM = [name for name in experiments() if name != "plane/least_squares"]
 SENSITIVE = {"gradient/sine_network", "parabola/eight_neurons", "restoration/framework"}
@@ -43,7 +44,7 @@ def trace(tmp_path, name, seeds, compiled, precision, steps=100):
         "/", "-"
     )
     folder.mkdir(parents=True)
-    train_into(folder, config, seeds, lambda step, loss: None)
+    train_into(folder, part(config, seeds), lambda step, loss: None)
     with np.load(folder / "history.npz") as arrays:
         return arrays["loss"]
 
@@ -196,10 +197,11 @@ def test_published_steps_are_always_kept():
         published = {
             n.step for n in tutorial(name.split("/")[0]).numbers if n.experiment == name and n.step
         }
-        kept = set(kept_steps(config).tolist())
+        kept = set(part(config, config.replica_seeds).kept_steps(config.trainer.max_steps).tolist())
         assert published | {1, config.trainer.max_steps} <= kept
         assert len(kept) <= config.ensemble.history_points + 1
-    assert len(kept_steps(compose(["experiment=parabola/eight_neurons"]))) == 5000
+    single = compose(["experiment=parabola/eight_neurons"])
+    assert len(part(single, [19]).kept_steps(5000)) == 5000
 
 
 def test_compiled_steps_leave_torchs_own_optimiser_state(tmp_path):

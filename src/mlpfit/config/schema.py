@@ -300,7 +300,7 @@ def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str
 def _problems(config: Config) -> Iterator[str]:
     """Values that are each allowed but don't go together."""
     if not re.fullmatch(r"\w[\w.-]{0,99}/\w[\w.-]{0,99}", config.name):
-        yield f"name={config.name!r}: must be tutorial/experiment, in letters, digits, dots and dashes"
+        yield f"name={config.name!r}: must be tutorial/experiment, in letters, digits, dots, dashes"
     if config.name.endswith((".old", ".partial")):
         yield f"name={config.name}: must not end in .old or .partial, which mark unfinished runs"
     if problem := config.target.problem():
@@ -337,7 +337,8 @@ def _data_problems(config: Config) -> Iterator[str]:
     below, macro = data.start_below, data.macro_batch
     if (batch is None) != (data.order == "full"):
         yield (
-            f"data.batch_size={batch} with data.order={data.order}: a batch size goes with an order "
+            f"data.batch_size={batch} with data.order={data.order}: a batch size goes with an "
+            "order "
             "other than full"
         )
     if batch is not None and batch > rows:

@@ -1,161 +1,135 @@
 """Draw figures from finished runs, never train.
 
-mlpfit figures [tutorial | tutorial/figure ...]
+mlpfit figures [tutorial | experiment | tutorial/figure ...]
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlpfit.config.catalogue import tutorial, tutorials
-from mlpfit.errors import ConfigError, RunError
-from mlpfit.figures.distribution import distribution
-from mlpfit.figures.parts import Picture
-from mlpfit.runs import sealed
-from mlpfit.runs.files import write_file
+from mlpfit.config.catalogue import experiments, tutorial, tutorials
+from mlpfit.errors import ConfigError, RunError, users_code
+from mlpfit.figures import style
+from mlpfit.figures.distribution import distribution, overview, printed_trace
+from mlpfit.figures.parts import Drawing
+from mlpfit.figures.save import description, is_current, save
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
 HERE = Path(__file__).parent
 LOOK = tuple(HERE / name for name in ("parts.py", "style.py", "style.mplstyle"))
 
 
-def pictures() -> list[Picture]:
-    """All figures, tutorial by tutorial."""
-    parts = (tutorial.part("figures") for tutorial in tutorials())
-    return [picture for part in parts if part for picture in part.PICTURES]
+def drawings() -> list[Drawing]:
+    """All figures, tutorial by tutorial; a tutorial without ``figures.py`` has none."""
+    every: list[Drawing] = []
+    for owner in tutorials():
+        if (module := owner.part("figures")) is not None:
+            with users_code(f"{owner.folder}/figures.py"):
+                every += module.FIGURES
+    return every
 
 
-def chosen(names: list[str]) -> list[Picture]:
-    """The figures of these tutorials, experiments or figure names; all if none is named. Raises
-    ConfigError."""
-    every = pictures()
-    for name in names:
-        if not any(_matches(p, name) for p in every):
-            allowed = ", ".join([*(t.name for t in tutorials()), *(p.name for p in every)])
-            raise ConfigError(f"{name}: no such tutorial or figure; there are {allowed}")
-    return [p for p in every if not names or any(_matches(p, name) for name in names)]
+def draw_all(names: Sequence[str], outputs: Path) -> tuple[int, int]:
+    """Draw the figures of these tutorials, experiments or figure names; all if none is named.
+    Returns how many were drawn and how many were up to date. Raises ConfigError, RunError."""
+    every = drawings()
+    own = [tutorial.name for tutorial in tutorials()]
+    known = dict.fromkeys([*own, *experiments(), *(d.name for d in every)])
+    if unknown := [name for name in names if name not in known]:
+        allowed = ", ".join(known)
+        raise ConfigError(
+            f"{unknown[0]}: no such tutorial, experiment or figure; there are {allowed}"
+        )
+    chosen = [d for d in every if not names or {d.tutorial, d.experiment, d.name} & {*names}]
+    needed = sorted({d.experiment for d in chosen})
+    if missing := [e for e in needed if not (outputs / "runs" / e / MARKER).is_file()]:
+        raise RunError(
+            f"no finished run of {', '.join(missing)} under {outputs}/runs: "
+            "train first (make reproduce)"
+        )
+    drawn = [anew for drawing in chosen for anew in draw(drawing, outputs)]
+    for name in own:
+        if not names or any(name == given.split("/")[0] for given in names):
+            drawn += draw_distribution(name, outputs)
+    if not names:
+        drawn += draw_overview(outputs)
+    return sum(drawn), len(drawn) - sum(drawn)
 
 
-def _matches(picture: Picture, name: str) -> bool:
-    return name in (picture.name, picture.name.split("/")[0], picture.experiment)
-
-
-def draw(picture: Picture, outputs: Path) -> list[bool]:
+def draw(drawing: Drawing, outputs: Path) -> list[bool]:
     """Draw the figure, and once more over a band where there is an ensemble. Returns which were
     drawn anew."""
-    run = published_run(picture.experiment, outputs)
-    code = (tutorial(picture.name).folder / "figures.py", *LOOK)
-    drawn = [
-        _save(outputs, picture.name, picture.caption, [run], code, lambda: picture.draw(run, None))
-    ]
-    replicas = _ensemble(outputs, picture.experiment) if picture.band else None
+    run = published_run(drawing.experiment, outputs)
+    code = tutorial(drawing.tutorial).folder / "figures.py"
+    file = outputs / "figures" / f"{drawing.name}.svg"
+    caption = drawing.caption + ("; not shown on the page" if drawing.ours else "")
+    drawn = [_draw(file, partial(picture, drawing, run), caption, [run], code)]
+    replicas = _ensemble(drawing.experiment, outputs) if drawing.band else None
     if replicas is not None:
-        name, caption = (
-            f"{picture.name}_band",
-            f"{picture.caption}; behind it {replicas.replicas} replicas",
-        )
-        drawn.append(
-            _save(
-                outputs, name, caption, [run, replicas], code, lambda: picture.draw(run, replicas)
-            )
-        )
+        file = file.with_name(f"{file.stem}_band.svg")
+        lost = int(replicas.diverged.sum())
+        caption += f"; behind it {replicas.replicas} replicas" + (f", {lost} diverged" * (lost > 0))
+        over_band = partial(picture, drawing, run, replicas)
+        drawn.append(_draw(file, over_band, caption, [run, replicas], code))
     return drawn
+
+
+def picture(drawing: Drawing, *runs: Run) -> Figure:
+    """The figure, marked where it is ours."""
+    figure = drawing.draw(*runs)
+    if drawing.ours:
+        figure.suptitle(
+            "ours, not shown on the page", x=1, ha="right", fontsize=8, color=style.ROWS
+        )
+    return figure
 
 
 def draw_distribution(name: str, outputs: Path) -> list[bool]:
     """Draw how a tutorial's final numbers are distributed over the replicas, if all its ensembles
     are there."""
-    ensembles = {e: run for e in tutorial(name).experiments() if (run := _ensemble(outputs, e))}
-    if len(ensembles) < len(tutorial(name).experiments()):
+    own = tutorial(name)
+    ensembles = {e: run for e in own.experiments() if (run := _ensemble(e, outputs))}
+    if not ensembles or len(ensembles) < len(own.experiments()):
         return []
-    code = (HERE / "distribution.py", *LOOK, tutorial(name).folder / "published.yaml")
+    code = HERE / "distribution.py", own.folder / "published.yaml"
     caption = f"Final numbers of {name} over the replicas, published values marked"
-    file = f"{name}/distribution"
-    return [
-        _save(
-            outputs, file, caption, list(ensembles.values()), code, lambda: distribution(ensembles)
-        )
-    ]
+    file = outputs / "figures" / name / "distribution.svg"
+    sources = list(ensembles.values())
+    return [_draw(file, partial(distribution, ensembles), caption, sources, *code)]
 
 
-def _save(
-    outputs: Path,
-    name: str,
-    caption: str,
-    sources: list[Run],
-    code: Sequence[Path],
-    make: Callable[[], Figure],
+def draw_overview(outputs: Path) -> list[bool]:
+    """Draw all printed traces of losses over the replicas, if the ensembles are there."""
+    traces = {name: trace for name in experiments() if (trace := printed_trace(name))}
+    ensembles = {name: run for name in traces if (run := _ensemble(name, outputs))}
+    if not traces or len(ensembles) < len(traces):
+        return []
+    folders = dict.fromkeys(tutorial(name).folder for name in traces)
+    code = HERE / "distribution.py", *(folder / "published.yaml" for folder in folders)
+    caption = "Every trace of losses that the pages print, over the replicas of its experiment"
+    file = outputs / "figures" / "overview.svg"
+    make = partial(overview, traces, ensembles)
+    return [_draw(file, make, caption, list(ensembles.values()), *code)]
+
+
+def _draw(
+    file: Path, make: Callable[[], Figure], title: str, sources: list[Run], *code: Path
 ) -> bool:
-    """Write the figure unless the file there is already of the same runs and code. Returns whether
-    it was drawn.
-
-    The SVG carries, as its description, what it was drawn from; no date, so equal runs give equal
-    bytes.
-    """
-    source = description(sources, code)
-    file = outputs / "figures" / f"{name}.svg"
+    """Draw unless the file there is already of the same runs and code. Returns whether it was."""
+    source = description(sources, [*code, *LOOK])
     if is_current(file, source):
         return False
-    from mlpfit.figures import style
-
-    with style.use():
-        buffer = io.BytesIO()
-        metadata = {"Date": None, "Creator": "mlpfit", "Title": caption, "Description": source}
-        make().savefig(buffer, format="svg", metadata=metadata)
-    write_file(file, sealed.svg_bytes(buffer.getvalue()))
+    save(file, make, title, source)
     return True
 
 
-def is_current(file: Path, source: str) -> bool:
-    """Whether the SVG is there, as it was written, and of this description."""
-    svg = file.read_bytes() if file.is_file() else b""
-    return source in svg[:4000].decode(errors="replace") and sealed.is_whole(svg)
-
-
-def description(sources: list[Run], code: Sequence[Path]) -> str:
-    """What decides a picture: experiments and seeds, and hashes of the drawn data and of the
-    drawing code."""
-    drawing, data = hashlib.sha256(), hashlib.sha256()
-    for file in code:
-        drawing.update(file.read_bytes() if file.is_file() else b"")
-    words = []
-    for run in sources:
-        data.update(json.dumps(run.drawn_files()).encode())
-        recipe = run.identity["recipe"]
-        many = run.replicas > 1
-        words.append(
-            f"{recipe['name']} " + (f"{run.replicas} replicas" if many else f"seed {run.seeds[0]}")
-        )
-    return f"{', '.join(words)}; data {data.hexdigest()[:16]}; code {drawing.hexdigest()[:16]}"
-
-
-def _ensemble(outputs: Path, experiment: str) -> Run | None:
+def _ensemble(experiment: str, outputs: Path) -> Run | None:
     path = outputs / "ensembles" / experiment
     return published_run(experiment, outputs, "ensembles") if (path / MARKER).is_file() else None
-
-
-def draw_all(names: list[str], outputs: Path) -> tuple[int, int]:
-    """Draw what is named. Returns how many figures were drawn and how many were up to date. Raises
-    RunError."""
-    every = chosen(names)
-    missing = sorted(
-        {p.experiment for p in every if not (outputs / "runs" / p.experiment / MARKER).is_file()}
-    )
-    if missing:
-        raise RunError(
-            f"no finished run of {', '.join(missing)} under {outputs}/runs: train first (make reproduce)"
-        )
-    done = [drawn for picture in every for drawn in draw(picture, outputs)]
-    for name in dict.fromkeys(picture.name.split("/")[0] for picture in every):
-        done += draw_distribution(name, outputs)
-    return sum(done), len(done) - sum(done)

@@ -1,5 +1,4 @@
-"""What the figures are made of. Every drawing function takes data and axes and says what it
-draws."""
+"""What figures are made of. Every drawing function takes data and axes."""
 
 from __future__ import annotations
 
@@ -15,33 +14,38 @@ from mlpfit.runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One published figure: how it is drawn, from which experiment's run, and what it shows (its
-    alternative text).
-
-    ``draw(run, replicas)``: replicas is the ensemble of the same experiment for a band behind the
-    run, or None.
-    ``band`` says whether the figure has a place for one; it is then drawn a second time as
-    <name>_band.
-    """
-
-    draw: Callable[[Run, Run | None], Figure]
-    experiment: str
-    caption: str
-    band: bool = False
-
-    @property
-    def name(self) -> str:
-        """tutorial/figure: outputs/figures/<name>.svg."""
-        return f"{self.experiment.split('/')[0]}/{self.draw.__name__}"
-
 
 # matplotlib is imported where a figure is made: whoever only asks whether figures are up to date
 # doesn't wait for it.
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure of a tutorial; its ``figures.py`` lists them as ``FIGURES``.
+
+    name        tutorial/figure: outputs/figures/<name>.svg
+    experiment  whose run it draws
+    caption     what it shows: its title and alternative text
+    draw        run -> figure
+    ours        the page shows no such figure: the picture says so
+    band        whether ``draw(run, replicas)`` puts the ensemble of the same experiment behind the
+                run; with an ensemble it is drawn a second time as <name>_band
+
+    ``Drawing("tower/target", "tower/small", "The target", target)``
+    """
+
+    name: str
+    experiment: str
+    caption: str
+    draw: Callable[..., Figure]
+    band: bool = False
+    ours: bool = False
+
+    @property
+    def tutorial(self) -> str:
+        return self.name.split("/")[0]
 
 
 def new() -> tuple[Figure, Axes]:
@@ -65,6 +69,18 @@ def grid_of_axes(
     return figure, list(axes[:panels])
 
 
+def log_ticks(axis: Axis) -> None:
+    """Labels of a logarithmic axis as plain numbers: at the decades, over two at most also at 2 and
+    5, over one at 3, too."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = sorted(axis.get_view_interval())
+    subs = (1, 2, 3, 5) if high <= 10 * low else (1, 2, 5) if high <= 100 * low else (1,)
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
 def sorted_rows(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """The first replica's rows in the order of their only input: x (n, 1), y (n, 1)."""
     x, y = run.data["x"][0], run.data["y"][0]
@@ -81,23 +97,11 @@ def band(ax: Axes, replicas: Run | None, x: np.ndarray, step: int | None = None)
 def fill_between_quantiles(ax: Axes, x: np.ndarray, values: np.ndarray) -> None:
     """values (n, R) over x (n,); a diverged replica lies above every value."""
     q5, q25, q50, q75, q95 = quantiles(values, (0.05, 0.25, 0.5, 0.75, 0.95), axis=1)
-    shade(
-        ax,
-        x,
-        q5,
-        q95,
-        0.12,
-        "90 % of replicas" + (", open: diverged" if np.isinf(q95).any() else ""),
-    )
+    is_open = ", open: diverged" if np.isinf(q95).any() else ""
+    shade(ax, x, q5, q95, 0.12, f"90 % of replicas{is_open}")
     shade(ax, x, q25, q75, 0.22, "50 % of replicas")
-    ax.plot(
-        x,
-        np.where(np.isfinite(q50), q50, np.nan),
-        ":",
-        color=style.BAND,
-        lw=1,
-        label="median replica",
-    )
+    median = np.where(np.isfinite(q50), q50, np.nan)
+    ax.plot(x, median, ":", color=style.BAND, lw=1, label="median of replicas")
 
 
 def shade(
@@ -105,28 +109,76 @@ def shade(
 ) -> None:
     """Fill between two edges (n,). Where the upper one is infinite the area leaves the axes at the
     top, whose limits come from the finite edges alone."""
+    is_open = np.isinf(high)
     area = ax.fill_between(
-        x,
-        low,
-        np.where(np.isinf(high), low, high),
-        color=style.BAND,
-        alpha=alpha,
-        lw=0,
-        label=label,
+        x, low, np.where(is_open, low, high), color=style.BAND, alpha=alpha, lw=0, label=label
     )
     edges = [float(edge) for edge in (*low, *high) if np.isfinite(edge)] or [0.0]
     outside = max(edges) + 1000 * (max(edges) - min(edges) or 1)
-    area.set_data(x, low, np.where(np.isinf(high), outside, high))
+    area.set_data(x, low, np.where(is_open, outside, high))
 
 
-def draw_loss(run: Run, replicas: Run | None, title: str, ylabel: str) -> Figure:
-    """Loss of every step before its update, on a logarithmic axis beside the page's linear one."""
+def draw_loss(run: Run, replicas: Run | None = None, *, title: str, ylabel: str) -> Figure:
+    """Loss of every step before its update; beside the linear axis our own, a logarithmic one."""
     figure, axes = grid_of_axes(rows=1, columns=2, panels=2, share_y=False)
     for ax, scale in zip(axes, ("linear", "log"), strict=True):
         if replicas is not None:
             fill_between_quantiles(ax, replicas.history["step"], replicas.history["loss"])
         ax.plot(run.history["step"], run.history["loss"][:, 0], color=style.FIT, label="loss")
-        ax.set(xlabel="epoch", ylabel=ylabel, yscale=scale, title=f"{title}, {scale} axis")
-    if replicas is not None:
-        axes[1].legend()
+        ax.set(xlabel="epoch", ylabel=ylabel, yscale=scale)
+        if replicas is not None:
+            ax.legend()
+    axes[0].set_title(title)
+    axes[1].set_title("the same, logarithmic (ours)")
+    log_ticks(axes[1].yaxis)
     return figure
+
+
+@dataclass(frozen=True)
+class FitPanels:
+    """A fit as it develops, in three panels: fit, residual, what each unit adds. First replica, S
+    snapshots, n rows; drawn over m inputs, or with several inputs over the observed value of each
+    row (m = n).
+
+    at          (m,) input, or observed value      rows   (n,) the same of the rows
+    truth       (m,) noise-free function there     y      (n,) observed values
+    prediction  (S, m)                             residual (S, n) observed - predicted
+    shares      (S, m, h) of the last hidden layer  kinks (S, h) of the first, h = 0 without one
+    """
+
+    at: np.ndarray
+    truth: np.ndarray
+    rows: np.ndarray
+    y: np.ndarray
+    prediction: np.ndarray
+    residual: np.ndarray
+    shares: np.ndarray
+    kinks: np.ndarray
+
+
+def fit_panels(run: Run, points: int | None = None) -> FitPanels:
+    """points: evenly spaced inputs, the truth interpolated; None: the inputs of the pool.
+
+    ``fit_panels(load_run("outputs/runs/tower/small"), 41).prediction[-1]``
+    """
+    rows, y = run.data["x"][0], run.data["y"][0, :, 0]
+    x, truth, at, where = rows, y, y, y
+    if rows.shape[1] == 1:
+        order = np.argsort(run.data["pool_x"][0, :, 0], kind="stable")
+        x, truth = run.data["pool_x"][0, order], run.data["pool_truth"][0, order, 0]
+        if points is not None:
+            pool, x = x, np.linspace(x[0], x[-1], points)
+            truth = np.interp(x[:, 0], pool[:, 0], truth)
+        at, where = x[:, 0], rows[:, 0]
+    steps = run.snapshots.tolist()
+    has_kinks = rows.shape[1] == 1 and len(run.parameters()) > 1
+    return FitPanels(
+        at,
+        truth,
+        where,
+        y,
+        prediction=np.stack([run.predict(x, step)[0, :, 0] for step in steps]),
+        residual=np.stack([y - run.predict(rows, step)[0, :, 0] for step in steps]),
+        shares=np.stack([run.shares(x, step)[0] for step in steps]),
+        kinks=np.stack([run.kinks(step)[0] if has_kinks else np.empty(0) for step in steps]),
+    )

@@ -1,272 +1,212 @@
-"""A sweep as a picture, from its summary.csv: curves for one swept key, a heat map for two, several
-for three.
-
-mlpfit figures sweep=parabola/learning_rate
-"""
+"""A sweep as a picture, from the rows of its summary.csv: curves along one swept key, maps of two
+or three. A row holds texts by column; that of a failed job only what was swept."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlpfit.config.catalogue import ready_sweep, ready_sweeps
-from mlpfit.errors import ConfigError
 from mlpfit.figures import style
-from mlpfit.figures.heat_map import heat_maps
-from mlpfit.figures.labels import NAMES, WORDS, cut, fates, in_order, number, part_labels, values_of
-from mlpfit.figures.parts import grid_of_axes
-from mlpfit.runs import sealed
-from mlpfit.runs.files import write_file
-from mlpfit.sweeps.summary import Row, read, stability_of
+from mlpfit.figures.parts import grid_of_axes, log_ticks
+from mlpfit.runs.run import QUANTITIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+Row = Mapping[str, str]
 LINES = ("-", "--", "-.", ":")
 COLORS = (style.FIT, style.UNITS, style.PUBLISHED, style.BEFORE, style.ROWS)
-
-
-def draw_sweep(folder: Path) -> str:
-    """Draw figure.svg beside the summary. Returns its path, or why there is none. Raises RunError
-    without a summary."""
-    if ".." in folder.parts:
-        raise ConfigError(f"sweep={folder}: must be the name of a sweep under outputs/sweeps")
-    keys, rows = read(folder)
-    name = str(folder).rpartition("sweeps/")[2]
-    spec = checked_spec(name, keys) if name in ready_sweeps() else None
-    if spec is None and len(keys) > 3:
-        return f"no figure of {len(keys)} swept keys (three at most)"
-    done = [row for row in rows if not row["failure"]]
-    if not done:
-        (folder / "figure.svg").unlink(missing_ok=True)
-        return "no figure: no job has finished"
-    with style.use():
-        figure = curves(rows, **spec) if spec else by_keys(rows, keys)
-        buffer = io.BytesIO()
-        facts = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
-        source = f"{name}, {len(rows)} jobs; data {hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}"
-        metadata = {
-            "Date": None,
-            "Creator": "mlpfit",
-            "Title": f"Sweep {name}",
-            "Description": source,
-        }
-        figure.savefig(buffer, format="svg", metadata=metadata)
-    write_file(folder / "figure.svg", sealed.svg_bytes(buffer.getvalue()))
-    return str(folder / "figure.svg")
-
-
-def checked_spec(ready: str, keys: Sequence[str]) -> dict[str, Any] | None:
-    """How a ready sweep's figure is to be drawn: x, and perhaps lines and panels. Raises
-    ConfigError if it can't be."""
-    spec = ready_sweep(ready).figure
-    along = [*keys, "parameters", "layers"]
-    allowed = {"x": along, "lines": along, "panels": [*WORDS]}
-    for name, value in spec.items() if isinstance(spec, dict) else [("", spec)] if spec else []:
-        if name not in allowed:
-            raise ConfigError(
-                f"sweep={ready}: figure.{name}={value}: a figure has x, and perhaps lines and panels"
-            )
-        values = value if name == "panels" and isinstance(value, list) else [value]
-        if wrong := [v for v in values if v not in allowed[name]]:
-            raise ConfigError(
-                f"sweep={ready}: figure.{name}={wrong[0]}: allowed are {', '.join(allowed[name])}"
-            )
-    if spec and "x" not in spec:
-        raise ConfigError(f"sweep={ready}: its figure needs an x; allowed are {', '.join(along)}")
-    return spec
-
-
-def by_keys(rows: list[Row], keys: list[str]) -> Figure:
-    """What suits the number of swept keys."""
-    return (
-        heat_maps(rows, keys)
-        if len(keys) > 1
-        else curves(rows, x=keys[0] if keys else "parameters")
-    )
+LOST: dict[str, Any] = {"mfc": "white", "ls": "", "label": "some replicas\ndiverged"}
+CROSS: dict[str, Any] = {"ls": "", "label": "job failed or most\nreplicas diverged"}
 
 
 def curves(
-    rows: list[Row], x: str, lines: str | None = None, panels: Sequence[str] = ("mse",)
+    rows: Sequence[Row],
+    x: str,
+    lines: str = "",
+    panels: Sequence[str] = ("mse",),
+    stability: tuple[float, float, float, float | None] | None = None,
 ) -> Figure:
-    """One panel a quantity: its median over the replicas and a band from 5 to 95 %, along x, one
-    line a value of
-    ``lines``; points with bars where x has no order. A cross above the panel is a job that failed
-    or most of whose replicas diverged, a hollow point one that lost some."""
+    """One panel a quantity: median and 5 to 95 % of the replicas along x, one line a value of
+    ``lines``; points with bars where x has no order. Crosses stand above the panel.
+
+    stability: 5 %, median and 95 % of 2 / sharpness; largest x up to which no replica diverged.
+    """
     figure, axes = grid_of_axes(rows=1, columns=len(panels), panels=len(panels))
-    if len(panels) == 1:
-        figure.set_size_inches(7.2, 3.6)
-    # A failed job has no number of parameters or layers, only what was swept.
-    placed = [row for row in rows if not row["failure"] or (row[x] and row[lines or x])]
+    figure.set_size_inches(7.2 if len(panels) == 1 else 9.6, 3.8)
+    placed = [r for r in rows if r[x] and r[lines or x]]  # a failed job has no parameters or layers
     groups = values_of(placed, lines) if lines else [""]
-    drawn = [
-        v for row in placed for quantity in panels for v in _spread(row, quantity) if np.isfinite(v)
-    ]
     for ax, quantity in zip(axes, panels, strict=True):
+        scale_x(ax, values_of(placed, x), 400 / len(panels))
         for i, group in enumerate(groups):
-            mine = sorted(
-                (row for row in placed if not lines or row[lines] == group),
-                key=lambda row: in_order(row[x]),
-            )
-            at = _positions(mine, x, placed) + (
-                0
-                if _numeric(placed, x)
-                else min(0.12, 0.8 / len(groups)) * (i - (len(groups) - 1) / 2)
-            )
-            label = f"{NAMES.get(lines, lines)} {cut(group)}".strip() if lines else ""
-            curve(ax, at, mine, quantity, _joined(placed, x), i, label, max(drawn, default=1))
-        _scale(ax, placed, x)
-        wide = min(drawn, default=1) > 0 and max(drawn, default=1) > 8 * min(drawn, default=1)
-        ax.set(yscale="log" if wide else "linear", xlabel=NAMES.get(x, x), ylabel=WORDS[quantity])
-        if "sharpness_median" in rows[0]:
-            stability(ax, [row for row in rows if not row["failure"]], x)
-        if not drawn:
+            mine = [row for row in placed if not lines or row[lines] == group]
+            draw_line(ax, mine, placed, x, quantity, i, cut(group))
+        errors = spread(placed, quantity)
+        if wide(errors[np.isfinite(errors)]):
+            ax.set_yscale("log")
+            log_ticks(ax.yaxis)
+        elif not np.isfinite(errors).any():
             ax.set_yticks([])
-            ax.text(
-                0.5,
-                0.5,
-                f"no job has a median:\n{fates(placed)}",
-                transform=ax.transAxes,
-                ha="center",
-                va="center",
-            )
-    add_legend(
-        axes[-1], rows, placed, panels, _joined(placed, x), style.TRUTH if lines else COLORS[0]
-    )
-    part_labels(figure, [ax.xaxis for ax in axes])
+        ax.set(xlabel=x, ylabel=QUANTITIES[quantity])
+        if stability:
+            low, middle, high, stable = stability
+            ax.axvspan(low, high, color=style.TRUTH, alpha=0.1, lw=0)
+            ax.axvline(middle, color=style.TRUTH, ls="--", lw=1, label="2 / largest\neigenvalue")
+            if stable is not None:
+                ax.axvline(stable, color=style.TRUTH, ls=":", lw=1, label="largest stable\nvalue")
+    missing = len(rows) - len(placed)
+    note = f"; {missing} failed jobs not shown" if missing else ""
+    figure.suptitle(f"median and 5 to 95 % of the replicas{note}", fontsize=9)
+    add_legend(figure, lines)
     return figure
 
 
-def curve(
-    ax: Axes,
-    at: np.ndarray,
-    rows: list[Row],
-    quantity: str,
-    joined: bool,
-    i: int,
-    label: str,
-    ceiling: float,
+def draw_line(
+    ax: Axes, rows: list[Row], every: list[Row], x: str, quantity: str, i: int, label: str
 ) -> None:
-    """The i-th line with its band, or points with bars, from rows in the order of x; where the 95 %
-    point has diverged, the band is open up to the ceiling."""
+    """The i-th line with its band, or points with bars; where the 95 % point has diverged, both
+    reach to the largest value of ``every`` row."""
+    texts = values_of(every, x)
+    joined = all(number(text) < np.inf for text in texts)
+    rows = sorted(rows, key=lambda row: texts.index(row[x]))
+    at = np.array([number(row[x]) if joined else texts.index(row[x]) + 0.1 * i for row in rows])
+    low, middle, high = spread(rows, quantity)
+    errors = spread(every, quantity)
+    high = np.where(np.isinf(high), errors.max(initial=0, where=np.isfinite(errors)), high)
     color = COLORS[i % len(COLORS)]
-    low, middle, high = np.array([_spread(row, quantity) for row in rows]).T
-    lost = np.array([number(row["diverged"]) for row in rows])
-    known = np.isfinite(middle)
-    top = np.where(known & ~np.isfinite(high), max([ceiling, *middle[known]]), high)
+    known = np.pad(np.isfinite(middle), 1)
+    bar = known[1:-1] & ~(joined & (known[:-2] | known[2:]))
+    ax.vlines(at[bar], low[bar], high[bar], color=color, alpha=0.5)
     if joined:
-        ax.plot(
-            at, np.where(known, middle, np.nan), LINES[i % len(LINES)], color=color, label=label
-        )
-        ax.fill_between(at, low, top, where=known, color=color, alpha=0.13, lw=0)
-    alone = (
-        known & ~(np.append(known[1:], False) | np.append(False, known[:-1])) if joined else known
-    )
-    ax.vlines(
-        at[alone], low[alone], top[alone], color=color, alpha=0.5, label="" if joined else label
-    )
-    for shown, fill in (known & (lost == 0), color), (known & (lost > 0), "white"):
-        ax.plot(at[shown], middle[shown], "o", color=color, mfc=fill)
-    if not known.all():  # one above the other: several lines may lose the same job
-        height = np.full((~known).sum(), 1.03 + (0.03 * (i % len(COLORS)) if joined else 0))
-        ax.plot(
-            at[~known], height, "x", color=color, transform=ax.get_xaxis_transform(), clip_on=False
-        )
+        ax.fill_between(at, low, high, color=color, alpha=0.13, lw=0)
+    ax.plot(at, middle, "o", ls=LINES[i % len(LINES)] if joined else "", color=color, label=label)
+    lost = known[1:-1] & np.array([number(row["diverged"]) > 0 for row in rows])
+    if lost.any():
+        ax.plot(at[lost], middle[lost], "o", color=color, **LOST)
+    if len(cross := at[~known[1:-1]]):  # one above the other: several lines may lose the same job
+        height = np.full(len(cross), 1.03 + 0.03 * (i % len(COLORS)))
+        above = ax.get_xaxis_transform()
+        ax.plot(cross, height, "x", color=color, transform=above, clip_on=False, **CROSS)
 
 
-def add_legend(
-    ax: Axes, rows: list[Row], placed: list[Row], panels: Sequence[str], joined: bool, color: str
-) -> None:
-    """The lines of the panel and the marks that occur in it."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
+def maps(rows: Sequence[Row], keys: Sequence[str]) -> Figure:
+    """The median by colour over two keys, the one with the most values along x; several maps, one
+    a value of a third. A cell without a median is grey."""
+    from matplotlib.colors import LogNorm, Normalize
 
-    lines, names = ax.get_legend_handles_labels()
-    known = [row for row in placed if np.isfinite(number(row[f"{panels[0]}_median"]))]
-    point = Line2D([], [], color=color, marker="o", ls="-" if joined else "none")
-    spread = any(low < high for row in known for low, _, high in [_spread(row, panels[0])])
-    bar = (
-        Patch(color=color, alpha=0.13, lw=0)
-        if joined
-        else Line2D([], [], color=color, marker="|", ms=14, ls="none")
-    )
-    entries: list[tuple[Any, str]] = list(zip(lines, names, strict=True))
-    if known:
-        entries += (
-            [((bar, point), "median, 5 to 95 %\nof the replicas")]
-            if spread
-            else [(point, "median")]
-        )
-    if any(float(row["diverged"]) for row in known):
-        entries.append(
-            (
-                Line2D([], [], color=color, marker="o", mfc="white", ls="none"),
-                "some replicas diverged",
-            )
-        )
-    if crossed := [row for row in placed if row not in known]:
-        entries.append(
-            (
-                Line2D([], [], color=color, marker="x", ls="none"),
-                fates(crossed).replace(" or ", "\nor "),
-            )
-        )
-    if missing := len(rows) - len(placed):
-        entries.append((Line2D([], [], ls="none"), f"not shown: {missing} failed"))
-    ax.legend(*zip(*entries, strict=True), loc="upper left", bbox_to_anchor=(1.02, 1))
-
-
-def stability(ax: Axes, rows: list[Row], x: str) -> None:
-    """The limit 2 / sharpness at the minima that the gentlest job has found, and the largest value
-    up to which no replica diverged."""
-    low, middle, high, stable = stability_of(rows, x)
-    ax.axvspan(low, high, color=style.TRUTH, alpha=0.1, lw=0)
-    ax.axvline(middle, color=style.TRUTH, ls="--", lw=1, label="2 / largest eigenvalue")
-    if stable is not None:
-        ax.axvline(stable, color=style.TRUTH, ls=":", lw=1, label="largest stable value")
+    x, y, *third = sorted(keys, key=lambda key: -len(values_of(rows, key)))
+    xs, ys = values_of(rows, x), values_of(rows, y)
+    panels = values_of(rows, third[0]) if third else [""]
+    columns = min(3, len(panels))
+    figure, axes = grid_of_axes(rows=1, columns=columns, panels=len(panels), share_x=False)
+    height = 4.2 if len(panels) <= 3 else 3.2 * -(-len(panels) // 3)
+    figure.set_size_inches(9.6 if third else 7.2, height)
+    medians = np.array([v for row in rows if 0 < (v := number(row["mse_median"])) < np.inf])
+    limits = (medians.min(), medians.max()) if medians.size else (0, 1)
+    norm = LogNorm(*limits) if wide(medians) else Normalize(*limits)
+    width = ((500 if third else 330) - 5 * max(len(cut(name)) for name in ys)) / columns
+    for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
+        cells, lost = np.full((2, len(ys), len(xs)), np.inf)
+        for row in rows:
+            if not third or row[third[0]] == panel:
+                at = ys.index(row[y]), xs.index(row[x])
+                cells[at], lost[at] = number(row["mse_median"]), number(row["diverged"])
+        known = np.isfinite(cells)
+        image = ax.imshow(np.where(known, cells, np.nan), norm=norm, aspect="auto", origin="lower")
+        for marked, mark, look in (known & (lost > 0), "o", LOST), (~known, "x", CROSS):
+            if marked.any():
+                size = np.clip(0.4 * width / len(xs), 2, 4)
+                ax.plot(*np.nonzero(marked)[::-1], mark, ms=size, color=style.TRUTH, **look)
+        name_ticks(ax.xaxis, xs, width)
+        name_ticks(ax.yaxis, ys, 200 if height > 4 else 110)
+        ax.set(xlabel=x, ylabel="" if i % columns else y, facecolor="0.88")
+        ax.set_title(cut(panel), fontsize=8)
+        ax.grid(False)
+    if medians.size:
+        bar = figure.colorbar(image, ax=axes, label=f"{QUANTITIES['mse']}, median")
+        if wide(medians):
+            log_ticks(bar.ax.yaxis)
+    figure.suptitle("".join(third), fontsize=9)
+    add_legend(figure, "")
+    return figure
 
 
-def _scale(ax: Axes, rows: list[Row], x: str) -> None:
+def scale_x(ax: Axes, texts: Sequence[str], width: float) -> None:
+    """Ticks at the values of x where they have room in this width (points)."""
     from matplotlib.ticker import MaxNLocator
 
-    values = values_of(rows, x)
-    if not _numeric(rows, x):
-        ax.set_xticks(range(len(values)), [cut(value) for value in values])
-        ax.set_xlim(-0.5, len(values) - 0.5)
+    numbers = np.array([number(text) for text in texts])
+    if np.isinf(numbers).any():
+        name_ticks(ax.xaxis, texts, width)
         return
-    numbers = sorted(map(float, values))
-    logarithmic = numbers[0] > 0 and numbers[-1] >= 8 * numbers[0]
-    ax.set_xscale("log" if logarithmic else "linear")
-    gaps = np.diff(np.log(numbers) if logarithmic else numbers)
-    if not gaps.size or gaps.min() > gaps.sum() / 25:  # else their labels would cover each other
-        ax.set_xticks(numbers, [f"{n:.10g}" for n in numbers])
+    ax.set_xscale("log" if wide(numbers) else "linear")
+    gaps = np.diff(np.log(numbers) if wide(numbers) else numbers)
+    if gaps.min(initial=np.inf) * width > gaps.sum() * 6 * max(len(cut(text)) for text in texts):
+        ax.set_xticks(numbers, [cut(text) for text in texts])
         ax.minorticks_off()
-    elif not logarithmic and all(n.is_integer() for n in numbers):
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    elif wide(numbers):
+        ax.set_xlim(numbers[0] / 1.1, numbers[-1] * 1.1)
+        log_ticks(ax.xaxis)
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=bool((numbers % 1 == 0).all())))
 
 
-def _positions(rows: list[Row], x: str, every: list[Row]) -> np.ndarray:
-    values = values_of(every, x)
-    return np.array([float(row[x] if _numeric(every, x) else values.index(row[x])) for row in rows])
+def name_ticks(axis: Axis, names: Sequence[str], room: float) -> None:
+    """Names at 0, 1, ..., as many as have room (points); along x they slant where they are long."""
+    every, longest = int(np.ceil(14 * len(names) / room)), max(len(cut(name)) for name in names)
+    slanted = axis is axis.axes.xaxis and 6 * longest * len(names) / every > room
+    if slanted:  # the first one reaches left of the axes, which get the narrower
+        every = int(np.ceil(14 * len(names) / max(room - 4 * longest, 40)))
+    axis.set_ticks(range(0, len(names), every), [cut(name) for name in names[::every]])
+    for label in axis.get_ticklabels() if slanted else []:
+        label.set(rotation=40, rotation_mode="anchor", ha="right")
 
 
-def _joined(rows: list[Row], x: str) -> bool:
-    """Whether lines along x mean something."""
-    return _numeric(rows, x) and len(values_of(rows, x)) > 1
+def add_legend(figure: Figure, title: str) -> None:
+    """Right of the panels, every label once, marks last."""
+    found = [ax.get_legend_handles_labels() for ax in figure.axes]
+    marks = {name: mark for marks, names in found for mark, name in zip(marks, names, strict=True)}
+    if names := sorted(filter(None, marks), key=(LOST["label"], CROSS["label"]).__contains__):
+        figure.legend(
+            [marks[name] for name in names],
+            names,
+            loc="outside right upper",
+            ncols=1 + len(names) // 18,
+            title=title,
+        )
 
 
-def _numeric(rows: list[Row], key: str) -> bool:
-    return all(np.isfinite(number(row[key])) for row in rows)
+def values_of(rows: Sequence[Row], key: str) -> list[str]:
+    """Numbers by size, before names by letters."""
+    return sorted({row[key] for row in rows}, key=lambda text: (number(text), text))
 
 
-def _spread(row: Row, quantity: str) -> tuple[float, float, float]:
-    """5 %, median, 95 %; nothing without a finite median."""
-    low, middle, high = (number(row[f"{quantity}_{q}"]) for q in ("p5", "median", "p95"))
-    return (low, middle, high) if np.isfinite(middle) else (np.nan, np.nan, np.nan)
+def number(text: str) -> float:
+    """Infinite where there is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("inf")
+
+
+def cut(text: str) -> str:
+    """A value as a label: Hydra's ranges give 0.30000000000000004, and nets are long."""
+    if number(text) < np.inf:
+        return f"{number(text):.6g}"
+    return text if len(text) <= 24 else f"{text[:11]}…{text[-12:]}"
+
+
+def wide(values: np.ndarray) -> bool:
+    """Whether they span a factor of eight: a logarithmic axis suits them."""
+    return bool(0 < 8 * values.min(initial=np.inf) < values.max(initial=0))
+
+
+def spread(rows: Sequence[Row], quantity: str) -> np.ndarray:
+    """5 %, median and 95 % (3, rows); nan without a finite median."""
+    columns = [f"{quantity}_{q}" for q in ("p5", "median", "p95")]
+    values = np.array([[number(row.get(c, "")) for row in rows] for c in columns]).reshape(3, -1)
+    return np.where(np.isfinite(values[1]), values, np.nan)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlpfit.errors import RunError
-from mlpfit.figures.draw import pictures
+from mlpfit.figures.draw import drawings
 from mlpfit.judging import published
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
@@ -46,7 +46,7 @@ def result(experiment: str, outputs: Path) -> Result:
     if update != "before" or step in steps:
         value = float(published.measured(run, quantity, update, step)[0])
     figures = tuple(
-        f"{outputs}/figures/{p.name}.svg" for p in pictures() if p.experiment == experiment
+        f"{outputs}/figures/{p.name}.svg" for p in drawings() if p.experiment == experiment
     )
     return Result(
         experiment,

@@ -1,5 +1,5 @@
-"""What happens around Hydra's runs: bad input is refused before anything is created, and a multirun,
-whatever its launcher, ends with a summary, a figure and an answer."""
+"""What happens around Hydra's runs: bad input is refused before anything is created, and a
+multirun, whatever its launcher, ends with a summary, a figure and an answer."""
 
 import os
 import sys
@@ -53,7 +53,7 @@ class Experiments(Callback):
             write_sweep(Path(folder), keys, f"{time.strftime('%FT%T')} {os.getpid()}")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        from mlpfit.sweeps.summary import close
+        from mlpfit.sweeps.closing import close
 
         failed = close(Path(str(config.hydra.sweep.dir)), self.sharpness)
         print(f"({time.time() - self.started:.0f} s)")

@@ -142,13 +142,14 @@ def _run_job(sent: tuple[HydraContext, Callable[[Any], Any], DictConfig]) -> Non
     setup_globals()
     teach()
     HydraConfig.instance().set_config(composed)
-    run_job(
+    result = run_job(
         hydra_context=context,
         task_function=function,
         config=composed,
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
-    ).return_value
+    )
+    _ = result.return_value  # raises what the job raised
 
 
 def _returned(task: Task, sweep: Path) -> JobReturn:

@@ -88,14 +88,15 @@ def train_shards(todo: Sequence[Shard], processes: int, report: Callable[[int], 
 
 def train_shard(shard: Shard) -> None:
     from mlpfit.training.run import train_into
+    from mlpfit.training.trainer import part
 
     shard.folder.mkdir(parents=True, exist_ok=True)
-    train_into(shard.folder, shard.config, shard.seeds, lambda step, loss: None)
+    train_into(shard.folder, part(shard.config, shard.seeds), lambda step, loss: None)
     shutil.rmtree(
         shard.folder / "checkpoints", ignore_errors=True
     )  # only for going on with an unfinished shard
     seal(shard.folder, identity(shard.config))
-    gc.collect()  # Trainer and module refer to each other; without this, memory grows for some shards
+    gc.collect()  # Trainer and module refer to each other: without this, memory grows
 
 
 def cores() -> int:

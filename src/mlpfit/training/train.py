@@ -40,14 +40,18 @@ def train(
 
 
 def try_out(config: Config) -> None:
-    """Raises ConfigError for what shows only when it is tried: the device, and the target on the
-    first replica."""
+    """Raises ConfigError for what shows only when it is tried: the device, callbacks, loggers and
+    arguments of the Trainer, and the target on the first replica."""
     if config.trainer.accelerator in ("gpu", "cuda", "mps"):
         import torch
 
         if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
             given = config.trainer.accelerator
             raise ConfigError(f"trainer.accelerator={given}: there is none here; try cpu or auto")
+    if config.callbacks or config.logger.keys() - {"tensorboard"} or config.trainer.arguments:
+        from mlpfit.training.trainer import try_trainer
+
+        try_trainer(config)
     with users_code(f"target {config.target.name}"):
         config.target.rows(streams(config.replica_seeds[0], config.streams).data)
 
@@ -56,8 +60,9 @@ def _train(config: Config, partial: Path, report: Report) -> None:
     replicas = len(config.replica_seeds)
     if replicas == 1:
         from mlpfit.training.run import train_into
+        from mlpfit.training.trainer import part
 
-        return train_into(partial, config, config.replica_seeds, report)
+        return train_into(partial, part(config, config.replica_seeds), report)
     shards = ensemble.shards(config, partial)
     worth = sum(shard.seconds for shard in shards) > 20  # starting a process takes five seconds
     processes = config.ensemble.processes or (ensemble.cores() if worth else 1)

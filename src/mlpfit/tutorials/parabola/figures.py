@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import Picture, band, draw_loss, grid_of_axes, new
+from mlpfit.figures.parts import Drawing, band, draw_loss, grid_of_axes, new
 from mlpfit.runs.run import Run
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 GRID = np.linspace(-5, 5, 100)[:, None]
 
 
-def samples(run: Run, replicas: Run | None) -> Figure:
+def samples(run: Run) -> Figure:
     figure, ax = new()
     draw_parabola(ax)
     ax.plot(run.data["x"][0, :, 0], run.data["y"][0, :, 0], "o", color=style.ROWS, label="samples")
@@ -26,11 +27,7 @@ def samples(run: Run, replicas: Run | None) -> Figure:
     return figure
 
 
-def loss(run: Run, replicas: Run | None) -> Figure:
-    return draw_loss(run, replicas, "Loss of eight units", "MSE loss")
-
-
-def prediction(run: Run, replicas: Run | None) -> Figure:
+def prediction(run: Run, replicas: Run | None = None) -> Figure:
     """The page labels these points "samples"; they are predictions."""
     figure, ax = new()
     band(ax, replicas, GRID)
@@ -41,7 +38,7 @@ def prediction(run: Run, replicas: Run | None) -> Figure:
     return figure
 
 
-def neurons(run: Run, replicas: Run | None) -> Figure:
+def neurons(run: Run) -> Figure:
     """Output of each hidden unit on the grid, the parabola behind it (the page labels the outputs
     "samples")."""
     hidden = run.hidden(GRID)[0][0]
@@ -60,9 +57,11 @@ def draw_parabola(ax: Axes) -> None:
     ax.plot(GRID[:, 0], GRID[:, 0] ** 2, "--", color=style.TRUTH, label="$f(x) = x^2$")
 
 
-PICTURES = [
-    Picture(samples, "parabola/eight_neurons", "x squared and the 100 samples"),
-    Picture(loss, "parabola/eight_neurons", "Loss of every step", band=True),
-    Picture(prediction, "parabola/eight_neurons", "Prediction over x squared", band=True),
-    Picture(neurons, "parabola/eight_neurons", "Output of each of the eight hidden units"),
+EXPERIMENT = "parabola/eight_neurons"
+loss = partial(draw_loss, title="Loss of eight units", ylabel="MSE loss")
+FIGURES = [
+    Drawing("parabola/samples", EXPERIMENT, "x squared and the 100 samples", samples),
+    Drawing("parabola/loss", EXPERIMENT, "Loss of every step", loss, band=True),
+    Drawing("parabola/prediction", EXPERIMENT, "Prediction over x squared", prediction, band=True),
+    Drawing("parabola/neurons", EXPERIMENT, "Output of each of the eight hidden units", neurons),
 ]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import Picture, new
+from mlpfit.figures.parts import Drawing, new
 from mlpfit.runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def observed_predicted(run: Run, title: str) -> Figure:
+def observed_predicted(run: Run, *, title: str) -> Figure:
     """One point a row; on the red diagonal the prediction is right."""
     figure, ax = new()
     y = run.data["y"][0, :, 0]
@@ -24,22 +25,23 @@ def observed_predicted(run: Run, title: str) -> Figure:
     return figure
 
 
-def scratch(run: Run, replicas: Run | None) -> Figure:
-    return observed_predicted(run, "Neural network from scratch")
-
-
-def sequential(run: Run, replicas: Run | None) -> Figure:
-    return observed_predicted(run, "Neural network: a sequential module")
-
-
-def least_squares(run: Run, replicas: Run | None) -> Figure:
-    return observed_predicted(run, "Linear regression")
-
-
-PICTURES = [
-    Picture(scratch, "plane/scratch", "Observed against predicted, hand-derived gradients"),
-    Picture(
-        sequential, "plane/sequential", "Observed against predicted, ready-made layers and Adam"
+FIGURES = [
+    Drawing(
+        "plane/scratch",
+        "plane/scratch",
+        "Observed against predicted, hand-derived gradients",
+        partial(observed_predicted, title="Neural network from scratch"),
     ),
-    Picture(least_squares, "plane/least_squares", "Observed against predicted, least squares"),
+    Drawing(
+        "plane/sequential",
+        "plane/sequential",
+        "Observed against predicted, ready-made layers and Adam",
+        partial(observed_predicted, title="Neural network: a sequential module"),
+    ),
+    Drawing(
+        "plane/least_squares",
+        "plane/least_squares",
+        "Observed against predicted, least squares",
+        partial(observed_predicted, title="Linear regression"),
+    ),
 ]

@@ -5,61 +5,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import Picture, band, grid_of_axes, sorted_rows
+from mlpfit.figures.parts import Drawing, band, grid_of_axes, sorted_rows
 from mlpfit.runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def before_after(run: Run, replicas: Run | None) -> Figure:
+def before_after(run: Run, replicas: Run | None = None) -> Figure:
     """True values as a thick line, the net's as a thin one: left untrained, right trained."""
     figure, axes = grid_of_axes(rows=1, columns=2, panels=2, share_y=False)
     x, y = sorted_rows(run)
     for ax, step, label in zip(axes, (0, None), ("before training", "after training"), strict=True):
         band(ax, replicas, x, step)
         ax.plot(x[:, 0], y[:, 0], color=style.TRUTH, lw=5, label="true values")
-        ax.plot(
-            x[:, 0], run.predict(x, step)[0, :, 0], color=style.BEFORE, lw=2, label=f"net {label}"
-        )
+        prediction = run.predict(x, step)[0, :, 0]
+        ax.plot(x[:, 0], prediction, color=style.BEFORE, lw=2, label=f"net {label}")
         ax.set(title=f"{run.config['model']['hidden']} units {label}", xlabel="x", ylabel="y")
         ax.legend()
     return figure
 
 
-def narrow(run: Run, replicas: Run | None) -> Figure:
-    return before_after(run, replicas)
-
-
-def wide(run: Run, replicas: Run | None) -> Figure:
-    return before_after(run, replicas)
-
-
-def framework(run: Run, replicas: Run | None) -> Figure:
-    return before_after(run, replicas)
-
-
-def linear(run: Run, replicas: Run | None) -> Figure:
-    return before_after(run, replicas)
-
-
-PICTURES = [
-    Picture(
-        narrow, "restoration/narrow", "Five hidden units before and after 1000 steps", band=True
-    ),
-    Picture(
-        wide, "restoration/wide", "A hundred hidden units before and after 1000 steps", band=True
-    ),
-    Picture(
-        framework,
-        "restoration/framework",
-        "A hundred units with momentum before and after 30 epochs",
+CAPTIONS = {
+    "narrow": "Five hidden units before and after 1000 steps",
+    "wide": "A hundred hidden units before and after 1000 steps",
+    "framework": "A hundred units with momentum before and after 30 epochs, both our choice",
+    "linear": "Five units without activation before and after 1000 steps",
+}
+FIGURES = [
+    Drawing(
+        f"restoration/{name}",
+        f"restoration/{name}",
+        caption,
+        before_after,
         band=True,
-    ),
-    Picture(
-        linear,
-        "restoration/linear",
-        "Five units without activation before and after 1000 steps",
-        band=True,
-    ),
+        ours=name == "linear",
+    )
+    for name, caption in CAPTIONS.items()
 ]

@@ -1,0 +1,51 @@
+"""SVG files: sealed, without a date, with a description of what they were drawn from."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlpfit.figures import style
+from mlpfit.runs import sealed
+from mlpfit.runs.files import write_file
+from mlpfit.runs.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def save(file: Path, draw: Callable[[], Figure], title: str, description: str) -> None:
+    """Draw and write the figure; equal data give equal bytes."""
+    metadata = {"Date": None, "Creator": "mlpfit", "Title": title, "Description": description}
+    with style.use():
+        buffer = io.BytesIO()
+        draw().savefig(buffer, format="svg", metadata=metadata)
+    write_file(file, sealed.svg_bytes(buffer.getvalue()))
+
+
+def is_current(file: Path, description: str) -> bool:
+    """Whether the SVG is there, as it was written, and of this description."""
+    svg = file.read_bytes() if file.is_file() else b""
+    return description in svg[:4000].decode(errors="replace") and sealed.is_whole(svg)
+
+
+def description(sources: Sequence[Run], code: Sequence[Path]) -> str:
+    """What decides a picture: experiments and seeds, and hashes of the drawn data and of the
+    drawing code."""
+    contents = [file.read_bytes() if file.is_file() else b"" for file in code]
+    names = [
+        f"{run.identity['recipe']['name']} "
+        + (f"{run.replicas} replicas" if run.replicas > 1 else f"seed {run.seeds[0]}")
+        for run in sources
+    ]
+    data = short_hash(*(json.dumps(run.drawn_files()).encode() for run in sources))
+    return f"{', '.join(names)}; data {data}; code {short_hash(*contents)}"
+
+
+def short_hash(*contents: bytes) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of these bytes in a row."""
+    return hashlib.sha256(b"".join(contents)).hexdigest()[:16]

@@ -1,0 +1,207 @@
+"""The report in a real browser, made from small ensembles of every experiment."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, run
+
+from mlpfit.config.catalogue import experiments, tutorials
+from mlpfit.judging import published
+from mlpfit.report.explorer import POINTS, Axis, explorer
+from mlpfit.report.page import render
+from mlpfit.runs import sealed
+from mlpfit.runs.run import load_run
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+MODULES = [
+    ROOT / "src/playground/node_modules",
+    *map(Path, filter(None, [os.environ.get("NODE_PATH")])),
+]
+AXE = next((f for folder in MODULES if (f := folder / "axe-core/axe.min.js").is_file()), None)
+
+
+@pytest.fixture(scope="module")
+def judged(reproduced, tmp_path_factory) -> Path:
+    """A folder with runs, ensembles of four replicas, figures, ledger and report."""
+    folder = tmp_path_factory.mktemp("judged")
+    shutil.copytree(reproduced[0] / "outputs", folder / "outputs")
+    made = run("mlpfit", "ensembles", "replicas=4", "trainer.compile=false", cwd=folder)
+    assert made.returncode == 0, made.stderr
+    done = run("mlpfit", "report", "--judge", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return folder
+
+
+def test_the_report_is_one_small_offline_file(judged):
+    page = (judged / "outputs/report.html").read_text()
+    assert len(page.encode()) < 8 * 2**20
+    links = set(re.findall(r'(?:src|href)="([^"#][^"]*)"', page))
+    pages = {published.tutorial(t.name).page for t in tutorials()}  # to follow, not loaded
+    assert {link for link in links if not link.startswith("data:")} == pages - {None}
+    assert "url(" not in page.split("</style>")[0] and "@import" not in page
+    assert all(f'id="{t.name}"' in page for t in tutorials())
+    assert page.count('class="explorer"') == len(experiments())
+    assert all(' alt="' in tag for tag in re.findall(r"<img [^>]*>", page))
+    assert "{{" not in page
+
+
+def test_the_ledger_says_when_a_verdict_changes(judged):
+    file = judged / "outputs/ledger.json"
+    content = sealed.read_ledger(judged / "outputs")
+    content["numbers"][0]["verdict"] = "outside"
+    file.write_bytes(sealed.json_bytes(content))
+    changed = run("mlpfit", "ledger", cwd=judged)
+    assert changed.returncode == 3
+    assert "1 verdicts changed: tower/small:mse@100: outside, now" in changed.stderr
+
+
+def test_bands_and_distributions_are_drawn_once_the_ensembles_are_there(judged):
+    names = {
+        str(p.relative_to(judged / "outputs/figures"))
+        for p in (judged / "outputs/figures").rglob("*.svg")
+    }
+    assert {f"{t.name}/distribution.svg" for t in tutorials()} <= names
+    assert {
+        "tower/small_fit_band.svg",
+        "parabola/loss_band.svg",
+        "restoration/wide_band.svg",
+    } <= names
+
+
+def _numbers(points: str) -> list[float]:
+    return [float(v) for v in re.split("[ ,]+", points.strip())]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: the report is not opened in a browser")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="pip install playwright opens the report in chromium"
+    )
+    with playwright.sync_playwright() as tool:
+        opened = tool.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield opened
+        opened.close()
+
+
+def test_in_a_browser_nothing_is_loaded_nothing_overflows_and_the_keys_move_the_picture(
+    judged, browser
+):
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    problems: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto((judged / "outputs/report.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    box = page.locator("#explore-parabola-eight_neurons")
+    slider, line = box.locator(".steps input"), box.locator('svg[data-panel="fit"] .net')
+    final, step = line.get_attribute("points"), box.locator(".steps output").inner_text()
+    slider.focus()
+    page.keyboard.press("Home")
+    assert line.get_attribute("points") != final
+    assert box.locator(".steps output").inner_text() == "0" != step
+    assert slider.get_attribute("aria-valuetext") == "0"
+    page.keyboard.press("End")
+    assert _numbers(line.get_attribute("points")) == _numbers(final)
+    kink, unit = box.locator(".kink").first, box.locator(".unit").first
+    assert float(kink.get_attribute("x1")) == -9
+    box.locator(".units input").focus()
+    page.keyboard.press("ArrowRight")
+    marked = float(kink.get_attribute("x1"))
+    assert marked != -9 and unit.get_attribute("class") == "unit on"
+    page.keyboard.press("Home")
+    unit.dispatch_event("mouseenter")
+    assert float(kink.get_attribute("x1")) == marked
+    unit.dispatch_event("mouseleave")
+    assert float(kink.get_attribute("x1")) == -9
+    assert problems == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_keeps_a_reader_out(judged, browser, scheme):
+    if AXE is None:
+        pytest.skip("no axe-core: npm ci in src/playground installs it")
+    page = browser.new_page(viewport={"width": 400, "height": 800}, color_scheme=scheme)
+    page.goto((judged / "outputs/report.html").as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
+    page.add_script_tag(path=AXE)
+    violations = page.evaluate("axe.run()")["violations"]
+    assert [f"{v['id']}: {v['nodes'][0]['html']}" for v in violations] == []
+
+
+def test_an_axis_has_round_numbers_at_their_pixels():
+    for low, high in ((-1.04, 1.04), (0.0, 0.003), (-3000.0, 12.0)):
+        axis = Axis("y", low, high, 168, 8)
+        assert axis.pixels(np.array([low, high])) == [168, 8]
+        labels = np.array([float(label) for _, label in axis.ticks()])
+        assert len(labels) >= 2 and ((low <= labels) & (labels <= high)).all()
+        assert axis.pixels(labels) == [pixel for pixel, _ in axis.ticks()]
+    assert axis.pixels(np.array([np.inf, -np.inf, np.nan])) == [-500, 1000, -500]
+
+
+def test_an_explorer_shows_the_run(judged):
+    run_of = load_run(judged / "outputs/runs/parabola/eight_neurons")
+    content = explorer("parabola/eight_neurons", run_of)
+    payload, (fit, residual, parts) = content["payload"], content["panels"]
+    assert payload["steps"] == run_of.snapshots.tolist()
+    grid = np.linspace(run_of.data["pool_x"].min(), run_of.data["pool_x"].max(), POINTS)[:, None]
+    for step, shown, misses, shares, kinks in zip(
+        payload["steps"],
+        *(panel["frames"] for panel in (fit, residual, parts)),
+        payload["kinks"],
+        strict=True,
+    ):
+        outputs = run_of.predict(grid, step)[0, :, 0]
+        assert shown == [fit["y"].pixels(outputs)]
+        assert len(misses) == 1 and len(shares) == len(kinks) == 8
+    assert payload["x"] == fit["x"].pixels(grid[:, 0])
+
+
+def test_what_a_ledger_says_is_text_never_markup(judged):
+    outputs = judged / "outputs"
+    content = sealed.read_ledger(outputs)
+    content["conclusions"][0]["claim"] = "<script>alert('x')</script> & more"
+    runs = {name: load_run(outputs / "runs" / name) for name in experiments()}
+    page = render(content, runs, outputs)
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; more" in page
+
+
+def test_a_tutorial_of_the_readers_own_gets_a_section_without_published_numbers_or_figures(
+    judged, tmp_path
+):
+    mine = tmp_path / "mine"
+    (mine / "conf/experiment/mine").mkdir(parents=True)
+    (mine / "conf/experiment/mine/ramp.yaml").write_text(
+        "# @package _global_\n"
+        "defaults: [{override /target: line}]\n"
+        "name: mine/ramp\n"
+        "question: How steep is <this>?\n"
+        "trainer: {max_steps: 5}\n"
+    )
+    folder = tmp_path / "copy"
+    shutil.copytree(judged, folder)
+    for arguments in (
+        ["experiment=mine/ramp"],
+        ["experiment=mine/ramp", "replicas=2", "trainer.compile=false"],
+        ["report", "--judge"],
+    ):
+        done = run("mlpfit", *arguments, cwd=folder, MLPFIT_PATH=str(mine))
+        assert (done.returncode, done.stderr) == (0, "")
+    page = (folder / "outputs/report.html").read_text()
+    section = page.partition('<section id="mine">')[2].partition("</section>")[0]
+    assert 'id="explore-mine-ramp"' in section and "How steep is &lt;this&gt;?" in section
+    assert "published" not in re.sub('alt="[^"]*"|<figcaption>.*?</figcaption>', "", section)
