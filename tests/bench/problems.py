@@ -17,8 +17,8 @@ from mlpfit.config.schema import Config
 
 @dataclass(frozen=True)
 class Problem:
-    """``replicas`` with seeds from 0 that take ``steps`` steps of an experiment; single: seed 0,
-    recorded as a single run is, steps compiled."""
+    """``replicas``, seeds from the experiment's own on, that take ``steps`` steps, compiled; one
+    alone is recorded as a single run is."""
 
     experiment: str
     replicas: int
@@ -66,7 +66,7 @@ class Problem:
         """The datamodule."""
         from mlpfit.training.run import rows_of
 
-        return rows_of(self.config, range(self.replicas))
+        return rows_of(self.config)
 
     def parameters(self) -> list[np.ndarray]:
         """Weights (R, in, out) and biases (R, 1, out), layer by layer."""
@@ -75,7 +75,7 @@ class Problem:
     def module(self) -> Any:
         from mlpfit.training.run import build
 
-        return build(self.config, list(range(self.replicas)))
+        return build(self.config)
 
 
 def under_trainer(problem: Problem) -> Turn:
@@ -94,17 +94,16 @@ _COMPILED: set[Problem] = set()
 
 def _trained(problem: Problem) -> float:
     from mlpfit.training.callbacks import Snapshots
-    from mlpfit.training.run import build, fit, plan, rows_of
+    from mlpfit.training.run import build, rows_of
+    from mlpfit.training.trainer import fit, part
 
-    config, seeds = problem.config, list(range(problem.replicas))
-    steps = plan(config, problem.replicas)
-    data = rows_of(config, seeds, [*steps.snapshots, *steps.checkpoints])
-    module = build(config, seeds)
+    of_all = part(problem.config, problem.config.replica_seeds)
+    data = rows_of(of_all.config, [*of_all.snapshots, *of_all.checkpoints])
+    module, snapshots = build(of_all.config), Snapshots(of_all.snapshots, data)
     tidy()
     with tempfile.TemporaryDirectory() as folder:
         started = clock()
-        snapshots = Snapshots(steps.snapshots)
-        fit(Path(folder), config, steps, data, module, snapshots, lambda step, loss: None)
+        fit(Path(folder), of_all, data, module, snapshots, lambda step, loss: None)
         return clock() - started
 
 

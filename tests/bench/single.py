@@ -45,6 +45,7 @@ def recorded(problem: Problem, how: str) -> Turn:
     """A run as the command makes it, its folder and files included; how: words among tensorboard
     and compiled."""
     from mlpfit.training.run import train_into
+    from mlpfit.training.trainer import part
 
     with tempfile.TemporaryDirectory() as folder:
         config = compose(
@@ -57,7 +58,7 @@ def recorded(problem: Problem, how: str) -> Turn:
         )
         tidy()
         started = clock()
-        train_into(Path(folder), config, [config.seed], lambda step, loss: None)
+        train_into(Path(folder), part(config, [config.seed]), lambda step, loss: None)
         return Turn(config.trainer.max_steps, clock() - started)
 
 
@@ -80,13 +81,13 @@ def tensorboard() -> str:
 def board_of(problem: Problem) -> tuple[float, int]:
     """Seconds to draw what TensorBoard shows of a finished run, and bytes of all its events."""
     from mlpfit.runs.run import load_run
-    from mlpfit.tensorboard import board
+    from mlpfit.tensorboard.runs import write_run
     from mlpfit.training.train import train
 
     with tempfile.TemporaryDirectory() as folder:
         config = compose([f"experiment={problem.experiment}", f"output_dir={folder}"])
         train(config)
         started = clock()
-        board.write_run(load_run(config.run_dir), [])
+        write_run(load_run(config.run_dir), verdicts)
         drawing = clock() - started
         return drawing, sum(file.stat().st_size for file in config.run_dir.glob("events.out*"))

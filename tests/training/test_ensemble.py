@@ -52,10 +52,10 @@ def trace(tmp_path, name, seeds, compiled, precision, steps=100):
 @pytest.mark.parametrize("name", RANDOM)
 def test_data_and_initial_weights_of_a_replica_are_those_of_its_seed_bit_for_bit(name):
     many = compose([f"experiment={name}", "seeds=[1,4,2]"])
-    data, net = rows_of(many, many.replica_seeds), build(many, many.replica_seeds)
+    data, net = rows_of(many), build(many)
     for k, seed in enumerate((1, 4, 2)):
         one = compose([f"experiment={name}", f"seed={seed}"])
-        alone, single = rows_of(one, [seed]), build(one, [seed])
+        alone, single = rows_of(one), build(one)
         assert torch.equal(data.x[k], alone.x[0]) and torch.equal(data.y[k], alone.y[0])
         for ours, theirs in zip(net.parameters(), single.parameters(), strict=True):
             assert torch.equal(ours[k], theirs[0])
@@ -210,7 +210,7 @@ def test_compiled_steps_leave_torchs_own_optimiser_state(tmp_path):
     config = compose(["experiment=tower/small", "trainer.max_steps=40", f"output_dir={tmp_path}"])
     states = []
     for order in ((True, False), (False, True), (False, False)):
-        module = build(config, [0, 1, 2])
+        module = build(config)
         optimizer = module.configure_optimizers()
         data = rows_of(config, [0, 1, 2])
         for compiled in order:

@@ -8,24 +8,27 @@ from rich.table import Table
 from mlpfit.config.catalogue import ready_sweeps, tutorial
 from mlpfit.errors import users_code
 from mlpfit.sweeps.figure import draw_sweep
-from mlpfit.sweeps.jobs import read_sweep
+from mlpfit.sweeps.jobs import diverged, read_sweep, searched_in
 from mlpfit.sweeps.summary import Row, write
 from mlpfit.training.progress import console
+
+BEST = 10  # trials that the end of a search shows
 
 
 def close(folder: Path, sharpness: bool) -> bool:
     """Write the summary of a sweep and its figure, say what they answer and which jobs failed.
     Returns whether any did."""
-    from mlpfit.sweeps.closing import answer
-
     keys, _ = read_sweep(folder)
     rows = write(folder, sharpness)
-    console.print(closing_table(rows, keys))
+    metric = searched_in(folder)
+    console.print(closing_table(rows, keys) if metric is None else best_table(rows, keys, metric))
     name = str(folder).rpartition("sweeps/")[2]
     if sentence := answer(name, rows):
         console.print(sentence)
     console.print(f"{folder}/summary.csv, {draw_sweep(folder)}", soft_wrap=True)
     failed = [row for row in rows if row["failure"]]
+    if metric is not None:  # to a search, that is an answer
+        failed = [row for row in failed if not diverged(row["failure"])]
     for row in failed:
         given = ", ".join(f"{key}={row[key]}" for key in keys) or row["job"]
         print(f"mlpfit: {given}: {row['failure']}", file=sys.stderr)
@@ -35,6 +38,16 @@ def close(folder: Path, sharpness: bool) -> bool:
             file=sys.stderr,
         )
     return bool(failed)
+
+
+def best_table(rows: list[Row], keys: list[str], metric: str) -> Table:
+    """The trials of a search with the least numbers."""
+    done = [row for row in rows if not row["failure"]]
+    best = sorted(done, key=lambda row: float(row[f"{metric}_median"]))[:BEST]
+    table = closing_table(best, keys)
+    table.title = f"the best {len(best)} of {len(rows)} trials"
+    table.title_justify = "left"
+    return table
 
 
 def closing_table(rows: list[Row], keys: list[str]) -> Table:

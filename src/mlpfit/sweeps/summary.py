@@ -23,7 +23,7 @@ from mlpfit.judging.statistics import QUANTILES, quantiles
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
 from mlpfit.runs.run import Run, load_run
-from mlpfit.sweeps.jobs import read_sweep
+from mlpfit.sweeps.jobs import read_sweep, searched_in
 
 FIRST = "job"  # the column after the swept keys
 QUANTITIES = ("mse", "truth_mse", "val_mse")
@@ -33,11 +33,12 @@ Row = dict[str, str]
 def write(folder: Path, sharpness: bool) -> list[Row]:
     """Write the summary of a sweep's jobs from their folders; returns its rows."""
     keys, jobs = read_sweep(folder)
+    searched = searched_in(folder)
     rows: list[Row] = []
     for path, job in jobs.items():
         failure = job.outcome(path)
         row = {key: job.value_of(key) for key in keys} | {"job": path.name, "failure": failure}
-        rows.append(row | ({} if failure else measured(load_run(path), sharpness)))
+        rows.append(row | ({} if failure else measured(load_run(path), sharpness, searched)))
     widest = sorted(rows, key=len, reverse=True)
     columns = list(dict.fromkeys(name for row in widest for name in row))
     rows = [{name: row.get(name, "") for name in columns} for row in rows]
@@ -70,13 +71,17 @@ def read(folder: Path) -> tuple[list[str], list[Row]]:
     )
 
 
-def measured(run: Run, sharpness: bool) -> Row:
-    """The numbers of one finished job."""
+def measured(run: Run, sharpness: bool, searched: str | None = None) -> Row:
+    """The numbers of one finished job; searched: of what a search finds the least."""
     layers = [weight.shape[1:] for weight, _ in run.parameters()]
     parameters = sum((fan_in + 1) * width for fan_in, width in layers)
     values: dict[str, object] = {"replicas": run.replicas, "diverged": run.diverged.mean()}
     values |= {"parameters": parameters, "layers": len(layers) - 1}
-    quantities = {name: run.final(name) for name in QUANTITIES if name in run.metrics}
+    quantities = {
+        name: run.final(name)
+        for name in dict.fromkeys([*QUANTITIES, searched or "mse"])
+        if name in run.metrics
+    }
     if sharpness:
         from mlpfit.judging.sharpness import sharpness as largest
 
