@@ -82,7 +82,7 @@ WRONG = {
     "trainer.max_steps=1.5": "trainer.max_steps=1.5: must be a whole number",
     "trainer.precision=16": "trainer.precision=16: allowed are 32-true, 64-true",
     "model.hidden=64-0": "model.hidden=64-0: allowed are widths such as 8 or 64-64-64, or none",
-    "model.activation=tanh": "model.activation=tanh: allowed are relu, identity",
+    "model.activation=gelu": "model.activation=tanh: allowed are relu, identity",
     "target.points=0": "target.points=0: must be at least 1",
     "target.noise=-1": "target.noise=-1: must be at least 0",
     "target.levels=[1,2]": "target.levels=[1, 2]: must be a list of 3 numbers",

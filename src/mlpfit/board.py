@@ -253,8 +253,9 @@ def graph(run: Run) -> bytes:
         ]
         product = node(f"layer_{i}/product", "MatMul", last, names[0], shape=out)
         last = node(f"layer_{i}/sum", "Add", product, names[1], shape=out)
-        if i < len(layers) - 1 and run.config["model"]["activation"] == "relu":
-            last = node(f"layer_{i}/relu", "Relu", last, shape=out)
+        activation = run.config["model"]["activation"]
+        if i < len(layers) - 1 and activation != "identity":
+            last = node(f"layer_{i}/{activation}", activation.capitalize(), last, shape=out)
     node("prediction", "Identity", last, shape=(rows, 1))
     return made.SerializeToString()
 

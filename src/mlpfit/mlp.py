@@ -5,7 +5,7 @@ without a transpose. With R = 1 the arithmetic is that of ``torch.nn.Linear``, t
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -13,10 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-Activation = Literal["relu", "identity"]
+Activation = Literal["relu", "tanh", "identity"]
 Init = Literal["torch", "normal", "ones"]
 
 
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    **{"relu": torch.relu, "tanh": torch.tanh, "identity": lambda z: z}
+}
 Layer = tuple[Tensor, Tensor]  # weight (R, in, out), bias (R, 1, out)
 
 
@@ -45,7 +48,7 @@ def outputs(layers: Sequence[Layer], x: Tensor, activation: Activation, products
     for weight, bias in layers:
         z = products.linear(made[-1], weight, bias)
         hidden = len(made) < len(layers)
-        made.append(torch.relu(z) if hidden and activation == "relu" else z)
+        made.append(ACTIVATIONS[activation](z) if hidden else z)
     return made
 
 
@@ -66,6 +69,8 @@ def gradients(
             error = products.back(error, layers[layer][0])
             if activation == "relu":
                 error = error * (below > 0)
+            elif activation == "tanh":
+                error = error * (1 - below * below)
     return found
 
 

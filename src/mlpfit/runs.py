@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -34,10 +34,13 @@ BLOCKS = "blocks"
 KEYS = {"history.npz": {"step", "loss"}, "weights.npz": {"step"}, "data.npz": {"x", "y", "center", "scale"}}
 SEEDS = ("seed:", "seeds:", "replicas:", "ensemble.")  # differences between ensembles of one recipe
 HOW = ("trainer.compile:", "trainer.accelerator:", "trainer.block_steps:", "checkpoint.", "logger.", "ensemble.")
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    **{"relu": lambda z: np.maximum(z, 0), "tanh": np.tanh, "identity": lambda z: z}
+}
 COMPUTING_PACKAGES = ("torch", "lightning", "numpy")
 # The modules that decide a run's numbers; a test holds the list against what train imports.
 COMPUTING_SOURCES = (
-    *("targets", "streams", "order", "losses", "mlp", "layout"),
+    *("targets", "formula", "streams", "order", "losses", "mlp", "layout"),
     *("compiled", "datamodule", "regression", "recording", "training"),
 )
 
@@ -151,8 +154,8 @@ class Run:
         outputs = []
         for i, (weight, bias) in enumerate(layers):
             output = output @ weight + bias
-            if i < len(layers) - 1 and self.config["model"]["activation"] == "relu":
-                output = np.maximum(output, 0)
+            if i < len(layers) - 1:
+                output = ACTIVATIONS[self.config["model"]["activation"]](output)
             outputs.append(output)
         return outputs
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
+from mlpfit import formula
 from mlpfit.errors import ConfigError
 from mlpfit.ranges import AtLeast
 
@@ -60,6 +61,7 @@ class Target:
 
     name: ClassVar[str]
     dim: ClassVar[int] = 1
+    text: ClassVar[str | None] = None  # f(x) over the fields, as formula.py reads it; None: not written so
 
     def __init_subclass__(cls, *, name: str, dim: int = 1) -> None:
         if name in TARGETS:
@@ -131,6 +133,8 @@ class Tower(Target, name="tower"):
     levels: tuple[float, float, float]
     edges: tuple[float, float]
 
+    text = "where(x < {edges[0]}, {levels[0]}, where(x < {edges[1]}, {levels[1]}, {levels[2]}))"
+
     def problem(self) -> str | None:
         if not self.edges[0] < self.edges[1]:
             return f"target.edges={list(self.edges)}: must increase"
@@ -157,6 +161,8 @@ class Line(Target, name="line"):
     slope: float
     intercept: float
 
+    text = "{slope} * x + {intercept}"
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self.slope * x + self.intercept
 
@@ -168,6 +174,8 @@ class Sine(Target, name="sine"):
     amplitude: float
     offset: float
 
+    text = "{amplitude} * sin(x) + {offset}"
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self.amplitude * np.sin(x) + self.offset
 
@@ -178,8 +186,26 @@ class Parabola(Target, name="parabola"):
 
     curvature: float
 
+    text = "{curvature} * x^2"
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self.curvature * (x * x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Formula(Target, name="formula"):
+    """f, written out: see formula.py for what may stand in it."""
+
+    f: str
+
+    text = "{f}"
+
+    def problem(self) -> str | None:
+        formula.parse(self.f)
+        return super().problem()
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return formula.parse(self.f)(x)
 
 
 def keys(target: type[Target]) -> list[str]:
