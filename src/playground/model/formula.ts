@@ -39,6 +39,7 @@ const BINARY: Record<string, Binary> = {
   "/": { binds: 3, apply: (a, b) => a / b },
   "^": { binds: 5, right: true, apply: (a, b) => (b === 2 ? a * a : a ** b) },
 };
+const COMPARING = 1; // once: 1 < x < 2 is refused
 const SIGN = 4; // binds weaker than ^: -x^2 is -(x^2)
 
 type Token = { text: string; at: number };
@@ -51,7 +52,8 @@ export function parse(text: string): Formula {
 }
 
 function tokens(text: string): Token[] {
-  const pattern = /\s*(?:(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|[A-Za-z_]\w*|<=|>=|[-+*/^(),<>])|(\S))/gy;
+  const pattern =
+    /\s*(?:(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|[A-Za-z_]\w*|<=|>=|[-+*/^(),<>])|(\S))/gy;
   return [...text.trim().matchAll(pattern)].map((match) => {
     const at = match.index + match[0].length;
     if (match[2]) throw new FormulaError(`f(x), character ${at}: ${match[2]} means nothing here`);
@@ -67,18 +69,21 @@ class Parser {
   whole(): Formula {
     const formula = this.expression(0, 0);
     const left = this.items[this.position];
-    if (left) throw new FormulaError(`f(x), character ${left.at}: ${left.text} does not belong here`);
+    if (left)
+      throw new FormulaError(`f(x), character ${left.at}: ${left.text} does not belong here`);
     return formula;
   }
 
   private expression(least: number, depth: number): Formula {
     if (depth > DEEPEST) throw new FormulaError("f(x) is nested too deeply");
     let left = this.operand(depth);
-    for (;;) {
-      const operator = BINARY[this.peek() ?? ""];
-      if (!operator || operator.binds < least) return left;
+    for (let compared = false; ;) {
+      const operator = Object.hasOwn(BINARY, this.peek() ?? "") ? BINARY[this.peek() ?? ""] : null;
+      if (!operator || operator.binds < least || (compared && operator.binds === COMPARING))
+        return left;
       this.position++;
-      const [a, b] = [left, this.expression(operator.right ? operator.binds : operator.binds + 1, depth + 1)];
+      compared ||= operator.binds === COMPARING;
+      const [a, b] = [left, this.expression(operator.binds + (operator.right ? 0 : 1), depth + 1)];
       left = (x) => operator.apply(a(x), b(x));
     }
   }
@@ -87,6 +92,8 @@ class Parser {
     const token = this.items[this.position++];
     if (!token) throw new FormulaError("f(x) ends too early");
     const { text } = token;
+    if (/^0\d/.test(text))
+      throw new FormulaError(`f(x), character ${token.at}: ${text} begins with 0`);
     if (/^[\d.]/.test(text)) return constant(Number(text));
     if (text === "-" || text === "+") {
       const value = this.expression(SIGN, depth + 1);
@@ -101,7 +108,9 @@ class Parser {
     if (Object.hasOwn(CONSTANTS, text)) return constant(CONSTANTS[text]);
     if (Object.hasOwn(FUNCTIONS, text)) return this.call(text, depth);
     const names = ["x", ...Object.keys(CONSTANTS), ...Object.keys(FUNCTIONS)].join(", ");
-    throw new FormulaError(`f(x), character ${token.at}: ${text} is unknown here; allowed are ${names}`);
+    throw new FormulaError(
+      `f(x), character ${token.at}: ${text} is unknown here; allowed are ${names}`,
+    );
   }
 
   private call(name: string, depth: number): Formula {
@@ -113,7 +122,8 @@ class Parser {
     }
     this.expect(")");
     const wanted = ARGUMENTS[name] ?? 1;
-    if (values.length !== wanted) throw new FormulaError(`f(x): ${name} takes ${wanted}, not ${values.length}`);
+    if (values.length !== wanted)
+      throw new FormulaError(`f(x): ${name} takes ${wanted}, not ${values.length}`);
     const apply = FUNCTIONS[name];
     return (x) => apply(...values.map((value) => value(x)));
   }
@@ -125,7 +135,9 @@ class Parser {
   private expect(text: string): void {
     const token = this.items[this.position++];
     if (token?.text !== text) {
-      throw new FormulaError(token ? `f(x), character ${token.at}: ${text} expected` : `f(x): ${text} is missing`);
+      throw new FormulaError(
+        token ? `f(x), character ${token.at}: ${text} expected` : `f(x): ${text} is missing`,
+      );
     }
   }
 }

@@ -77,7 +77,13 @@ export class Net {
 }
 
 /** above = below W + b. */
-function linear(p: Float64Array, layer: Layer, below: Float64Array, above: Float64Array, n: number): void {
+function linear(
+  p: Float64Array,
+  layer: Layer,
+  below: Float64Array,
+  above: Float64Array,
+  n: number,
+): void {
   const { fanIn, out, weight, bias } = layer;
   if (out === 1) {
     for (let r = 0; r < n; r++) {
@@ -99,7 +105,13 @@ function linear(p: Float64Array, layer: Layer, below: Float64Array, above: Float
 }
 
 /** Adds below^T error to the weight's slopes and the error's sum over rows to the bias's. */
-function slopes(g: Float64Array, layer: Layer, below: Float64Array, error: Float64Array, n: number): void {
+function slopes(
+  g: Float64Array,
+  layer: Layer,
+  below: Float64Array,
+  error: Float64Array,
+  n: number,
+): void {
   const { fanIn, out, weight, bias } = layer;
   for (let r = 0; r < n; r++) {
     const row = r * out;
@@ -113,7 +125,13 @@ function slopes(g: Float64Array, layer: Layer, below: Float64Array, error: Float
 }
 
 /** beneath = error W^T. */
-function back(p: Float64Array, layer: Layer, error: Float64Array, beneath: Float64Array, n: number): void {
+function back(
+  p: Float64Array,
+  layer: Layer,
+  error: Float64Array,
+  beneath: Float64Array,
+  n: number,
+): void {
   const { fanIn, out, weight } = layer;
   for (let r = 0; r < n; r++) {
     const row = r * out;

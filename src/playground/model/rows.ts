@@ -16,12 +16,16 @@ export interface Rows {
 /** Throws FormulaError if f is no formula or not finite on the rows. */
 export function drawRows(target: Target, source: Source): Rows {
   const f = parse(target.formula);
-  const round = (values: Float64Array): Float64Array => (target.float32 ? values.map(Math.fround) : values);
+  const round = (values: Float64Array): Float64Array =>
+    target.float32 ? values.map(Math.fround) : values;
   const x = round(inputs(target, source));
   const truth = x.map(f);
   const bad = truth.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw new RangeError(`f(x) is not finite at x = ${x[bad]}; see target.low and target.high`);
-  const y = round(target.noise > 0 ? truth.map((value) => value + target.noise * source.normal()) : truth);
+  if (bad >= 0)
+    throw new RangeError(`f(x) is not finite at x = ${x[bad]}; see target.low and target.high`);
+  const y = round(
+    target.noise > 0 ? truth.map((value) => value + target.noise * source.normal()) : truth,
+  );
   const seen = target.observed === null ? null : source.choice(target.points, target.observed);
   const pick = (values: Float64Array): Float64Array =>
     seen === null ? values : Float64Array.from(seen, (row) => values[row]);
@@ -37,9 +41,12 @@ function inputs(target: Target, source: Source): Float64Array {
   const { points, low, high } = target;
   if (target.inputs === "grid") {
     const step = points > 1 ? (high - low) / (points - 1) : 0;
-    return Float64Array.from({ length: points }, (_, i) => (i && i === points - 1 ? high : i * step + low));
+    return Float64Array.from({ length: points }, (_, i) =>
+      i && i === points - 1 ? high : i * step + low,
+    );
   }
-  const draw = target.inputs === "uniform" ? () => source.uniform(low, high) : () => source.normal();
+  const draw =
+    target.inputs === "uniform" ? () => source.uniform(low, high) : () => source.normal();
   return Float64Array.from({ length: points }, draw);
 }
 

@@ -21,7 +21,11 @@ export function draw(problem: Problem): Start {
     streams === "spawned" ? [new Generator(seed, 0), new Generator(seed, 2)] : [legacy, legacy];
   const rows = drawRows(problem.target, data);
   const weights =
-    streams === "spawned" ? single(new Generator(seed, 1)) : streams === "legacy" ? single(legacy) : torch(seed);
+    streams === "spawned"
+      ? single(new Generator(seed, 1))
+      : streams === "legacy"
+        ? single(legacy)
+        : torch(seed);
   const parameters = initial(units(problem), problem.init, weights);
   return rounded(problem, { rows, parameters, batches: batches(problem, rows.x.length, order) });
 }
@@ -42,7 +46,8 @@ interface Weights {
 const torch = (seed: number): Weights => new TorchGenerator(seed);
 
 const single = (source: Source): Weights => ({
-  uniforms: (low, high, size) => Float64Array.from({ length: size }, () => source.uniform(low, high)),
+  uniforms: (low, high, size) =>
+    Float64Array.from({ length: size }, () => source.uniform(low, high)),
   normals: (size) => Float64Array.from({ length: size }, () => source.normal()),
 });
 
@@ -58,7 +63,8 @@ function initial(widths: number[], init: Problem["init"], source: Weights): Floa
     } else {
       const bound = Math.sqrt(3) * (Math.sqrt(2 / 6) / Math.sqrt(fanIn)); // torch's arithmetic
       const byUnit = source.uniforms(-bound, bound, fanIn * out); // torch keeps (out, in)
-      for (let i = 0; i < fanIn; i++) for (let j = 0; j < out; j++) parts.push(byUnit[j * fanIn + i]);
+      for (let i = 0; i < fanIn; i++)
+        for (let j = 0; j < out; j++) parts.push(byUnit[j * fanIn + i]);
       parts.push(...source.uniforms(-1 / Math.sqrt(fanIn), 1 / Math.sqrt(fanIn), out));
     }
   }

@@ -94,7 +94,10 @@ export class Generator implements Source {
 
   /** By masked rejection, as numpy shuffles arrays; its choice shuffles by {@link integer}. */
   permutation(n: number): Int32Array {
-    return this.shuffle(Int32Array.from({ length: n }, (_, i) => i), (high) => this.masked(high));
+    return this.shuffle(
+      Int32Array.from({ length: n }, (_, i) => i),
+      (high) => this.masked(high),
+    );
   }
 
   private masked(high: number): number {

@@ -19,7 +19,9 @@ function tables(): { width: Float64Array; inside: Float64Array; height: Float64A
   const below = (i: number): number => (i === 0 ? TAIL : i === 1 ? 0 : edges[i - 1]);
   return {
     width: Float64Array.from({ length: STRIPS }, (_, i) => own(i) / scale),
-    inside: Float64Array.from({ length: STRIPS }, (_, i) => Math.floor((below(i) / own(i)) * scale)),
+    inside: Float64Array.from({ length: STRIPS }, (_, i) =>
+      Math.floor((below(i) / own(i)) * scale),
+    ),
     height: Float64Array.from({ length: STRIPS }, (_, i) => (i === 0 ? 1 : density(edges[i]))),
   };
 }

@@ -1,0 +1,1 @@
+"""The report and the playground: pages made from finished runs."""
