@@ -17,9 +17,9 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** Four significant digits. */
+/** Four significant digits; infinite stands for diverged. */
 export function digits(value: number): string {
-  if (!Number.isFinite(value)) return "not finite";
+  if (!Number.isFinite(value)) return "diverged";
   return value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5)
     ? value.toExponential(3)
     : String(Number(value.toPrecision(4)));

@@ -1,6 +1,8 @@
 // The page: settings in, a worker that trains them, pictures out; the whole state is in the address.
-import { type Scene, fitPicture, lossPicture, residualPicture, unitsPicture } from "../plot/panels";
-import { Plot } from "../plot/plot";
+import { Frames, wantsCalm } from "../plot/frames";
+import type { Scene } from "../plot/panels";
+import { Pictures } from "../plot/pictures";
+import { type Ground, ground, numbers, shown } from "../plot/scene";
 import { onThemeChange } from "../plot/theme";
 import { PublishedBand } from "../state/bands";
 import { type Evidence, publishedStart, unpack } from "../state/evidence";
@@ -9,15 +11,12 @@ import { startsAsPublished, toFragment } from "../state/link";
 import { changed, problemOf, published, toProblem, type Value } from "../state/settings";
 import { Controls } from "./controls";
 import { byId, copy } from "./dom";
-import { aboutBand, describe, type Reading, showClaims, showNumbers, steps } from "./readout";
-import { type Ground, ground, numbers, shown } from "./scene";
+import { aboutBand, describe, read, showClaims, showNumbers, steps } from "./readout";
 import { Hundred, thousandWords } from "./seeds";
-import { Trainer } from "./trainer";
+import { Trainer } from "../worker/trainer";
 import { UnitChooser } from "./units";
 
 const evidence = JSON.parse(byId("evidence").textContent ?? "{}") as Evidence;
-const CALM = matchMedia("(prefers-reduced-motion: reduce)");
-const CALM_PAUSE = 500; // milliseconds between pictures where motion is not wanted
 
 /** The experiment of the most steps: there is most to see. */
 const FIRST = Object.keys(evidence.experiments).reduce((a, b) => {
@@ -32,22 +31,19 @@ class Page {
   private ground: Ground | null = null;
   private band: PublishedBand | null = null;
   private scene: Scene | null = null;
-  private asked = false; // for the next frame
-  private drawn = 0;
 
   readonly trainer = new Trainer(
     () => this.onTrained(),
     (message) => this.complain(message),
   );
-  private readonly hundred = new Hundred(() => this.ask());
+  private readonly frames = new Frames(
+    () => this.draw(),
+    () => this.trainer.running,
+  );
+  readonly hundred = new Hundred(this.frames.ask);
   private readonly controls = new Controls(evidence, (key, value) => this.set(key, value));
   private readonly chooser = new UnitChooser((unit) => this.choose(unit));
-  private readonly plots = {
-    fit: new Plot(byId("fit") as HTMLCanvasElement),
-    loss: new Plot(byId("losses") as HTMLCanvasElement),
-    units: new Plot(byId("units") as HTMLCanvasElement),
-    residual: new Plot(byId("residual") as HTMLCanvasElement),
-  };
+  private readonly pictures = new Pictures();
 
   constructor() {
     const scrub = byId<HTMLInputElement>("scrub");
@@ -57,19 +53,19 @@ class Page {
     byId("pace").addEventListener("change", () => this.trainer.running && this.go());
     scrub.addEventListener("input", () => this.look(Number(scrub.value)));
     scrub.addEventListener("change", () => this.rest());
-    this.plots.loss.canvas.addEventListener("click", (event) => {
-      this.look(this.plots.loss.valueAt(event.clientX));
+    this.pictures.loss.canvas.addEventListener("click", (event) => {
+      this.look(this.pictures.loss.valueAt(event.clientX));
       this.rest();
     });
     const parts = () => this.scene?.parts ?? null;
     const x = () => this.ground?.x ?? new Float64Array(1);
-    this.chooser.listen(this.plots.units, parts, x);
+    this.chooser.listen(this.pictures.units, parts, x);
     byId("hundred").addEventListener("click", () => this.seeds());
     byId("copy").addEventListener("click", () => this.copied(byId("command").textContent ?? ""));
     byId("link").addEventListener("click", () => this.copied(location.href));
     addEventListener("hashchange", () => this.open());
-    onThemeChange(() => this.ask());
-    if (CALM.matches) byId<HTMLSelectElement>("pace").value = "full";
+    onThemeChange(this.frames.ask);
+    if (wantsCalm()) byId<HTMLSelectElement>("pace").value = "full";
     if (evidence.left_out.length)
       byId("left-out").textContent = ` (${evidence.left_out.join(", ")})`;
     this.open();
@@ -139,7 +135,7 @@ class Page {
       this.state = { ...this.state, settings };
       this.hundred.clear();
       this.words();
-      this.ask();
+      this.frames.ask();
     } else {
       this.begin({ settings, view: FIRST_VIEW });
     }
@@ -152,7 +148,7 @@ class Page {
       view: { ...this.state.view, unit: unit === null ? null : unit + 1 },
     };
     this.rest();
-    this.ask();
+    this.frames.ask();
   }
 
   private seeds(): void {
@@ -176,7 +172,7 @@ class Page {
     this.following = true;
     this.trainer.run(this.steps, perSecond);
     this.say("");
-    this.ask();
+    this.frames.ask();
   }
 
   private one(): void {
@@ -203,7 +199,7 @@ class Page {
     this.following = false;
     const nearest = this.trainer.timeline.nearest(step).step;
     this.state = { ...this.state, view: { ...this.state.view, step: nearest } };
-    this.ask();
+    this.frames.ask();
   }
 
   private onTrained(): void {
@@ -216,7 +212,7 @@ class Page {
       this.state = { ...this.state, view: { ...this.state.view, step: timeline.steps } };
     }
     if (!running && timeline.steps > 0) this.rest();
-    this.ask();
+    this.frames.ask();
   }
 
   /** Nothing moves: the address and the words say where we are. */
@@ -228,7 +224,7 @@ class Page {
     const lost = `Diverged: the loss of step ${timeline.steps} is not finite. Try a smaller learning rate.`;
     const all = step >= this.steps ? `All ${steps(this.steps)} done.` : `After ${steps(step)}.`;
     this.say(diverged && step === timeline.steps ? lost : step > 0 ? all : "");
-    this.ask();
+    this.frames.ask();
   }
 
   private get steps(): number {
@@ -241,27 +237,15 @@ class Page {
     return !apart.some((key) => key.startsWith("target") || key === "loss");
   }
 
-  /** Draws at the display's next frame. */
-  private ask(): void {
-    if (this.asked) return;
-    this.asked = true;
-    requestAnimationFrame((now) => {
-      this.asked = false;
-      const early = CALM.matches && this.trainer.running && now - this.drawn < CALM_PAUSE;
-      if (early) return void setTimeout(() => this.ask(), CALM_PAUSE);
-      this.drawn = now;
-      this.draw();
-    });
-  }
-
   private draw(): void {
     const { rows, problem, timeline, running } = this.trainer;
     const { ground: place, state } = this;
     if (!rows || !problem || !place) return;
     const at = timeline.nearest(this.following ? timeline.steps : state.view.step);
-    const reading = this.reading(at.step, numbers(problem, rows, at));
+    const theirs = this.comparable ? this.band : null;
+    const reading = read(this.trainer, problem, numbers(problem, rows, at), at.step, theirs);
     const { curve, printed } = evidence.experiments[state.settings.experiment as string];
-    const [mine, theirs] = [this.hundred.bands, this.comparable ? this.band : null];
+    const mine = this.hundred.bands;
     const unit = state.view.unit === null ? null : state.view.unit - 1;
     const scene: Scene = {
       ...shown(problem, rows, place, at),
@@ -273,28 +257,11 @@ class Page {
     };
     if (unit !== null && !scene.parts.shares[unit]) scene.unit = null;
     this.scene = scene;
-    this.plots.fit.draw(fitPicture(scene));
-    this.plots.loss.draw(lossPicture(scene));
-    this.plots.units.draw(unitsPicture(scene));
-    this.plots.residual.draw(residualPicture(scene));
+    this.pictures.draw(scene);
     this.chooser.show(scene.parts, scene.unit);
     showNumbers(reading);
     this.transport(at.step);
     if (!running) describe(scene, reading);
-    for (const key of document.querySelectorAll<HTMLElement>("[data-band]")) key.hidden = !theirs;
-    for (const key of document.querySelectorAll<HTMLElement>("[data-own]")) key.hidden = !mine;
-    for (const key of document.querySelectorAll<HTMLElement>("[data-published]"))
-      key.hidden = !this.comparable;
-  }
-
-  private reading(step: number, now: ReturnType<typeof numbers>): Reading {
-    const { timeline, problem, perSecond } = this.trainer;
-    const units = problem?.hidden.reduce((a, b) => a + b, 0) ?? 0;
-    const exact = problem?.order === "full" || step === this.band?.lastStep;
-    const loss = exact ? now.loss : step < timeline.steps ? timeline.losses[step] : null;
-    const known = this.comparable && this.band && loss !== null;
-    const percentile = known ? (this.band as PublishedBand).percentile(step, loss) : null;
-    return { numbers: now, units, perSecond, percentile };
   }
 
   private transport(step: number): void {
@@ -325,12 +292,13 @@ class Page {
 }
 
 const page = new Page();
-/** For the console: what has been trained, loss by loss. */
+/** For the console: what has been trained. */
 Object.assign(window, {
   playground: {
     losses: () => [...page.trainer.timeline.losses.subarray(0, page.trainer.timeline.steps)],
-    rows: () => page.trainer.rows,
+    weights: () => [...page.trainer.timeline.nearest(Infinity).parameters],
+    rows: () => ({ x: [...(page.trainer.rows?.x ?? [])], y: [...(page.trainer.rows?.y ?? [])] }),
     running: () => page.trainer.running,
-    perSecond: () => page.trainer.perSecond,
+    seeds: () => page.hundred.replicas.map(({ seed, final, dead }) => ({ seed, final, dead })),
   },
 });

@@ -1,9 +1,11 @@
 // Words and numbers beside the pictures.
+import type { Problem } from "../model/problem";
 import type { Scene } from "../plot/panels";
 import type { PublishedBand } from "../state/bands";
 import type { Claim } from "../state/evidence";
 import { byId, digits, make, percent } from "./dom";
-import type { Numbers } from "./scene";
+import type { Numbers } from "../plot/scene";
+import type { Trainer } from "../worker/trainer";
 
 const grouped = new Intl.NumberFormat("en-GB");
 export const steps = (count: number): string =>
@@ -14,6 +16,24 @@ export interface Reading {
   units: number;
   perSecond: number;
   percentile: number | null;
+}
+
+type Trained = Pick<Trainer, "timeline" | "perSecond">;
+
+/** The numbers of the weights after a step, and the percentile of its loss among the published seeds. */
+export function read(
+  { timeline, perSecond }: Trained,
+  problem: Problem,
+  now: Numbers,
+  step: number,
+  band: PublishedBand | null,
+): Reading {
+  const units = problem.hidden.reduce((a, b) => a + b, 0);
+  const onAllRows = problem.order === "full" || step === band?.lastStep;
+  const ofBatch = step < timeline.steps ? timeline.losses[step] : null;
+  const loss = onAllRows ? now.loss : ofBatch;
+  const percentile = band && loss !== null ? band.percentile(step, loss) : null;
+  return { numbers: now, units, perSecond, percentile };
 }
 
 export function showNumbers({ numbers, units, perSecond, percentile }: Reading): void {

@@ -4,7 +4,7 @@ import { type Edges, bandsOf, quantile, wilson } from "../state/bands";
 import type { Band } from "../state/evidence";
 import type { Reply, Replica, Request } from "../worker/messages";
 import { byId, digits, percent } from "./dom";
-import { newWorker } from "./trainer";
+import { newWorker } from "../worker/trainer";
 
 const COUNT = 100;
 const STEPS = 60;

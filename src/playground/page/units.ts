@@ -8,13 +8,35 @@ const REACH = 24; // pixels around a line
 export class UnitChooser {
   private buttons: HTMLButtonElement[] = [];
 
-  constructor(private readonly onChoose: (unit: number | null) => void) {}
+  constructor(private readonly onChoose: (unit: number | null) => void) {
+    byId("chips").addEventListener("keydown", (event) => this.move(event));
+  }
+
+  /** Arrows, Home and End move between the buttons; Tab leaves them. */
+  private move(event: KeyboardEvent): void {
+    const now = this.buttons.indexOf(event.target as HTMLButtonElement);
+    const last = this.buttons.length - 1;
+    const places: Record<string, number> = {
+      ...{ ArrowRight: Math.min(now + 1, last), ArrowDown: Math.min(now + 1, last) },
+      ...{ ArrowLeft: Math.max(now - 1, 0), ArrowUp: Math.max(now - 1, 0), Home: 0, End: last },
+    };
+    if (now < 0 || !(event.key in places)) return;
+    event.preventDefault();
+    this.buttons[places[event.key]].focus();
+    this.reachable(places[event.key]);
+  }
+
+  /** Tab reaches this button of the row. */
+  private reachable(unit: number): void {
+    this.buttons.forEach((button, j) => (button.tabIndex = j === unit ? 0 : -1));
+  }
 
   show(parts: Parts, unit: number | null): void {
     const box = byId("chips");
     if (this.buttons.length !== parts.shares.length) {
       this.buttons = parts.shares.map((_, j) => this.button(j));
       box.replaceChildren(...(this.buttons.length ? ["units", ...this.buttons] : []));
+      this.reachable(unit ?? 0);
     }
     this.buttons.forEach((button, j) => {
       const dead = parts.shares[j].every((value) => value === 0);

@@ -32,11 +32,11 @@ function roundUp(value: number): number {
   return ([1, 2, 5, 10].find((digit) => digit * power >= value * (1 - 1e-12)) ?? 10) * power;
 }
 
-/** Whole decades around positive values. */
-export function decades(values: Iterable<number>): Axis {
+/** Whole decades around positive values; those above `most` are left outside. */
+export function decades(values: Iterable<number>, most = 1e300): Axis {
   let [low, high] = [Infinity, 0];
   for (const value of values) {
-    if (!(value > 0 && value < 1e300)) continue;
+    if (!(value > 0 && value <= most)) continue;
     low = Math.min(low, value);
     high = Math.max(high, value);
   }

@@ -25,11 +25,13 @@ export interface Scene {
   steps: number;
 }
 
+const FAR = 100; // times the first loss: what climbs further leaves the picture at the top
+
 const across = (scene: Scene): Axis => around(scene.x, 0.02);
 
 export function fitPicture(scene: Scene): Picture {
   const { x, truth, rows, parts, unit } = scene;
-  const layers: Layer[] = [...band(scene.fitBand, "band"), ...band(scene.ownFitBand, "unit")];
+  const layers: Layer[] = [...band(scene.fitBand), ...outline(scene.ownFitBand)];
   const many = rows.x.length > 400;
   layers.push({
     kind: "points",
@@ -92,15 +94,19 @@ export function residualPicture(scene: Scene): Picture {
 export function lossPicture(scene: Scene): Picture {
   const { losses, steps, curve, printed, step } = scene;
   const own = thinned(losses);
-  const layers: Layer[] = [...band(scene.lossBand, "band"), ...band(scene.ownLossBand, "unit")];
-  if (curve)
-    layers.push({ kind: "line", x: curve.steps, y: curve.loss, meaning: "published", width: 1.4 });
+  const layers: Layer[] = [...band(scene.lossBand), ...outline(scene.ownLossBand)];
   layers.push({ kind: "line", x: own.x, y: own.y, meaning: "net", width: 2 });
+  if (curve) {
+    const [x, y] = [curve.steps, curve.loss];
+    layers.push({ kind: "line", x, y, meaning: "published", width: 1.2, dash: [4, 3] });
+  }
   if (printed.length) {
     const [x, y] = [printed.map((p) => p[0]), printed.map((p) => p[1])];
     layers.push({ kind: "points", x, y, meaning: "published", size: 3.2 });
   }
   layers.push({ kind: "upright", at: step, meaning: "soft", dash: [3, 3] });
+  const start =
+    Math.max(losses[0] ?? 0, curve?.loss[0] ?? 0, scene.lossBand?.edges[2][0] ?? 0) || 1;
   const edges = [scene.lossBand, scene.ownLossBand].flatMap((b) =>
     b ? [b.edges[0], b.edges[4]] : [],
   );
@@ -112,20 +118,34 @@ export function lossPicture(scene: Scene): Picture {
   ];
   return {
     x: { low: 0, high: Math.max(steps, losses.length) },
-    y: decades(values),
+    y: decades(values, FAR * start),
     xLabel: "steps",
     layers,
   };
 }
 
-function band(edges: Edges | null, meaning: "band" | "unit"): Layer[] {
+function band(edges: Edges | null): Layer[] {
   if (!edges) return [];
-  const { x } = edges;
+  const x = edges.x;
+  const meaning = "band";
   const [q5, q25, q50, q75, q95] = edges.edges;
   return [
     { kind: "band", x, low: q5, high: q95, meaning, alpha: 0.13 },
     { kind: "band", x, low: q25, high: q75, meaning, alpha: 0.17 },
     { kind: "line", x, y: q50, meaning, width: 1, dash: [2, 3], alpha: 0.9 },
+  ];
+}
+
+/** Of seeds trained here: 5 and 95 %, and the median dotted, as lines over the published band. */
+function outline(edges: Edges | null): Layer[] {
+  if (!edges) return [];
+  const { x } = edges;
+  const [q5, , q50, , q95] = edges.edges;
+  return [
+    { kind: "band", x, low: q5, high: q95, meaning: "unit", alpha: 0.07 },
+    { kind: "line", x, y: q5, meaning: "unit", width: 1 },
+    { kind: "line", x, y: q95, meaning: "unit", width: 1 },
+    { kind: "line", x, y: q50, meaning: "unit", width: 1, dash: [2, 3] },
   ];
 }
 

@@ -38,7 +38,7 @@ export interface Picture {
   layers: Layer[];
 }
 
-const MARGIN = { left: 46, right: 10, top: 8, bottom: 34 };
+const MARGIN = { left: 46, right: 18, top: 8, bottom: 34 };
 const FONT = "11px system-ui, sans-serif";
 
 export class Plot {
@@ -118,7 +118,7 @@ export class Plot {
   private layer(layer: Layer, { x }: Picture): void {
     const { pen } = this;
     const across = (value: number): number => MARGIN.left + position(x, value) * this.innerWidth;
-    const bounded = (value: number): number => Math.min(1e4, Math.max(-1e4, this.down(value)));
+    const down = (value: number): number => Math.min(1e4, Math.max(-1e4, this.down(value)));
     pen.globalAlpha = layer.alpha ?? 1;
     pen.strokeStyle = pen.fillStyle = colour(layer.meaning);
     pen.setLineDash("dash" in layer ? (layer.dash ?? []) : []);
@@ -126,37 +126,51 @@ export class Plot {
     pen.lineJoin = "round";
     pen.beginPath();
     if (layer.kind === "upright") {
-      stroke(pen, [across(layer.at), MARGIN.top, across(layer.at), MARGIN.top + this.innerHeight]);
-    } else if (layer.kind === "points") {
-      const size = layer.size ?? 2.2;
-      for (let i = 0; i < layer.x.length; i++) {
-        if (!Number.isFinite(layer.y[i])) continue;
-        const [px, py] = [across(layer.x[i]), bounded(layer.y[i])];
-        pen.moveTo(px + size, py);
-        pen.arc(px, py, size, 0, 2 * Math.PI);
-      }
-      if (layer.hollow) pen.stroke();
-      else pen.fill();
-    } else if (layer.kind === "line") {
-      for (let i = 0, broken = true; i < layer.x.length; i++) {
-        if (Number.isNaN(layer.y[i])) {
-          broken = true;
-          continue;
-        }
-        if (broken) pen.moveTo(across(layer.x[i]), bounded(layer.y[i]));
-        else pen.lineTo(across(layer.x[i]), bounded(layer.y[i]));
-        broken = false;
-      }
-      pen.stroke();
-    } else {
-      const n = layer.x.length;
-      for (let i = 0; i < n; i++) pen.lineTo(across(layer.x[i]), bounded(layer.low[i]));
-      for (let i = n - 1; i >= 0; i--) pen.lineTo(across(layer.x[i]), bounded(layer.high[i]));
-      pen.fill();
-    }
+      const at = across(layer.at);
+      stroke(pen, [at, MARGIN.top, at, MARGIN.top + this.innerHeight]);
+    } else if (layer.kind === "points") points(pen, layer, across, down);
+    else if (layer.kind === "line") line(pen, layer, across, down);
+    else area(pen, layer, across, down);
     pen.globalAlpha = 1;
     pen.setLineDash([]);
   }
+}
+
+type Pen = CanvasRenderingContext2D;
+type Place = (value: number) => number;
+type Of<K extends Layer["kind"]> = Extract<Layer, { kind: K }>;
+
+function points(
+  pen: Pen,
+  { x, y, size = 2.2, hollow }: Of<"points">,
+  across: Place,
+  down: Place,
+): void {
+  for (let i = 0; i < x.length; i++) {
+    if (!Number.isFinite(y[i])) continue;
+    const [px, py] = [across(x[i]), down(y[i])];
+    pen.moveTo(px + size, py);
+    pen.arc(px, py, size, 0, 2 * Math.PI);
+  }
+  if (hollow) pen.stroke();
+  else pen.fill();
+}
+
+/** Broken where a value is not a number. */
+function line(pen: Pen, { x, y }: Of<"line">, across: Place, down: Place): void {
+  for (let i = 0, broken = true; i < x.length; i++) {
+    const missing = Number.isNaN(y[i]);
+    if (!missing && broken) pen.moveTo(across(x[i]), down(y[i]));
+    else if (!missing) pen.lineTo(across(x[i]), down(y[i]));
+    broken = missing;
+  }
+  pen.stroke();
+}
+
+function area(pen: Pen, { x, low, high }: Of<"band">, across: Place, down: Place): void {
+  for (let i = 0; i < x.length; i++) pen.lineTo(across(x[i]), down(low[i]));
+  for (let i = x.length - 1; i >= 0; i--) pen.lineTo(across(x[i]), down(high[i]));
+  pen.fill();
 }
 
 function stroke(pen: CanvasRenderingContext2D, [x1, y1, x2, y2]: number[]): void {

@@ -50,7 +50,12 @@ export const FIELDS: Field[] = [
     ["model.init", "initial weights", "choice", { choices: ["torch", "normal", "ones"] }],
     ["seed", "seed", "whole", { least: 0, most: 2 ** 32 - 101 }],
     ["streams", "generators", "choice", { choices: ["spawned", "libraries", "legacy"] }],
-    ["trainer.precision", "start in", "choice", { choices: ["32-true", "64-true"] }],
+    [
+      "trainer.precision",
+      "precision",
+      "choice",
+      { choices: ["32-true", "64-true"], hint: "here of rows and initial weights" },
+    ],
   ]),
   ...fields("descent", [
     ["loss", "loss", "choice", { choices: ["mse", "sse", "half_mse"] }],
@@ -108,9 +113,9 @@ export function read(field: Field, text: string, choices = field.choices ?? []):
 function hidden(text: string): string {
   const widths = text.trim().split("-");
   const allowed =
-    widths.length <= 3 && widths.every((w) => /^[1-9]\d?$/.test(w) && Number(w) <= 64);
+    widths.length <= 3 && widths.every((w) => /^[1-9]\d{0,2}$/.test(w) && Number(w) <= 100);
   if (text.trim() !== "none" && !allowed) {
-    const allowedWidths = "up to three widths of at most 64, such as 8 or 64-64, or none";
+    const allowedWidths = "up to three widths of at most 100, such as 8 or 64-64, or none";
     throw new RangeError(`model.hidden=${text}: allowed are ${allowedWidths}`);
   }
   return text.trim();

@@ -26,6 +26,7 @@ export class Timeline {
 
   /** The weights kept that are nearest to this step. */
   nearest(step: number): Snapshot {
+    if (step >= this.head.step) return this.head;
     const distance = (snapshot: Snapshot): number => Math.abs(snapshot.step - step);
     return this.snapshots.reduce((a, b) => (distance(b) < distance(a) ? b : a), this.head);
   }

@@ -2,7 +2,7 @@
 import type { Problem } from "../model/problem";
 import type { Rows } from "../model/rows";
 import { Timeline } from "../state/timeline";
-import type { Published, Reply, Request } from "../worker/messages";
+import type { Published, Reply, Request } from "./messages";
 
 /** A worker from the code that lies in the page: no other file is needed. */
 export function newWorker(): Worker {

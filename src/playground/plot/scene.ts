@@ -1,11 +1,10 @@
 // From what was trained to what is shown of it at one step.
 import { parse } from "../model/formula";
-import { deadUnits, parts } from "../model/parts";
+import { deadUnits, netOf, parts } from "../model/parts";
 import type { Problem } from "../model/problem";
 import type { Rows } from "../model/rows";
 import { meanSquare, ofSquares } from "../model/training";
-import { netOf } from "../model/parts";
-import type { Scene } from "../plot/panels";
+import type { Scene } from "./panels";
 import type { Snapshot } from "../worker/messages";
 
 const POINTS = 181;
