@@ -48,7 +48,7 @@ export class Net {
       const [below, above] = [this.outputs[i], this.outputs[i + 1]];
       linear(this.parameters, layer, below, above, n);
       if (i < last && this.activation === "relu") {
-        for (let k = 0; k < n * layer.out; k++) if (above[k] < 0) above[k] = 0;
+        for (let k = 0; k < n * layer.out; k++) above[k] = Math.max(above[k], 0);
       } else if (i < last && this.activation === "tanh") {
         for (let k = 0; k < n * layer.out; k++) above[k] = Math.tanh(above[k]);
       }
@@ -76,6 +76,8 @@ export class Net {
   }
 }
 
+// Layers with one output or one input have loops of their own: half of all the time of a small net.
+
 /** above = below W + b. */
 function linear(
   p: Float64Array,
@@ -83,13 +85,20 @@ function linear(
   below: Float64Array,
   above: Float64Array,
   n: number,
-): void {
+) {
   const { fanIn, out, weight, bias } = layer;
   if (out === 1) {
-    for (let r = 0; r < n; r++) {
+    for (let r = 0, k = 0; r < n; r++) {
       let sum = 0;
-      for (let i = 0; i < fanIn; i++) sum += below[r * fanIn + i] * p[weight + i];
+      for (let i = 0; i < fanIn; i++) sum += below[k++] * p[weight + i];
       above[r] = sum + p[bias];
+    }
+    return;
+  }
+  if (fanIn === 1) {
+    for (let r = 0, k = 0; r < n; r++) {
+      const h = below[r];
+      for (let j = 0; j < out; j++) above[k++] = h * p[weight + j] + p[bias + j];
     }
     return;
   }
@@ -111,8 +120,29 @@ function slopes(
   below: Float64Array,
   error: Float64Array,
   n: number,
-): void {
+) {
   const { fanIn, out, weight, bias } = layer;
+  if (out === 1) {
+    for (let i = 0; i < fanIn; i++) {
+      let sum = 0;
+      for (let r = 0, k = i; r < n; r++, k += fanIn) sum += below[k] * error[r];
+      g[weight + i] += sum;
+    }
+    for (let r = 0; r < n; r++) g[bias] += error[r];
+    return;
+  }
+  if (fanIn === 1) {
+    for (let j = 0; j < out; j++) {
+      let [sum, moment] = [0, 0];
+      for (let r = 0, k = j; r < n; r++, k += out) {
+        sum += error[k];
+        moment += error[k] * below[r];
+      }
+      g[bias + j] += sum;
+      g[weight + j] += moment;
+    }
+    return;
+  }
   for (let r = 0; r < n; r++) {
     const row = r * out;
     for (let j = 0; j < out; j++) g[bias + j] += error[row + j];
@@ -131,15 +161,22 @@ function back(
   error: Float64Array,
   beneath: Float64Array,
   n: number,
-): void {
+) {
   const { fanIn, out, weight } = layer;
-  for (let r = 0; r < n; r++) {
+  if (out === 1) {
+    for (let r = 0, k = 0; r < n; r++) {
+      const e = error[r];
+      for (let i = 0; i < fanIn; i++) beneath[k++] = e * p[weight + i];
+    }
+    return;
+  }
+  for (let r = 0, k = 0; r < n; r++) {
     const row = r * out;
     for (let i = 0; i < fanIn; i++) {
       const w = weight + i * out;
       let sum = 0;
       for (let j = 0; j < out; j++) sum += error[row + j] * p[w + j];
-      beneath[r * fanIn + i] = sum;
+      beneath[k++] = sum;
     }
   }
 }
