@@ -2,8 +2,8 @@
 
 python -m mlpfit.report.playground
 
-Writes outputs/playground.html, one offline file: the bundled page (``playground.bundle.html``, built
-from src/playground) with the evidence put in as JSON:
+Writes outputs/playground.html, one offline file: the bundled page (``playground.bundle.html``,
+built from src/playground) with the evidence put in as JSON:
 
 settings     of every key: allowed targets and optimisers with their values, experiments with theirs
 start        rows and initial weights of an experiment's finished run, exactly
@@ -41,7 +41,9 @@ POINTS, STEPS, CURVE = 101, 40, 400  # of a fit's band, of a loss's band, of a r
 def page(outputs: Path) -> str:
     """The whole page. Raises RunError if a run that belongs into it is missing."""
     content = json.dumps(evidence(outputs), separators=(",", ":"), allow_nan=False)
-    return BUNDLE.read_text(encoding="utf-8").replace(PLACE, content.replace("<", "\\u003c") + "</script>")
+    return BUNDLE.read_text(encoding="utf-8").replace(
+        PLACE, content.replace("<", "\\u003c") + "</script>"
+    )
 
 
 def evidence(outputs: Path) -> dict[str, Any]:
@@ -52,16 +54,24 @@ def evidence(outputs: Path) -> dict[str, Any]:
     claims = sealed.read_ledger(outputs)["conclusions"] if ledger.is_file() else []
     return {
         "targets": {name: group("target", name) for name in choices("target") if _has_text(name)},
-        "optimizers": {name: values for name in choices("optimizer") if "lr" in (values := group("optimizer", name))},
+        "optimizers": {
+            name: values
+            for name in choices("optimizer")
+            if "lr" in (values := group("optimizer", name))
+        },
         "texts": {name: target.text for name, target in TARGETS.items() if target.text},
-        "experiments": {name: experiment(name, config, outputs) for name, config in drawable.items()},
+        "experiments": {
+            name: experiment(name, config, outputs) for name, config in drawable.items()
+        },
         "left_out": [name for name in configs if name not in drawable],
         "claims": claims,
     }
 
 
 def is_drawable(config: Config) -> bool:
-    return config.target.text is not None and config.target.dim == 1 and config.trainer.max_steps > 0
+    return (
+        config.target.text is not None and config.target.dim == 1 and config.trainer.max_steps > 0
+    )
 
 
 def _has_text(choice: str) -> bool:
@@ -85,7 +95,7 @@ def _composed(file: str, overrides: list[str], **options: Any) -> dict[str, Any]
 
 
 def experiment(name: str, config: Config, outputs: Path) -> dict[str, Any]:
-    """Settings, start and curve of the published run, and the band of the ensemble if there is one."""
+    """Settings, start and curve of the published run; the band of the ensemble if there is one."""
     run = published_run(name, outputs)
     chosen = _composed("config", [f"experiment={name}"], return_hydra_config=True)["choices"]
     has_ensemble = (outputs / "ensembles" / name / MARKER).is_file()
@@ -109,26 +119,43 @@ def start(run: Run) -> dict[str, Any]:
     arrays = {name: run.data[name][0].ravel() for name in ("x", "y", "pool_x", "pool_truth")}
     weights = [values[0].ravel() for layer in run.parameters(0) for values in layer]
     places = {"center": run.data["center"][0].tolist(), "scale": run.data["scale"][0].tolist()}
-    return {k: _packed(v) for k, v in arrays.items()} | places | {"weights": _packed(np.concatenate(weights))}
+    return (
+        {k: _packed(v) for k, v in arrays.items()}
+        | places
+        | {"weights": _packed(np.concatenate(weights))}
+    )
 
 
 def curve(run: Run) -> dict[str, Any]:
     """Steps done and losses then, of a run's first replica."""
     steps = run.history["step"] - 1
     kept = _spread(len(steps), CURVE)
-    return {"steps": steps[kept].tolist(), "loss": _packed(run.history["loss"][kept, 0].astype("f4"))}
+    return {
+        "steps": steps[kept].tolist(),
+        "loss": _packed(run.history["loss"][kept, 0].astype("f4")),
+    }
 
 
 def printed(name: str, run: Run) -> list[tuple[int, float]]:
     """Losses that the tutorial prints along the run, in the run's own kind of loss."""
     rows, loss = run.data["x"].shape[1], run.config["loss"]
-    to_loss = {"mse": {"mse": 1.0, "sse": rows, "half_mse": 0.5}, "sse": {"mse": 1 / rows, "sse": 1.0}}
+    to_loss = {
+        "mse": {"mse": 1.0, "sse": rows, "half_mse": 0.5},
+        "sse": {"mse": 1 / rows, "sse": 1.0},
+    }
     to_loss["sse"]["half_mse"] = 0.5 / rows
     numbers = published.tutorial(name.split("/")[0]).numbers
     return [
-        (run.config["trainer"]["max_steps"] if n.step is None else n.step - (n.update == "before"), factor * n.value)
+        (
+            run.config["trainer"]["max_steps"]
+            if n.step is None
+            else n.step - (n.update == "before"),
+            factor * n.value,
+        )
         for n in numbers
-        if n.experiment == name and (factor := to_loss.get(n.quantity, {}).get(loss)) is not None and n.update != "none"
+        if n.experiment == name
+        and (factor := to_loss.get(n.quantity, {}).get(loss)) is not None
+        and n.update != "none"
     ]
 
 
@@ -141,14 +168,18 @@ def band(replicas: Run, grid: np.ndarray) -> dict[str, Any]:
     mse = replicas.final("mse")
     rows = replicas.data["x"].shape[1]
     final = {"mse": mse, "sse": rows * mse, "half_mse": mse / 2}[replicas.config["loss"]]
-    dead = np.bincount(np.nan_to_num(replicas.metrics["dead_units"][~replicas.diverged]).astype(int))
+    dead = np.bincount(
+        np.nan_to_num(replicas.metrics["dead_units"][~replicas.diverged]).astype(int)
+    )
     return {
         "replicas": replicas.replicas,
         "seeds": [replicas.seeds[0], replicas.seeds[-1]],
         "x": _packed(grid.astype("f4")),
         "fit": _packed(quantiles(fits, BAND, axis=0).astype("f4")),  # (5, n)
         "steps": steps[kept].tolist(),
-        "loss": _packed(quantiles(replicas.history["loss"][kept], SHARES).astype("f4")),  # (101, steps)
+        "loss": _packed(
+            quantiles(replicas.history["loss"][kept], SHARES).astype("f4")
+        ),  # (101, steps)
         "final": _packed(quantiles(final, SHARES).astype("f4")),
         "diverged": int(replicas.diverged.sum()),
         "dead": dead.tolist(),
@@ -158,19 +189,27 @@ def band(replicas: Run, grid: np.ndarray) -> dict[str, Any]:
 def _spread(count: int, most: int) -> np.ndarray:
     """Some of 0 .. count - 1: the first and the last, evenly between, and more at the beginning."""
     early = np.geomspace(1, count, most // 4) - 1
-    return np.unique(np.concatenate([early, np.linspace(0, count - 1, most - len(early))]).astype(int))
+    return np.unique(
+        np.concatenate([early, np.linspace(0, count - 1, most - len(early))]).astype(int)
+    )
 
 
 def _packed(values: np.ndarray) -> dict[str, str]:
     kind = "f4" if values.dtype == np.float32 else "f8"
-    return {kind: base64.b64encode(np.ascontiguousarray(values, dtype=f"<{kind}").tobytes()).decode()}
+    return {
+        kind: base64.b64encode(np.ascontiguousarray(values, dtype=f"<{kind}").tobytes()).decode()
+    }
 
 
 def _flat(tree: Any, key: str = "") -> dict[str, Any]:
     """{"a": {"b": 1}} -> {"a.b": 1}."""
     if not isinstance(tree, dict):
         return {key: tree}
-    return {k: v for name, sub in tree.items() for k, v in _flat(sub, f"{key}.{name}" if key else name).items()}
+    return {
+        k: v
+        for name, sub in tree.items()
+        for k, v in _flat(sub, f"{key}.{name}" if key else name).items()
+    }
 
 
 def main() -> int:

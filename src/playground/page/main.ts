@@ -1,11 +1,12 @@
 // The page: settings in, a worker that trains them, pictures out; the whole state is in the address.
+import type { Problem } from "../model/problem";
 import { Frames, wantsCalm } from "../plot/frames";
 import type { Scene } from "../plot/panels";
 import { Pictures } from "../plot/pictures";
 import { type Ground, ground, numbers, shown } from "../plot/scene";
 import { onThemeChange } from "../plot/theme";
 import { PublishedBand } from "../state/bands";
-import { type Evidence, publishedStart, unpack } from "../state/evidence";
+import { type Evidence, type Experiment, publishedStart, unpack } from "../state/evidence";
 import { command, departures, FIRST_VIEW, fromFragment, type State } from "../state/link";
 import { startsAsPublished, toFragment } from "../state/link";
 import { changed, problemOf, published, toProblem, type Value } from "../state/settings";
@@ -30,6 +31,7 @@ class Page {
   private following = true; // what is shown is the last step trained
   private ground: Ground | null = null;
   private band: PublishedBand | null = null;
+  private curve: Scene["curve"] = null;
   private scene: Scene | null = null;
 
   readonly trainer = new Trainer(
@@ -89,36 +91,35 @@ class Page {
   /** Starts this state anew and trains to the step that is to be seen. */
   private begin(state: State): void {
     this.state = state;
-    const { settings, view } = state;
-    const name = settings.experiment as string;
-    const experiment = evidence.experiments[name];
-    const asPublished = startsAsPublished(evidence, settings);
-    this.band = experiment.band && new PublishedBand(experiment.band);
+    const { band, curve } = this.experiment;
+    this.band = band && new PublishedBand(band);
+    this.curve = { steps: curve.steps, loss: unpack(curve.loss) };
     this.ground = this.scene = null;
-    this.following = true;
     this.hundred.clear();
     this.complain(null);
-    this.trainer.begin(toProblem(settings), asPublished ? publishedStart(experiment) : null);
-    this.trainer.run(view.step, null);
+    this.restart(toProblem(state.settings));
+    this.trainer.run(state.view.step, null);
     this.words();
+  }
+
+  private restart(problem: Problem): void {
+    const asPublished = startsAsPublished(evidence, this.state.settings);
+    this.following = true;
+    this.trainer.begin(problem, asPublished ? publishedStart(this.experiment) : null);
+  }
+
+  private get experiment(): Experiment {
+    return evidence.experiments[this.state.settings.experiment as string];
   }
 
   private words(): void {
     const { settings } = this.state;
     const name = settings.experiment as string;
-    const { band, settings: given } = evidence.experiments[name];
-    const widths = String(given["model.hidden"]).split("-").map(Number).filter(Boolean);
     this.controls.show(settings);
     byId("command").textContent = command(evidence, settings);
     aboutBand(name, this.band, departures(evidence, settings), this.comparable);
     showClaims(evidence.claims, name.split("/")[0]);
-    byId("thousand-words").textContent = band
-      ? thousandWords(
-          name,
-          band,
-          widths.reduce((a, b) => a + b, 0),
-        )
-      : "";
+    byId("thousand-words").textContent = thousandWords(name, this.experiment);
   }
 
   private set(key: string, value: Value): void {
@@ -182,14 +183,9 @@ class Page {
   }
 
   private rewind(): void {
-    const seeds = this.hundred.bands !== null;
-    const { problem } = this.trainer;
-    if (!problem) return;
-    const asPublished = startsAsPublished(evidence, this.state.settings);
-    const experiment = evidence.experiments[this.state.settings.experiment as string];
-    this.trainer.begin(problem, asPublished ? publishedStart(experiment) : null);
-    this.following = true;
-    this.state = { ...this.state, view: { ...this.state.view, step: 0, seeds } };
+    if (!this.trainer.problem) return;
+    this.restart(this.trainer.problem);
+    this.state = { ...this.state, view: { ...this.state.view, step: 0 } };
     this.rest();
   }
 
@@ -244,7 +240,6 @@ class Page {
     const at = timeline.nearest(this.following ? timeline.steps : state.view.step);
     const theirs = this.comparable ? this.band : null;
     const reading = read(this.trainer, problem, numbers(problem, rows, at), at.step, theirs);
-    const { curve, printed } = evidence.experiments[state.settings.experiment as string];
     const mine = this.hundred.bands;
     const unit = state.view.unit === null ? null : state.view.unit - 1;
     const scene: Scene = {
@@ -252,8 +247,8 @@ class Page {
       ...{ unit, losses: timeline.losses.subarray(0, timeline.steps), steps: this.steps },
       ...{ fitBand: theirs?.fit ?? null, lossBand: theirs?.loss ?? null },
       ...{ ownFitBand: mine?.fit ?? null, ownLossBand: mine?.loss ?? null },
-      curve: this.comparable ? { steps: curve.steps, loss: unpack(curve.loss) } : null,
-      printed: this.comparable ? printed : [],
+      curve: this.comparable ? this.curve : null,
+      printed: this.comparable ? this.experiment.printed : [],
     };
     if (unit !== null && !scene.parts.shares[unit]) scene.unit = null;
     this.scene = scene;

@@ -1,7 +1,7 @@
 // A hundred seeds, trained in a worker of their own, and the words about them and about the thousand published ones.
 import type { Problem } from "../model/problem";
 import { type Edges, bandsOf, quantile, wilson } from "../state/bands";
-import type { Band } from "../state/evidence";
+import type { Experiment } from "../state/evidence";
 import type { Reply, Replica, Request } from "../worker/messages";
 import { byId, digits, percent } from "./dom";
 import { newWorker } from "../worker/trainer";
@@ -101,17 +101,16 @@ function words(problem: Problem, replicas: Replica[]): string {
   return sentences.join(" ");
 }
 
-/** The same of the published experiment's ensemble. */
-export function thousandWords(
-  experiment: string,
-  { replicas, seeds, diverged, dead }: Band,
-  units: number,
-): string {
-  const alive = share(dead[0] ?? 0, replicas);
-  return (
-    `The ${replicas} published seeds (${seeds[0]} to ${seeds[1]}) of ${experiment}: diverged ${share(diverged, replicas)}` +
-    (units ? `; no dead unit among ${units}: ${alive}.` : ".")
-  );
+/** The same of the published experiment's ensemble, if there is one. */
+export function thousandWords(name: string, { band, settings }: Experiment): string {
+  if (!band) return "";
+  const { replicas, seeds, diverged, dead } = band;
+  const units = String(settings["model.hidden"])
+    .split("-")
+    .reduce((sum, w) => sum + (Number(w) || 0), 0);
+  const whose = `The ${replicas} published seeds (${seeds[0]} to ${seeds[1]}) of ${name}`;
+  const alive = units ? ` No dead unit among ${units}: ${share(dead[0] ?? 0, replicas)}.` : "";
+  return `${whose}: diverged ${share(diverged, replicas)}.${alive}`;
 }
 
 function share(count: number, n: number): string {

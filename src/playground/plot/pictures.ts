@@ -18,6 +18,7 @@ export class Pictures {
     show("[data-band]", scene.fitBand !== null);
     show("[data-own]", scene.ownFitBand !== null);
     show("[data-published]", scene.curve !== null);
+    show("[data-printed]", scene.printed.length > 0);
   }
 }
 

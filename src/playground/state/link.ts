@@ -83,6 +83,10 @@ export function fromFragment(evidence: Evidence, fragment: string, first: string
         ...(key === "target.f" ? { target: "formula" } : {}),
       };
   }
+  const most = settings["trainer.max_steps"] as number;
+  if (view.step > most) {
+    throw new RangeError(`step=${view.step}: must be at most trainer.max_steps=${most}`);
+  }
   const wrong = problemOf(settings);
   if (wrong) throw new RangeError(wrong);
   return { settings, view };
