@@ -2,9 +2,12 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +16,8 @@ from mlpfit.config import Config, compose
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((path for path in map(shutil.which, NAMES) if path), None)
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(ROOT / "outputs/.cache/inductor"))  # compile each graph once
 
 
@@ -48,3 +53,30 @@ def quick(tmp_path: Path):
         return compose([f"output_dir={tmp_path}/outputs", *overrides])
 
     return config
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    reason = "pip install playwright opens pages in chromium"
+    playwright = pytest.importorskip("playwright.sync_api", reason=reason)
+    with playwright.sync_playwright() as tool:
+        yield tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+
+
+@pytest.fixture
+def page(browser) -> Iterator[Any]:
+    """A tab; whatever it complains of, or loads besides itself, fails the test."""
+    tab = browser.new_page(viewport={"width": 1300, "height": 900})
+    problems: list[str] = []
+    tab.on("console", lambda message: problems.append(message.text))
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.on("request", lambda request: problems.extend([] if _own(request.url) else [request.url]))
+    yield tab
+    tab.close()
+    assert problems == []
+
+
+def _own(url: str) -> bool:
+    return url.startswith(("data:", "blob:")) or url.split("#")[0].endswith(
+        "outputs/playground.html"
+    )

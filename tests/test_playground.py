@@ -12,8 +12,6 @@ import pytest
 from conftest import run
 from playground_page import FRONT, needs_browser, needs_node, until, visit
 
-pytest_plugins = ("playground_page",)
-
 
 @pytest.fixture(scope="module")
 def made(reproduced, tmp_path_factory) -> Path:

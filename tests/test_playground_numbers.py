@@ -1,4 +1,4 @@
-"""The playground's numbers are mlpfit's: of published runs, of any seed, of any command it gives."""
+"""The playground's numbers are mlpfit's: of published runs, of any seed and any command."""
 
 import shlex
 import shutil
@@ -16,7 +16,6 @@ from mlpfit.datamodule import draw
 from mlpfit.runs import load_run
 from mlpfit.streams import streams
 
-pytest_plugins = ("playground_page",)
 SEEDS = 8  # of the small ensembles here
 COMPARED = ["parabola/eight_neurons", "tower/small", "gradient/sine_network", "restoration/narrow"]
 
