@@ -18,11 +18,11 @@ needs_node = pytest.mark.skipif(
 )
 
 
-def visit(page: Any, made: Path, fragment: str = "") -> None:
-    """Open a link afresh and wait until it has trained what it asks for."""
+def visit(page: Any, made: Path, fragment: str = "", refused: bool = False) -> None:
+    """Open a link afresh and wait until it has trained what it asks for, if it is not refused."""
     page.goto("about:blank")
     page.goto(f"{(made / 'outputs/playground.html').as_uri()}{fragment}")
-    step = re.search(r"step=(\d+)", fragment)
+    step = None if refused else re.search(r"\bstep=(\d+)", fragment)
     until(page, f"playground.losses().length >= {step[1] if step else 0} && !playground.running()")
     until(page, "document.querySelector('#loss').textContent.length > 1")
 

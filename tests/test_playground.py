@@ -74,7 +74,7 @@ def test_a_link_gives_the_same_picture_and_back_and_forward_work(made, page):
     ],
 )
 def test_a_bad_link_gives_one_line_and_the_defaults(fragment, said, made, page):
-    visit(page, made, fragment)
+    visit(page, made, fragment, refused=True)
     line = page.inner_text("#problem")
     assert line.startswith("The link can't be read: ") and line.endswith(" The defaults are shown.")
     assert said in line or "f(x)" in line
