@@ -49,7 +49,10 @@ def test_a_link_gives_the_same_picture_and_back_and_forward_work(made, page):
     page.fill("#set-seed", "4")
     page.press("#set-seed", "Tab")
     values = [("tower/small", "4"), ("tower/small", "0"), ("parabola/eight_neurons", "19")]
-    shown = lambda: (page.input_value("#set-experiment"), page.input_value("#set-seed"))  # noqa: E731
+
+    def shown() -> tuple[str, str]:
+        return page.input_value("#set-experiment"), page.input_value("#set-seed")
+
     assert shown() == values[0]
     for value, move in [
         (values[1], "back"),

@@ -33,7 +33,7 @@ from mlpfit.targets import TARGETS
 
 BUNDLE = Path(__file__).with_name("playground.bundle.html")
 PLACE = '"evidence"\n</script>'  # where the bundle takes the JSON
-SHARES = np.arange(101) / 100  # of the quantiles of losses; 0: the least
+SHARES = [percent / 100 for percent in range(101)]  # of the quantiles of losses; 0: the least
 BAND = (0.05, 0.25, 0.5, 0.75, 0.95)
 POINTS, STEPS, CURVE = 101, 40, 400  # of a fit's band, of a loss's band, of a run's curve
 
@@ -91,7 +91,8 @@ def _composed(file: str, overrides: list[str], **options: Any) -> dict[str, Any]
     with composing(CONF):
         config = compose(file, overrides=[*overrides, *searchpath_override()], **options)
     wanted = config if "hydra" not in config else {"choices": config.hydra.runtime.choices}
-    return OmegaConf.to_container(OmegaConf.create(wanted), resolve=True)  # type: ignore[return-value]
+    plain: Any = OmegaConf.to_container(OmegaConf.create(wanted), resolve=True)
+    return plain
 
 
 def experiment(name: str, config: Config, outputs: Path) -> dict[str, Any]:
