@@ -7,7 +7,6 @@ without a script. What it says stands in ``templates/``; here the numbers for it
 import base64
 import json
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,11 @@ from mlpfit.runs.sealed import read_ledger, read_svg
 from mlpfit.sweeps.answers import answer
 from mlpfit.sweeps.summary import read
 
+OVERVIEW = "Every published trace inside the band of its replicas"
+KINDS = (  # of the ledger, entry by entry a tutorial's
+    *("experiments", "numbers", "joint", "findings", "conclusions", "slips"),
+    *("power", "assumptions", "sensitivity"),
+)
 UNSAID = ("name", "question", "output_dir", "logger.")  # keys that decide no number
 
 
@@ -45,9 +49,10 @@ def render(ledger: dict[str, Any], runs: dict[str, Run], outputs: Path) -> str:
     )
     environment.filters |= {"form": format, "zip": zip}
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    picture = outputs / "figures" / "overview.svg"
     return environment.get_template("page.html").render(
         ledger=ledger,
-        counts=Counter(number["verdict"] for number in ledger["numbers"]),
+        overview=image("overview", OVERVIEW, picture) if picture.is_file() else None,
         replicas=max(run["replicas"] for run in ledger["runs"].values()),
         seconds=sum(run.provenance["seconds"] for run in runs.values()),
         made=next(iter(runs.values())).provenance,
@@ -70,7 +75,7 @@ def section(
         "settings": {name: settings(runs[name]) for name in names},
     } | {
         kind: [entry for entry in ledger[kind] if entry["tutorial"] == tutorial.name]
-        for kind in ("numbers", "findings", "conclusions", "slips")
+        for kind in KINDS
     }
 
 
