@@ -230,10 +230,14 @@ def ensembles() -> str:
     single = compose(["experiment=parabola/eight_neurons", "trainer.compile=true", "logger=none"])
     lines.append(_contest(single, 2000, peak))
     note = (
-        "Model-steps per second = replicas x optimiser steps / seconds of training, compilation apart. The plain loop "
-        "trains one model after another in one process per core. JAX is jit(vmap(scan)) in one process. mlpfit runs "
-        f"one process a core under Lightning's Trainer. The peak is the float32 matrix-product rate of all cores, "
-        f"{peak / 1e9:.0f} billion operations a second; a step counts 6 operations per weight and row."
+        "Model-steps per second = replicas x optimiser steps / seconds of training, compilation "
+        "apart. The plain loop "
+        "trains one model after another in one process per core. JAX is jit(vmap(scan)) in one "
+        "process. mlpfit runs "
+        "one process a core under Lightning's Trainer. The peak is the float32 matrix-product "
+        "rate of all cores, "
+        f"{peak / 1e9:.0f} billion operations a second; a step counts 6 operations per weight "
+        "and row."
     )
     return f"## Ensembles\n\n{chr(10).join(lines)}\n\n{note}"
 

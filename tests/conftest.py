@@ -13,6 +13,7 @@ from mlpfit.config.catalogue import load_targets
 from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
 from mlpfit.data.targets import TARGETS, Target
+from mlpfit.errors import ConfigError, RunError
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]
@@ -66,3 +67,66 @@ def quick(tmp_path: Path):
         return compose([f"output_dir={tmp_path}/outputs", *overrides])
 
     return config
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Runs ``mlpfit ...`` in this test's folder; gives the exit code and what was printed."""
+    from mlpfit.commands.train import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def give(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["mlpfit", *arguments])
+        try:
+            code, message = main(), ""
+        except SystemExit as error:
+            code, message = error.code, ""
+        except (ConfigError, RunError) as error:
+            code, message = 2 if isinstance(error, ConfigError) else 1, str(error)
+        printed = capsys.readouterr()
+        return int(code or 0), printed.out + printed.err + message
+
+    return give
+
+
+TARGET = '''
+"""A slope. Where a file "fault" says "3 kill", the process is killed after three more calls."""
+import os, signal
+from dataclasses import dataclass
+from pathlib import Path
+from mlpfit.data.targets import Target
+
+@dataclass(frozen=True, kw_only=True)
+class Ramp(Target, name="ramp"):
+    slope: float
+
+    def __call__(self, x):
+        if (file := Path("fault")).is_file():
+            left, how = file.read_text().split()
+            if left == "0" and how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if left == "0":
+                raise RuntimeError("no such slope")
+            file.write_text(f"{int(left) - 1} {how}")
+        return self.slope * x
+'''
+CONF = {
+    "target/ramp": "{name: ramp, slope: 2.0, points: 20, inputs: grid, low: 0.0, high: 1.0, "
+    "noise: 0.1, observed: null, standardise: false, float32: true}",
+    "experiment/own/ramp": "# @package _global_\n"
+    "defaults: [override /target: ramp, override /optimizer: sgd, override /logger: none]\n"
+    "name: own/ramp\nquestion: How steep?\nmodel: {hidden: 3}\ntrainer: {max_steps: 20}\n",
+}
+
+
+@pytest.fixture
+def own(tmp_path_factory):
+    """MLPFIT_PATH with a tutorial of the user's own: experiment=own/ramp."""
+    folder = tmp_path_factory.mktemp("users") / "own"
+    for name, text in CONF.items():
+        file = folder / "conf" / f"{name}.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    (folder / "targets.py").write_text(TARGET)
+    return str(folder)

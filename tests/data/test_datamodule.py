@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import parabola
 
-from mlpfit.data.datamodule import ReplicaData
+from mlpfit.data.datamodule import FRESH_ROWS, ReplicaData
 from mlpfit.data.order import Kind
 
 ORDERS: dict[Kind, dict[str, int]] = {
@@ -47,10 +47,11 @@ def test_fresh_rows_are_those_of_the_seed_in_any_company_and_no_training_row():
     for use in ("validation", "test"):
         together = torch.cat([batch["x"] for batch in many.fresh(use)], 1)
         single = torch.cat([batch["x"] for batch in alone.fresh(use)], 1)
-        assert single.shape == (1, 10_000, 1)
+        assert single.shape == (1, FRESH_ROWS, 1)
         assert torch.equal(together[1], single[0])
         assert not torch.isin(single, alone.x).any()
-    assert not torch.isin(alone.fresh("test")[0]["x"], alone.fresh("validation")[0]["x"]).any()
+    uses = ("test", "validation")
+    assert not torch.isin(*(alone.fresh(use).batches[0]["x"] for use in uses)).any()
 
 
 def test_validation_and_test_are_of_the_function_with_noise_of_its_deviation():
@@ -60,7 +61,7 @@ def test_validation_and_test_are_of_the_function_with_noise_of_its_deviation():
         center, scale = data.arrays["center"][:, None], data.arrays["scale"][:, None]
         x, y = x * scale[..., :1] + center[..., :1], y * scale[..., 1:] + center[..., 1:]
         assert x.min() >= -2 and x.max() <= 3
-        np.testing.assert_allclose((y - x**2).std(axis=1), 0.5, rtol=0.03)  # sd of it: 0.7 %
+        np.testing.assert_allclose((y - x**2).std(axis=1), 0.5, rtol=0.05)  # its own sd: 1 %
 
 
 def test_prediction_is_at_every_row_generated_in_its_order():
@@ -77,6 +78,6 @@ def test_it_says_what_is_in_it():
         "5 replicas, seeds 3, 4, 5, ...",
         "50 steps on shuffle of 7 in 3 chunks",
         "torch.float32",
-        "10000 fresh rows",
+        f"{FRESH_ROWS} fresh rows",
     ):
         assert part in said

@@ -6,13 +6,13 @@ import pytest
 from mlpfit.runs.run import load_run
 from mlpfit.training.train import train
 
-STEPS = ("trainer.max_steps=20", "logger.tensorboard=false")
+STEPS = ("trainer.max_steps=20", "logger=none")
 
 
 def test_units_add_up_to_the_prediction_and_switch_at_their_kinks(quick):
     config = quick("experiment=parabola/eight_neurons", "replicas=2", *STEPS)
     train(config)
-    run = load_run(config.run_dir)
+    run = load_run(config.folder)
     x = np.linspace(-5, 5, 9)[:, None]
     for step in (0, None):
         bias = run.parameters(step)[-1][1][..., 0]
@@ -29,7 +29,7 @@ def test_units_add_up_to_the_prediction_and_switch_at_their_kinks(quick):
 def test_a_linear_unit_has_neither(quick):
     config = quick("experiment=gradient/line_by_hand", *STEPS)
     train(config)
-    run = load_run(config.run_dir)
+    run = load_run(config.folder)
     assert run.shares([[1.0]]).shape == (1, 1, 0)
     with pytest.raises(ValueError, match="hidden layer"):
         run.kinks()

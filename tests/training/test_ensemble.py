@@ -18,8 +18,9 @@ from mlpfit.config.compose import compose
 from mlpfit.model.layout import shard_size
 from mlpfit.model.regression import Regression
 from mlpfit.runs.run import merge
-from mlpfit.training.run import build, kept_steps, rows_of, train_into
+from mlpfit.training.run import build, rows_of, train_into
 from mlpfit.training.train import train
+from mlpfit.training.trainer import part
 
 RANDOM = [name for name in experiments() if name != "plane/least_squares"]
 SENSITIVE = {"gradient/sine_network", "parabola/eight_neurons", "restoration/framework"}
@@ -43,7 +44,7 @@ def trace(tmp_path, name, seeds, compiled, precision, steps=100):
         "/", "-"
     )
     folder.mkdir(parents=True)
-    train_into(folder, config, seeds, lambda step, loss: None)
+    train_into(folder, part(config, seeds), lambda step, loss: None)
     with np.load(folder / "history.npz") as arrays:
         return arrays["loss"]
 
@@ -51,10 +52,10 @@ def trace(tmp_path, name, seeds, compiled, precision, steps=100):
 @pytest.mark.parametrize("name", RANDOM)
 def test_data_and_initial_weights_of_a_replica_are_those_of_its_seed_bit_for_bit(name):
     many = compose([f"experiment={name}", "seeds=[1,4,2]"])
-    data, net = rows_of(many, many.replica_seeds), build(many, many.replica_seeds)
+    data, net = rows_of(many), build(many)
     for k, seed in enumerate((1, 4, 2)):
         one = compose([f"experiment={name}", f"seed={seed}"])
-        alone, single = rows_of(one, [seed]), build(one, [seed])
+        alone, single = rows_of(one), build(one)
         assert torch.equal(data.x[k], alone.x[0]) and torch.equal(data.y[k], alone.y[0])
         for ours, theirs in zip(net.parameters(), single.parameters(), strict=True):
             assert torch.equal(ours[k], theirs[0])
@@ -196,10 +197,11 @@ def test_published_steps_are_always_kept():
         published = {
             n.step for n in tutorial(name.split("/")[0]).numbers if n.experiment == name and n.step
         }
-        kept = set(kept_steps(config).tolist())
+        kept = set(part(config, config.replica_seeds).kept_steps(config.trainer.max_steps).tolist())
         assert published | {1, config.trainer.max_steps} <= kept
         assert len(kept) <= config.ensemble.history_points + 1
-    assert len(kept_steps(compose(["experiment=parabola/eight_neurons"]))) == 5000
+    single = compose(["experiment=parabola/eight_neurons"])
+    assert len(part(single, [19]).kept_steps(5000)) == 5000
 
 
 def test_compiled_steps_leave_torchs_own_optimiser_state(tmp_path):
@@ -208,7 +210,7 @@ def test_compiled_steps_leave_torchs_own_optimiser_state(tmp_path):
     config = compose(["experiment=tower/small", "trainer.max_steps=40", f"output_dir={tmp_path}"])
     states = []
     for order in ((True, False), (False, True), (False, False)):
-        module = build(config, [0, 1, 2])
+        module = build(config)
         optimizer = module.configure_optimizers()
         data = rows_of(config, [0, 1, 2])
         for compiled in order:

@@ -1,6 +1,7 @@
 """hydra/launcher=processes: see :mod:`mlpfit.sweeps.launcher`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -13,6 +14,7 @@ class Processes(Launcher):
 
     def __init__(self, processes: int | None = None) -> None:
         self.processes = processes
+        self.warm: list[Any] = []  # processes that wait for the next jobs
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -25,4 +27,6 @@ class Processes(Launcher):
         from mlpfit.sweeps.launcher import launch  # not when Hydra looks for plugins
 
         first, most = initial_job_idx, self.processes
-        return launch(self.context, self.function, self.config, job_overrides, first, most)
+        return launch(
+            self.context, self.function, self.config, job_overrides, first, most, self.warm
+        )

@@ -53,7 +53,8 @@ def train_ensembles(names: list[str], overrides: list[str]) -> None:
         predicted = sum(shard.seconds for shard in left) / processes + 15
         trained = len({shard.config.name for shard in todo})
         console.print(
-            f"{trained} ensembles, {len(left)} shards, {processes} processes: about {predicted:.0f} s"
+            f"{trained} ensembles, {len(left)} shards, {processes} processes: about "
+            f"{predicted:.0f} s"
         )
         with (
             display(runs=1) as shown,
@@ -65,6 +66,7 @@ def train_ensembles(names: list[str], overrides: list[str]) -> None:
         lost = int(run.diverged.sum())
         seconds = run.provenance["seconds"]
         console.print(
-            f"{config.name:<26} {run.replicas:>5} replicas, {lost:>3} diverged, {seconds:6.1f} core-seconds"
+            f"{config.name:<26} {run.replicas:>5} replicas, {lost:>3} diverged, {seconds:6.1f} "
+            "core-seconds"
         )
     console.print(f"predicted {predicted:.0f} s, took {time.time() - started:.0f} s")

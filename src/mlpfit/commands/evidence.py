@@ -29,7 +29,8 @@ def figures() -> int:
                 for f in OUTPUTS.glob("sweeps/**/summary.csv")
             )
             raise ConfigError(
-                f"sweep={name}: no such sweep under {OUTPUTS}/sweeps; there are {', '.join(found) or 'none'}"
+                f"sweep={name}: no such sweep under {OUTPUTS}/sweeps; there are "
+                f"{', '.join(found) or 'none'}"
             )
         print(draw_sweep(OUTPUTS / "sweeps" / name))
     names = [a for a in sys.argv[1:] if not a.startswith("sweep=")]
@@ -64,7 +65,8 @@ def show(content: dict[str, Any]) -> None:
     console.print(table)
     for e in content["traces"]:
         console.print(
-            f"trace {e['experiment']:<26} p {e['p']:.3f}, adjusted {e['p_adjusted']:.3f}: {e['verdict']}"
+            f"trace {e['experiment']:<26} p {e['p']:.3f}, adjusted {e['p_adjusted']:.3f}: "
+            f"{e['verdict']}"
         )
     for e in content["conclusions"]:
         console.print(
@@ -73,7 +75,8 @@ def show(content: dict[str, Any]) -> None:
     for e in content["slips"]:
         if "mean" in e:
             console.print(
-                f"{e['tutorial']}: {e['measure']}: median {e['median']:.4g} ({e['p5']:.4g} to {e['p95']:.4g})"
+                f"{e['tutorial']}: {e['measure']}: median {e['median']:.4g} ({e['p5']:.4g} to "
+                f"{e['p95']:.4g})"
             )
     counts = Counter(e["verdict"] for e in content["numbers"])
     console.print(", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
@@ -108,7 +111,8 @@ def tensorboard() -> int:
         f"TensorBoard of {outputs}: {written} event files written ({time.time() - started:.1f} s)"
     )
     print(
-        "With more than 40 runs TensorBoard shows none until they are chosen. These addresses choose:"
+        "With more than 40 runs TensorBoard shows none until they are chosen. These addresses "
+        "choose:"
     )
     for what, address in ADDRESSES.items():
         print(f"  {what:<28} http://localhost:6006/#{address}")

@@ -38,7 +38,8 @@ def main() -> int:
     drawn, current = draw.draw_all(figures, OUTPUTS)
     if not stale and not drawn:
         console.print(
-            f"everything is up to date: {len(wanted)} runs, {current} figures ({time.time() - started:.1f} s)"
+            f"everything is up to date: {len(wanted)} runs, {current} figures "
+            f"({time.time() - started:.1f} s)"
         )
         return 0
     found = [results.result(name, OUTPUTS) for name in wanted]
@@ -47,7 +48,8 @@ def main() -> int:
         results.update_readme(OUTPUTS)
     console.print(closing_table(found))
     console.print(
-        f"{len(stale)} trained, {drawn} figures drawn, {current} up to date ({time.time() - started:.1f} s)"
+        f"{len(stale)} trained, {drawn} figures drawn, {current} up to date "
+        f"({time.time() - started:.1f} s)"
     )
     return 0
 

@@ -28,7 +28,7 @@ from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import Run, load_run
 from mlpfit.sweeps.jobs import objective, run_job
 from mlpfit.training.progress import console, display
-from mlpfit.training.train import train
+from mlpfit.training.train import train, train_part
 
 
 def main() -> int:
@@ -46,6 +46,10 @@ def main() -> int:
 def task(composed: DictConfig) -> float:
     """Train what Hydra has composed. Returns the number that a sweeper minimises."""
     settings = HydraConfig.get()
+    os.chdir(settings.runtime.cwd)  # a cluster's process may have begun elsewhere
+    if composed.ensemble.only is not None:
+        alone = settings.mode == RunMode.RUN
+        return train_shards_of(checked_config(composed), Path(settings.run.dir), alone)
     if settings.mode == RunMode.MULTIRUN:
         return run_job(composed, settings)
     try:
@@ -67,6 +71,21 @@ def _train(config: Config, folder: Path) -> float:
     run = load_run(folder)
     console.print(f"{place}: {final_numbers(run)}", soft_wrap=True)
     return objective(run, config.metric)
+
+
+def train_shards_of(config: Config, folder: Path, alone: bool) -> float:
+    """Train the shards that ``ensemble.only`` names, of the ensemble that belongs in this folder;
+    alone: not as a job of a command that puts it together. Returns no number: there is none yet."""
+    train_part(config, folder)
+    if alone:
+        discard_unfinished(folder)
+        only = ", ".join(map(str, config.ensemble.only or ()))
+        console.print(
+            f"{os.path.relpath(folder)}: trained shards {only} of {len(config.shard_seeds)}; "
+            "the same command without ensemble.only trains the others and ends the ensemble",
+            soft_wrap=True,
+        )
+    return float("nan")
 
 
 def final_numbers(run: Run) -> str:

@@ -11,8 +11,8 @@ identical          every loss, final number and figure to the bit: a machine lik
                    must give no less
 within tolerance   only where machine or versions are others, which round otherwise: all losses and
                    final numbers within 0.1 %; of recipes that amplify rounding errors
-                   (``sensitive`` in published.yaml) the first ``EARLY`` losses within 0.1 %, the typical loss of each
-                   twentieth of the run and the final numbers within ``FACTOR``
+                   (``sensitive`` in published.yaml) the first ``EARLY`` losses within 0.1 %, the
+                   typical loss of each twentieth of the run and the final numbers within ``FACTOR``
 different          anything else: another recipe, other code, a damaged file; exit code 1
 
 With ensembles=1 the ledger is computed again from new ensembles: identical, same verdicts, or
@@ -301,6 +301,7 @@ def main() -> int:
         f"{kinds.count(kind)} {kind}" for kind in ("identical", "within tolerance", "different")
     )
     console.print(
-        f"{len(found)} runs{' and the ledger' if judged else ''}: {words} ({time.time() - started:.1f} s)"
+        f"{len(found)} runs{' and the ledger' if judged else ''}: {words} "
+        f"({time.time() - started:.1f} s)"
     )
     return 1 if "different" in kinds or (changed and alike) else 0

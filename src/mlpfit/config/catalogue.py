@@ -1,9 +1,10 @@
 """What there is to train, draw and judge: tutorials, their experiments and ready sweeps.
 
 A tutorial is one folder with, where it has them, ``targets.py``, ``figures.py``, ``claims.py``,
-``answers.py`` and ``published.yaml``. The package's own are listed in ``conf/tutorials.yaml`` and have
-their experiments in ``conf/``. A user's is a folder named in MLPFIT_PATH, or a package announced
-under the entry point group ``mlpfit.tutorials``, with a ``conf/`` of its own; its name is the folder's.
+``answers.py`` and ``published.yaml``. The package's own are listed in ``conf/tutorials.yaml`` and
+have their experiments in ``conf/``. A user's is a folder named in MLPFIT_PATH, or a package
+announced under the entry point group ``mlpfit.tutorials``, with a ``conf/`` of its own; its name is
+the folder's.
 """
 
 import importlib
@@ -79,7 +80,8 @@ def _tutorials(search_path: str) -> tuple[Tutorial, ...]:
     for tutorial in users:
         if names.count(tutorial.name) > 1:
             raise ConfigError(
-                f"{tutorial.folder}: there is a tutorial {tutorial.name} already; name the folder otherwise"
+                f"{tutorial.folder}: there is a tutorial {tutorial.name} already; name the "
+                "folder otherwise"
             )
     return (*own, *users)
 
@@ -181,18 +183,21 @@ class ReadySweep:
     """What a ready sweep asks and how its figure is drawn, from ``conf/sweep/<name>.yaml``."""
 
     name: str
+    params: dict[str, str]
     question: str
     figure: dict[str, Any] | None = None
     sharpness: bool = False
 
 
 def ready_sweep(name: str) -> ReadySweep:
-    """The ready sweep of this name. Raises ConfigError if there is none, or its file is no sweep."""
+    """The ready sweep of this name. Raises ConfigError if there is none, or its file is no
+    sweep."""
     if name not in ready_sweeps():
         raise ConfigError(f"sweep={name}: no such sweep; there are {', '.join(ready_sweeps())}")
     file = tutorial(name).conf / "sweep" / f"{name}.yaml"
     with users_code(
         f"{file}: hydra.callbacks.experiments needs question, may have figure, sharpness"
     ):
-        content = yaml.safe_load(file.read_text())
-        return ReadySweep(name, **content["hydra"]["callbacks"]["experiments"])
+        settings = yaml.safe_load(file.read_text())["hydra"]
+        params = {key: str(value) for key, value in settings["sweeper"]["params"].items()}
+        return ReadySweep(name, params, **settings["callbacks"]["experiments"])

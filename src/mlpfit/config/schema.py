@@ -122,6 +122,7 @@ class Ensemble(Section):
     shard: Count | None  # replicas of one Trainer and one folder; null: 256 or a little less
     processes: Annotated[int, Field(ge=1, le=1000)] | None  # null: one per core
     history_points: Count  # losses kept per replica, about
+    only: tuple[Annotated[int, Field(ge=0)], ...] | None  # train these shards; null: all
 
 
 def _target(plain: Any) -> Target:
@@ -173,6 +174,13 @@ class Config(Section):
         return tuple(streams.named_seeds(self.seed, self.replicas, self.seeds))
 
     @property
+    def shard_seeds(self) -> list[tuple[int, ...]]:
+        """The seeds of every shard of an ensemble, in order."""
+        seeds = self.replica_seeds
+        size = layout.shard_size(len(seeds), self.ensemble.shard or layout.SHARD)
+        return [seeds[i : i + size] for i in range(0, len(seeds), size)]
+
+    @property
     def sampling(self) -> dict[str, Any]:
         """Arguments of :func:`mlpfit.data.datamodule.draw`, all but the seed: what decides the rows
         of a replica and their order."""
@@ -216,7 +224,7 @@ class Config(Section):
         """What decides the results: the config without words, places and requests."""
         requests = ("question", "output_dir", "force", "metric", "train")
         recipe = {key: value for key, value in self.plain().items() if key not in requests}
-        for name in ("replicas", "processes"):
+        for name in ("replicas", "processes", "only"):
             recipe["ensemble"].pop(name)
         for name in LIGHTNING - DECIDING:
             recipe["trainer"].pop(name, None)
@@ -300,7 +308,7 @@ def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str
 def _problems(config: Config) -> Iterator[str]:
     """Values that are each allowed but don't go together."""
     if not re.fullmatch(r"\w[\w.-]{0,99}/\w[\w.-]{0,99}", config.name):
-        yield f"name={config.name!r}: must be tutorial/experiment, in letters, digits, dots and dashes"
+        yield f"name={config.name!r}: must be tutorial/experiment, in letters, digits, dots, dashes"
     if config.name.endswith((".old", ".partial")):
         yield f"name={config.name}: must not end in .old or .partial, which mark unfinished runs"
     if problem := config.target.problem():
@@ -328,8 +336,19 @@ def _seed_problems(config: Config) -> Iterator[str]:
         yield f"seeds={list(config.replica_seeds)}: every seed once"
     if config.replica_seeds[-1] >= 2**32:
         yield f"seed={config.seed} with replicas={config.replicas}: seeds must stay below {2**32}"
+    if config.ensemble.only is not None:
+        yield from _part_problems(config, config.ensemble.only)
     if config.seeds is not None and config.replicas not in (1, len(config.seeds)):
         yield f"replicas={config.replicas}: leave it out, seeds names {len(config.seeds)} replicas"
+
+
+def _part_problems(config: Config, only: tuple[int, ...]) -> Iterator[str]:
+    count = len(config.shard_seeds)
+    given = f"ensemble.only={json.dumps(only)}"
+    if len(config.replica_seeds) == 1:
+        yield f"{given}: goes with replicas > 1"
+    elif not only or len(set(only)) < len(only) or max(only) >= count:
+        yield f"{given}: must name shards, each once, of the {count} from 0 to {count - 1}"
 
 
 def _data_problems(config: Config) -> Iterator[str]:
@@ -337,7 +356,8 @@ def _data_problems(config: Config) -> Iterator[str]:
     below, macro = data.start_below, data.macro_batch
     if (batch is None) != (data.order == "full"):
         yield (
-            f"data.batch_size={batch} with data.order={data.order}: a batch size goes with an order "
+            f"data.batch_size={batch} with data.order={data.order}: a batch size goes with an "
+            "order "
             "other than full"
         )
     if batch is not None and batch > rows:

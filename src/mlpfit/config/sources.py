@@ -21,7 +21,9 @@ from omegaconf import OmegaConf
 from mlpfit.config.catalogue import choices, confs
 
 IN_FOLDERS = ("experiment", "sweep")  # groups whose choices are named tutorial/...
-REQUESTS = ("output_dir", "force", "ensemble.processes", "metric", "hydra")  # how, not what
+REQUESTS = (  # how, not what
+    *("output_dir", "force", "ensemble.processes", "ensemble.only", "metric", "hydra"),
+)
 
 
 class Conf(FileConfigSource):
@@ -65,14 +67,21 @@ def sweep_folder(overrides: Sequence[str], chosen: Mapping[str, str | None]) -> 
     """A sweep is named by its keys and by what is fixed; a ready one by its name and what else is
     given: "parabola/learning_rate", "tower/small/optimizer.lr,replicas=64"."""
     swept, fixed, experiment = [], [], chosen.get("experiment") or "all"
+    searching, space = chosen.get("hydra/sweeper") == "optuna", []
     for override in OverridesParser.create().parse_overrides([str(o) for o in overrides]):
         key = override.get_key_element()
         if override.is_sweep_override():
             swept.append(key)
+            space.append(str(override.input_line))
             if key == "experiment":
                 experiment = (re.findall(r"(\w+)/", override.input_line or "") or ["all"])[0]
+        elif searching and key == "metric":
+            space.append(str(override.input_line))
         elif not key.startswith((*REQUESTS, "experiment", "sweep")):
             fixed.append(f"{key}={override.get_value_element_as_str()}")
+    if searching:  # another space is another search
+        digest = hashlib.sha256("|".join(sorted(space)).encode()).hexdigest()[:8]
+        fixed.append(f"search-{digest}")
     if ready := chosen.get("sweep"):
         return "/".join(
             [

@@ -18,10 +18,8 @@ from mlpfit.data import order as orders
 from mlpfit.data import streams as generators
 from mlpfit.data.targets import Rows, Target
 
-FRESH_ROWS = 10_000  # for validation, as many for test: a noise's mean square is known to 1.4 %
-FRESH_BATCH = (
-    2**16
-)  # of them, times replicas, in a batch: the outputs of wide layers must fit memory
+FRESH_ROWS = 5_000  # for validation, as many for test: a noise's mean square is known to 2 %
+FRESH_BATCH = 2**14  # of them, times replicas, in a batch: the outputs of layers must fit memory
 
 Batch = dict[str, Any]
 
@@ -83,6 +81,7 @@ class ReplicaData(pl.LightningDataModule):
         self.dtype = getattr(torch, dtype)
         self.x, self.y = (self._tensor(self.arrays[name]) for name in ("x", "y"))
         self.order = None if order == "full" else orders.stack(row_orders)
+        self._fresh: dict[generators.Use, Batches] = {}
 
     def __repr__(self) -> str:
         replicas, rows, inputs = self.x.shape
@@ -99,10 +98,10 @@ class ReplicaData(pl.LightningDataModule):
         return Chunks(self)
 
     def val_dataloader(self) -> "Batches":
-        return Batches(self.fresh("validation"))
+        return self.fresh("validation")
 
     def test_dataloader(self) -> "Batches":
-        return Batches(self.fresh("test"))
+        return self.fresh("test")
 
     def predict_dataloader(self) -> "Batches":
         """Every row generated, in its order: {"x": (R, m, d)}."""
@@ -121,19 +120,22 @@ class ReplicaData(pl.LightningDataModule):
             "weights": None if weights is None else self._tensor(weights),
         }
 
-    def fresh(self, use: generators.Use) -> list[Batch]:
+    def fresh(self, use: generators.Use) -> "Batches":
         """New rows of every replica in batches {"x": (R, b, d), "y": (R, b, 1)}. A replica's are
         those of its seed in any company."""
+        if use not in self._fresh:
+            self._fresh[use] = self._draw_fresh(use)
+        return self._fresh[use]
+
+    def _draw_fresh(self, use: generators.Use) -> "Batches":
         target = replace(self.target, points=self.fresh_rows, observed=None, standardise=False)
         new = [target.rows(generators.fresh(seed, use)) for seed in self.seeds]
         center, scale = self.arrays["center"][:, None], self.arrays["scale"][:, None]
         x = self._tensor((np.stack([r.x for r in new]) - center[..., :-1]) / scale[..., :-1])
         y = self._tensor((np.stack([r.y for r in new]) - center[..., -1:]) / scale[..., -1:])
         size = max(1, FRESH_BATCH // len(self.seeds))
-        return [
-            {"x": x[:, first : first + size], "y": y[:, first : first + size]}
-            for first in range(0, self.fresh_rows, size)
-        ]
+        parts = [slice(first, first + size) for first in range(0, self.fresh_rows, size)]
+        return Batches([{"x": x[:, part], "y": y[:, part]} for part in parts])
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.dtype)
@@ -166,6 +168,8 @@ class Chunks:
     def __iter__(self) -> Iterator[Batch]:
         data = self.data
         done = data.trainer.global_step if data.trainer is not None else 0
+        if getattr(data.trainer, "overfit_batches", 0):
+            done = 0  # the same batches in every epoch
         for first, last in zip(data.boundaries, data.boundaries[1:], strict=False):
             if last <= done:
                 continue

@@ -1,14 +1,14 @@
-"""Where a tutorial's published final numbers lie among the replicas."""
+"""Where published numbers lie among the replicas."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import grid_of_axes
+from mlpfit.figures.parts import fill_between_quantiles, grid_of_axes, log_ticks
 from mlpfit.judging import published
 from mlpfit.judging.statistics import quantiles
 from mlpfit.runs.run import QUANTITIES, Run
@@ -26,15 +26,13 @@ def distribution(ensembles: Mapping[str, Run]) -> Figure:
     )
     for ax, (name, run) in zip(axes, ensembles.items(), strict=True):
         draw_histogram(ax, run, published.final(name))
-        lost = int(run.diverged.sum())
-        ax.set(title=name + (f" ({lost} diverged)" if lost else ""), yticks=[])
-        ax.legend()
+        ax.set(title=name, yticks=[])
     return figure
 
 
 def draw_histogram(ax: Axes, run: Run, number: published.Number | None) -> None:
     """The replicas' own values of a published number; of their final mean squared error if none is
-    published."""
+    published. A part in a thousand at either end may lie beyond the axis, and is counted."""
     quantity, update, step = (
         (number.quantity, number.update, number.step) if number else ("mse", "after", None)
     )
@@ -48,12 +46,45 @@ def draw_histogram(ax: Axes, run: Run, number: published.Number | None) -> None:
         low, high = min(low, number.value), max(high, number.value)
     wide = 0 < 10 * low < high
     bins = (np.geomspace if wide else np.linspace)(low, high, 50).tolist() if low < high else 10
-    ax.hist(shown, bins=bins, color=style.BAND, alpha=0.35, label=f"{len(shown)} replicas")
+    beyond, lost = int(((shown < low) | (shown > high)).sum()), len(values) - len(shown)
+    label = f"{len(values)} replicas" + f",\n{beyond} beyond the axis" * (beyond > 0)
+    label += f",\n{lost} diverged" * (lost > 0)
+    heights, *_ = ax.hist(shown, bins=bins, color=style.BAND, alpha=0.35, label=label)
+    ax.set_ylim(0, 1.5 * np.max(heights))  # the legend goes above
     median = float(quantiles(np.where(run.diverged, np.inf, values), (0.5,))[0])
     if np.isfinite(median):
-        label = "median of all" if run.diverged.any() else "median"
-        ax.axvline(median, color=style.FIT, ls=":", label=label)
+        ax.axvline(median, ymax=0.67, color=style.FIT, ls=":", label="median of all")
     if number:
-        label = f"published {number.value:g}"
-        ax.axvline(number.value, color=style.PUBLISHED, ls="--", lw=2, label=label)
+        label = f"published\n{number.value:g}"
+        ax.axvline(number.value, ymax=0.67, color=style.PUBLISHED, ls="--", lw=2, label=label)
+    ax.legend(loc="upper center", ncols=3)
     ax.set(xscale="log" if wide else "linear", xlabel=QUANTITIES[quantity])
+    if wide:
+        log_ticks(ax.xaxis)
+
+
+def overview(
+    traces: Mapping[str, Sequence[published.Number]], ensembles: Mapping[str, Run]
+) -> Figure:
+    """One panel an experiment: the losses that its page prints, over those of the replicas."""
+    figure, axes = grid_of_axes(rows=1, columns=3, panels=len(traces), share_y=False, share_x=False)
+    for ax, (name, trace) in zip(axes, traces.items(), strict=True):
+        steps = np.array([number.step for number in trace])
+        values = [published.measured(ensembles[name], n.quantity, n.update, n.step) for n in trace]
+        fill_between_quantiles(ax, steps, np.stack(values))
+        printed = [number.value for number in trace]
+        ax.plot(steps, printed, "o", ms=3, color=style.PUBLISHED, label="printed on the page")
+        ax.set(title=name, yscale="log", ylabel=QUANTITIES[trace[0].quantity])
+        log_ticks(ax.yaxis)
+    figure.supxlabel("step", fontsize=9)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return figure
+
+
+def printed_trace(experiment: str) -> list[published.Number]:
+    """The losses, each before its step's update, that the page prints of a run; empty if fewer
+    than two."""
+    numbers = published.tutorial(experiment.split("/")[0]).numbers
+    own = [n for n in numbers if n.experiment == experiment and n.update == "before"]
+    traces = [[n for n in own if n.quantity == quantity] for quantity in published.LOSSES]
+    return next((trace for trace in traces if len(trace) > 1), [])

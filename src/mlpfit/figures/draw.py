@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from mlpfit.config.catalogue import experiments, tutorial, tutorials
 from mlpfit.errors import ConfigError, RunError, users_code
-from mlpfit.figures.distribution import distribution
+from mlpfit.figures import style
+from mlpfit.figures.distribution import distribution, overview, printed_trace
 from mlpfit.figures.parts import Drawing
 from mlpfit.figures.save import description, is_current, save
 from mlpfit.runs.identity import published_run
@@ -57,6 +58,8 @@ def draw_all(names: Sequence[str], outputs: Path) -> tuple[int, int]:
     for name in own:
         if not names or any(name == given.split("/")[0] for given in names):
             drawn += draw_distribution(name, outputs)
+    if not names:
+        drawn += draw_overview(outputs)
     return sum(drawn), len(drawn) - sum(drawn)
 
 
@@ -66,14 +69,26 @@ def draw(drawing: Drawing, outputs: Path) -> list[bool]:
     run = published_run(drawing.experiment, outputs)
     code = tutorial(drawing.tutorial).folder / "figures.py"
     file = outputs / "figures" / f"{drawing.name}.svg"
-    drawn = [_draw(file, partial(drawing.draw, run), drawing.caption, [run], code)]
+    caption = drawing.caption + ("; not shown on the page" if drawing.ours else "")
+    drawn = [_draw(file, partial(picture, drawing, run), caption, [run], code)]
     replicas = _ensemble(drawing.experiment, outputs) if drawing.band else None
     if replicas is not None:
         file = file.with_name(f"{file.stem}_band.svg")
-        caption = f"{drawing.caption}; behind it {replicas.replicas} replicas"
-        over_band = partial(drawing.draw, run, replicas)
+        lost = int(replicas.diverged.sum())
+        caption += f"; behind it {replicas.replicas} replicas" + (f", {lost} diverged" * (lost > 0))
+        over_band = partial(picture, drawing, run, replicas)
         drawn.append(_draw(file, over_band, caption, [run, replicas], code))
     return drawn
+
+
+def picture(drawing: Drawing, *runs: Run) -> Figure:
+    """The figure, marked where it is ours."""
+    figure = drawing.draw(*runs)
+    if drawing.ours:
+        figure.suptitle(
+            "ours, not shown on the page", x=1, ha="right", fontsize=8, color=style.ROWS
+        )
+    return figure
 
 
 def draw_distribution(name: str, outputs: Path) -> list[bool]:
@@ -88,6 +103,20 @@ def draw_distribution(name: str, outputs: Path) -> list[bool]:
     file = outputs / "figures" / name / "distribution.svg"
     sources = list(ensembles.values())
     return [_draw(file, partial(distribution, ensembles), caption, sources, *code)]
+
+
+def draw_overview(outputs: Path) -> list[bool]:
+    """Draw all printed traces of losses over the replicas, if the ensembles are there."""
+    traces = {name: trace for name in experiments() if (trace := printed_trace(name))}
+    ensembles = {name: run for name in traces if (run := _ensemble(name, outputs))}
+    if not traces or len(ensembles) < len(traces):
+        return []
+    folders = dict.fromkeys(tutorial(name).folder for name in traces)
+    code = HERE / "distribution.py", *(folder / "published.yaml" for folder in folders)
+    caption = "Every trace of losses that the pages print, over the replicas of its experiment"
+    file = outputs / "figures" / "overview.svg"
+    make = partial(overview, traces, ensembles)
+    return [_draw(file, make, caption, list(ensembles.values()), *code)]
 
 
 def _draw(

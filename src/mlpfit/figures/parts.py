@@ -29,6 +29,7 @@ class Drawing:
     experiment  whose run it draws
     caption     what it shows: its title and alternative text
     draw        run -> figure
+    ours        the page shows no such figure: the picture says so
     band        whether ``draw(run, replicas)`` puts the ensemble of the same experiment behind the
                 run; with an ensemble it is drawn a second time as <name>_band
 
@@ -40,6 +41,7 @@ class Drawing:
     caption: str
     draw: Callable[..., Figure]
     band: bool = False
+    ours: bool = False
 
     @property
     def tutorial(self) -> str:
@@ -68,12 +70,13 @@ def grid_of_axes(
 
 
 def log_ticks(axis: Axis) -> None:
-    """Labels at 1, 2, 5 and 10 of a logarithmic axis over two decades at most, else at the
-    decades."""
+    """Labels of a logarithmic axis as plain numbers: at the decades, over two at most also at 2 and
+    5, over one at 3, too."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     low, high = sorted(axis.get_view_interval())
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high <= 100 * low else (1,)))
+    subs = (1, 2, 3, 5) if high <= 10 * low else (1, 2, 5) if high <= 100 * low else (1,)
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 
@@ -98,7 +101,7 @@ def fill_between_quantiles(ax: Axes, x: np.ndarray, values: np.ndarray) -> None:
     shade(ax, x, q5, q95, 0.12, f"90 % of replicas{is_open}")
     shade(ax, x, q25, q75, 0.22, "50 % of replicas")
     median = np.where(np.isfinite(q50), q50, np.nan)
-    ax.plot(x, median, ":", color=style.BAND, lw=1, label="median replica")
+    ax.plot(x, median, ":", color=style.BAND, lw=1, label="median of replicas")
 
 
 def shade(
@@ -116,13 +119,66 @@ def shade(
 
 
 def draw_loss(run: Run, replicas: Run | None = None, *, title: str, ylabel: str) -> Figure:
-    """Loss of every step before its update, on a logarithmic axis beside the page's linear one."""
+    """Loss of every step before its update; beside the linear axis our own, a logarithmic one."""
     figure, axes = grid_of_axes(rows=1, columns=2, panels=2, share_y=False)
     for ax, scale in zip(axes, ("linear", "log"), strict=True):
         if replicas is not None:
             fill_between_quantiles(ax, replicas.history["step"], replicas.history["loss"])
         ax.plot(run.history["step"], run.history["loss"][:, 0], color=style.FIT, label="loss")
-        ax.set(xlabel="epoch", ylabel=ylabel, yscale=scale, title=f"{title}, {scale} axis")
-    if replicas is not None:
-        axes[1].legend()
+        ax.set(xlabel="epoch", ylabel=ylabel, yscale=scale)
+        if replicas is not None:
+            ax.legend()
+    axes[0].set_title(title)
+    axes[1].set_title("the same, logarithmic (ours)")
+    log_ticks(axes[1].yaxis)
     return figure
+
+
+@dataclass(frozen=True)
+class FitPanels:
+    """A fit as it develops, in three panels: fit, residual, what each unit adds. First replica, S
+    snapshots, n rows; drawn over m inputs, or with several inputs over the observed value of each
+    row (m = n).
+
+    at          (m,) input, or observed value      rows   (n,) the same of the rows
+    truth       (m,) noise-free function there     y      (n,) observed values
+    prediction  (S, m)                             residual (S, n) observed - predicted
+    shares      (S, m, h) of the last hidden layer  kinks (S, h) of the first, h = 0 without one
+    """
+
+    at: np.ndarray
+    truth: np.ndarray
+    rows: np.ndarray
+    y: np.ndarray
+    prediction: np.ndarray
+    residual: np.ndarray
+    shares: np.ndarray
+    kinks: np.ndarray
+
+
+def fit_panels(run: Run, points: int | None = None) -> FitPanels:
+    """points: evenly spaced inputs, the truth interpolated; None: the inputs of the pool.
+
+    ``fit_panels(load_run("outputs/runs/tower/small"), 41).prediction[-1]``
+    """
+    rows, y = run.data["x"][0], run.data["y"][0, :, 0]
+    x, truth, at, where = rows, y, y, y
+    if rows.shape[1] == 1:
+        order = np.argsort(run.data["pool_x"][0, :, 0], kind="stable")
+        x, truth = run.data["pool_x"][0, order], run.data["pool_truth"][0, order, 0]
+        if points is not None:
+            pool, x = x, np.linspace(x[0], x[-1], points)
+            truth = np.interp(x[:, 0], pool[:, 0], truth)
+        at, where = x[:, 0], rows[:, 0]
+    steps = run.snapshots.tolist()
+    has_kinks = rows.shape[1] == 1 and len(run.parameters()) > 1
+    return FitPanels(
+        at,
+        truth,
+        where,
+        y,
+        prediction=np.stack([run.predict(x, step)[0, :, 0] for step in steps]),
+        residual=np.stack([y - run.predict(rows, step)[0, :, 0] for step in steps]),
+        shares=np.stack([run.shares(x, step)[0] for step in steps]),
+        kinks=np.stack([run.kinks(step)[0] if has_kinks else np.empty(0) for step in steps]),
+    )

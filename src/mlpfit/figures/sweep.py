@@ -108,6 +108,7 @@ def maps(rows: Sequence[Row], keys: Sequence[str]) -> Figure:
     medians = np.array([v for row in rows if 0 < (v := number(row["mse_median"])) < np.inf])
     limits = (medians.min(), medians.max()) if medians.size else (0, 1)
     norm = LogNorm(*limits) if wide(medians) else Normalize(*limits)
+    width = ((500 if third else 330) - 5 * max(len(cut(name)) for name in ys)) / columns
     for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
         cells, lost = np.full((2, len(ys), len(xs)), np.inf)
         for row in rows:
@@ -118,9 +119,9 @@ def maps(rows: Sequence[Row], keys: Sequence[str]) -> Figure:
         image = ax.imshow(np.where(known, cells, np.nan), norm=norm, aspect="auto", origin="lower")
         for marked, mark, look in (known & (lost > 0), "o", LOST), (~known, "x", CROSS):
             if marked.any():
-                size = min(4.0, 120 / columns / len(xs))
+                size = np.clip(0.4 * width / len(xs), 2, 4)
                 ax.plot(*np.nonzero(marked)[::-1], mark, ms=size, color=style.TRUTH, **look)
-        name_ticks(ax.xaxis, xs, 400 / columns)
+        name_ticks(ax.xaxis, xs, width)
         name_ticks(ax.yaxis, ys, 200 if height > 4 else 110)
         ax.set(xlabel=x, ylabel="" if i % columns else y, facecolor="0.88")
         ax.set_title(cut(panel), fontsize=8)

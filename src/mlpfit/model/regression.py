@@ -1,7 +1,7 @@
 """The LightningModule: R replicas of a multilayer perceptron, trained several optimiser steps at a
 time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -87,11 +87,21 @@ class Regression(pl.LightningModule):
         return outputs[0] if self.replicas == 1 else outputs
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        kind, options = self._optimizer()
+        return kind(self.parameters(), **options)
+
+    def _optimizer(self) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
         options = dict(self.hparams["optimizer"])
         if options.pop("name") == "sgd":
-            return torch.optim.SGD(self.parameters(), **options)
+            return torch.optim.SGD, options
         betas = options.pop("beta1", 0.9), options.pop("beta2", 0.999)
-        return torch.optim.Adam(self.parameters(), betas=betas, **options)
+        return torch.optim.Adam, {"betas": betas, **options}
+
+    def on_train_start(self) -> None:
+        """A training that goes on from a checkpoint has its own learning rate, not that of then."""
+        for optimizer in self.trainer.optimizers:
+            if not self.trainer.lr_scheduler_configs:
+                optimizer.param_groups[0].update(self._optimizer()[1])
 
     def training_step(self, batch: Batch, index: int) -> None:
         """One optimiser step per leading index of a chunk; the loss is taken before each update."""
@@ -110,31 +120,33 @@ class Regression(pl.LightningModule):
         self._log("train/loss", trace[-1], prog_bar=True)
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        self._evaluate(batch)
+        self._squares.append(self._squares_of(batch))
 
     def on_validation_epoch_end(self) -> None:
-        self._log("val/mse", self.mean_squared_error())
+        self._log("val/mse", _mean(self._squares))
+        self._squares = []
 
     def test_step(self, batch: Batch, index: int) -> None:
-        self._evaluate(batch)
+        self._squares.append(self._squares_of(batch))
 
     def on_test_epoch_end(self) -> None:
-        self._log("test/mse", self.mean_squared_error())
+        self._log("test/mse", _mean(self._squares))
+        self._squares = []
 
     def predict_step(self, batch: Batch | Tensor, index: int) -> Tensor:
         """x alone, or a batch whose x is taken: see :meth:`forward`."""
         return self(batch if isinstance(batch, Tensor) else _named(batch)["x"])
 
-    def mean_squared_error(self) -> Tensor:
-        """Of all rows since it was last asked for: (R,)."""
-        sums, rows = zip(*self._squares, strict=True)
-        self._squares = []
-        return torch.stack(sums).sum(0) / sum(rows)
+    def error_on(self, batches: Iterable[Batch]) -> Tensor:
+        """Mean squared error on all rows of the batches: (R,)."""
+        return _mean([self._squares_of(batch) for batch in batches])
 
-    def _evaluate(self, batch: Batch) -> None:
-        x, y = (self._for_all(_named(batch)[name]) for name in ("x", "y"))
+    def _squares_of(self, batch: Batch) -> tuple[Tensor, int]:
+        """Sum of squares (R,) of a batch, and its rows."""
+        rows = (_named(batch)[name].to(self.device) for name in ("x", "y"))
+        x, y = (self._for_all(values) for values in rows)
         with torch.no_grad():
-            self._squares.append((losses.loss("sse", self.mlp(x), y), x.shape[1]))
+            return losses.loss("sse", self.mlp(x), y), x.shape[1]
 
     def _for_all(self, rows: Tensor) -> Tensor:
         """(n, d) or (R, n, d) -> (R, n, d)."""
@@ -198,6 +210,17 @@ class Regression(pl.LightningModule):
         for key, value in metrics.items():
             self.log(key, value, prog_bar=prog_bar and key == name, logger=logger, batch_size=1)
 
+    def solve(self, x: Tensor, y: Tensor) -> None:
+        """Set each linear unit to the least-squares solution with intercept on its rows: x (R, n,
+        d), y (R, n, 1)."""
+        x, y = x.double(), y.double()
+        design = torch.cat([x, torch.ones_like(y)], dim=2)
+        solution = torch.linalg.lstsq(design, y, driver="gelsd").solution  # (R, d + 1, 1)
+        with torch.no_grad():
+            ((weight, bias),) = self.mlp.layers
+            weight.copy_(solution[:, :-1])
+            bias.copy_(solution[:, -1:])
+
     def history(self) -> Tensor:
         """Loss of every step so far, before its update: (steps, R)."""
         empty = torch.empty(0, self.replicas, device=self.device)
@@ -213,6 +236,12 @@ class Regression(pl.LightningModule):
 def _named(batch: Batch) -> dict[str, Any]:
     """(x, y) as {"x", "y"}; a dict as it is."""
     return batch if isinstance(batch, dict) else dict(zip(("x", "y"), batch, strict=True))
+
+
+def _mean(squares: Sequence[tuple[Tensor, int]]) -> Tensor:
+    """Sums (R,) over so many rows each, per row."""
+    sums, rows = zip(*squares, strict=True)
+    return torch.stack(sums).sum(0) / sum(rows)
 
 
 def _median(values: Tensor) -> Tensor:

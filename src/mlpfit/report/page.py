@@ -21,7 +21,7 @@ from mlpfit.report.explorer import explorer
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import Run
 from mlpfit.runs.sealed import read_ledger, read_svg
-from mlpfit.sweeps.answers import answer
+from mlpfit.sweeps.closing import answer
 from mlpfit.sweeps.summary import read
 
 OVERVIEW = "Every published trace inside the band of its replicas"

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,13 @@ def seal(folder: Path, identity: dict[str, Any]) -> None:
     """Write the marker: from now on the folder is a finished run, or an ensemble of the finished
     shards in it."""
     shards = (
-        sorted(p.name for p in (folder / SHARDS).iterdir()) if (folder / SHARDS).is_dir() else []
+        sorted((p.name for p in (folder / SHARDS).iterdir()), key=lambda name: (len(name), name))
+        if (folder / SHARDS).is_dir()
+        else []
     )
     apart = {SHARDS, HYDRA}
     inside = (p for p in folder.rglob("*") if not apart & {*p.relative_to(folder).parts})
-    files = sorted(p for p in inside if p.is_file() and p.name != MARKER)
+    files = sorted(p for p in inside if p.is_file() and p.name not in (MARKER, IDENTITY))
     digests = {
         str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files
     }
@@ -53,28 +55,46 @@ def move_into_place(partial: Path, final: Path) -> None:
 
 
 @contextmanager
-def claimed(config: Config, final: Path) -> Iterator[Path | None]:
+def claimed(
+    config: Config, final: Path, ready: Callable[[Path], bool] = Path.is_dir
+) -> Iterator[Path | None]:
     """The folder in which this config's run is to be finished, for this process alone; None if it
     is up to date. Raises ConfigError before anything is created.
 
-    After the body, what is in the folder is sealed and put in the place of the finished run.
+    After the body, what is in the folder is sealed and put in the place of the finished run, if
+    ``ready(folder)``; else it waits there to be gone on with.
     """
     partial = final.with_name(final.name + ".partial")
-    with locked(Path(config.output_dir) / ".locks" / "-".join(final.absolute().parts[-3:])):
+    with locked(config, final):
         if config.force:
             shutil.rmtree(partial, ignore_errors=True)
         elif is_current(config, final):
             yield None
             return
         identity = identity_of(config)
-        begin(partial, identity)
+        with locked(config, partial):
+            begin(partial, identity)
         if (partial / MARKER).is_file():  # stopped between sealing and moving
             yield None
         else:
             yield partial
-            (partial / IDENTITY).unlink()
+            if not ready(partial):
+                return
             seal(partial, identity)
+        (partial / IDENTITY).unlink(missing_ok=True)
         move_into_place(partial, final)
+
+
+def shared(config: Config, final: Path) -> Path | None:
+    """The folder in which this config's run is to be finished, for a part of it, other parts being
+    trained by other processes; None if it is up to date. Raises RunError if another run is begun
+    there."""
+    if is_current(config, final) and not config.force:
+        return None
+    partial = final.with_name(final.name + ".partial")
+    with locked(config, partial):
+        begin(partial, identity_of(config))
+    return partial
 
 
 def begin(partial: Path, identity: dict[str, Any]) -> None:
@@ -118,8 +138,12 @@ def _read(file: Path) -> Any:
 
 
 @contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """One process at a time; the lock goes with the process, however that ends."""
+def locked(config: Config, folder: Path) -> Iterator[None]:
+    """One process at a time for this folder; the lock goes with the process, however that ends."""
+    name = "-".join(Path(os.path.relpath(folder, config.output_dir)).parts)
+    if len(name) > 200:  # a file's name may have 255 bytes
+        name = f"{name[:180]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    file = Path(config.output_dir) / ".locks" / name
     lock = FileLock(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,8 @@ def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
     found = [d for d in found if not d.startswith(HOW + (SEEDS if kind == "ensembles" else ()))]
     if found:
         raise RunError(
-            f"{path}: not the run that experiment={experiment} describes ({'; '.join(found)}): train that again, and "
+            f"{path}: not the run that experiment={experiment} describes ({'; '.join(found)}): "
+            "train that again, and "
             "yours with another output_dir"
         )
     return run

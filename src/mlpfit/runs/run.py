@@ -4,11 +4,12 @@ config.yaml      the resolved config                 weights.npz      parameters
                  steps
 history.npz      loss of every step, before its update   data.npz     the rows of every replica
 metrics.json     final numbers, one per replica      provenance.json  what made the run
+validation.npz   error on fresh rows at the snapshot steps
 checkpoints/     last.ckpt, best.ckpt                events.out...    TensorBoard
 complete.json    written last: identity of the run and the SHA-256 of every file above
 
-An ensemble's folder holds its shards, some replicas each and each such a folder, under shards/; it reads as
-one run.
+An ensemble's folder holds its shards, some replicas each and each such a folder, under shards/; it
+reads as one run.
 """
 
 import hashlib
@@ -32,10 +33,11 @@ SHARDS = "shards"
 KEYS = {
     "history.npz": {"step", "loss"},
     "weights.npz": {"step"},
+    "validation.npz": {"step", "mse"},
     "data.npz": {"x", "y", "center", "scale"},
 }
 
-QUANTITIES = {  # what every picture and table calls them
+QUANTITIES = {  # in words, for tables and axes
     "mse": "mean squared error",
     "sse": "sum of squares",
     "truth_mse": "mean squared distance to the truth",
@@ -98,6 +100,11 @@ class Run:
     @cached_property
     def history(self) -> dict[str, np.ndarray]:
         return self._arrays("history.npz", replica_axis=1)
+
+    @cached_property
+    def validation(self) -> dict[str, np.ndarray]:
+        """Error on fresh rows at the snapshots: "step" (S,), "mse" (S, R)."""
+        return self._arrays("validation.npz", replica_axis=1)
 
     @cached_property
     def data(self) -> dict[str, np.ndarray]:
@@ -272,7 +279,8 @@ def load_run(path: str | Path) -> Run:
     recipe = run.identity["recipe"] if parts else {}
     if parts and run.seeds != named_seeds(recipe["seed"], recipe["replicas"], recipe["seeds"]):
         raise RunError(
-            f"{path}: its shards are not the replicas it names; train the ensemble again with force=true"
+            f"{path}: its shards are not the replicas it names; train the ensemble again with "
+            "force=true"
         )
     return run
 

@@ -1,5 +1,5 @@
-"""What happens around Hydra's runs: bad input is refused before anything is created, and a multirun,
-whatever its launcher, ends with a summary, a figure and an answer."""
+"""What happens around Hydra's runs: bad input is refused before anything is created, and a
+multirun, whatever its launcher, ends with a summary, a figure and an answer."""
 
 import os
 import sys
@@ -20,7 +20,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import REQUESTS
 from mlpfit.errors import ConfigError, exit_code
-from mlpfit.sweeps.jobs import write_sweep
+from mlpfit.sweeps.jobs import started_of, write_sweep
+from mlpfit.training.train import try_target
 
 MOST_JOBS = 10_000
 
@@ -37,28 +38,36 @@ class Experiments(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
-            checked_config(_settings(config))
+            try_target(checked_config(_settings(config)))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
             overrides = _overrides(config)
             keys = [o.get_key_element() for o in overrides if o.is_sweep_override()]
             check_requests(keys)
-            if str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
-                check_jobs(config, overrides)
-            folder = str(config.hydra.sweep.dir)
+            searched = check_sweep(config, overrides, keys)
+            folder = os.path.abspath(str(config.hydra.sweep.dir))  # on every machine the same
             with read_write(config), open_dict(config):  # all jobs go to the same one
                 config.hydra.sweep.dir = folder
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(folder)}")
-            write_sweep(Path(folder), keys, f"{time.strftime('%FT%T')} {os.getpid()}")
+            if kind_of_sweeper(config) != "Shards":
+                begun = started_of(Path(folder)) if searched and not config.force else ""
+                now = f"{time.strftime('%FT%T')} {os.getpid()}"
+                write_sweep(Path(folder), keys, begun or now, searched)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        from mlpfit.sweeps.summary import close
+        from mlpfit.sweeps.closing import close
 
-        failed = close(Path(str(config.hydra.sweep.dir)), self.sharpness)
+        folder = Path(os.path.relpath(config.hydra.sweep.dir))
+        failed = False if kind_of_sweeper(config) == "Shards" else close(folder, self.sharpness)
         print(f"({time.time() - self.started:.0f} s)")
         if failed:
             sys.exit(1)
+
+
+def kind_of_sweeper(config: DictConfig) -> str:
+    """The name of its class."""
+    return str(config.hydra.sweeper._target_).rpartition(".")[2]
 
 
 @contextmanager
@@ -87,6 +96,24 @@ def _overrides(config: DictConfig) -> list[Override]:
     return list({override.get_key_element(): override for override in parsed}.values())
 
 
+def check_sweep(config: DictConfig, overrides: list[Override], keys: list[str]) -> str | None:
+    """Check what the sweeper is going to launch. Returns the number that a search makes small."""
+    loader, sweeper = GlobalHydra.instance().config_loader(), kind_of_sweeper(config)
+    if sweeper == "BasicSweeper":
+        check_jobs(config, overrides)
+    elif sweeper == "Shards":
+        from mlpfit.sweeps.shards import check
+
+        check(loader, config, list(map(str, config.hydra.overrides.task)), keys)
+    elif sweeper == "Optuna":
+        from mlpfit.sweeps import search
+
+        this = search.searched(loader, config)
+        search.check(this)
+        return this.config.metric
+    return None
+
+
 def check_requests(keys: list[str]) -> None:
     for key in keys:
         if key.startswith(REQUESTS):
@@ -97,6 +124,11 @@ def check_jobs(config: DictConfig, overrides: list[Override]) -> None:
     """Compose and check every job. Raises ConfigError, also for more than ``MOST_JOBS``."""
     jobs = 1
     for override in overrides:
+        if override.is_interval_sweep():
+            raise ConfigError(
+                f"{override.input_line}: a grid needs the values; say range(...), or search the "
+                "interval with hydra/sweeper=optuna"
+            )
         if override.is_sweep_override():
             jobs *= sum(1 for _ in islice(override.sweep_string_iterator(), MOST_JOBS + 1))
         if jobs > MOST_JOBS:

@@ -9,19 +9,22 @@ from mlpfit.config.catalogue import ready_sweep, ready_sweeps
 from mlpfit.errors import ConfigError
 from mlpfit.figures.save import save, short_hash
 from mlpfit.figures.sweep import curves, maps
+from mlpfit.sweeps.jobs import searched_in
+from mlpfit.sweeps.search_figure import search_figure
 from mlpfit.sweeps.summary import QUANTITIES, read, stability_of
 
 
 def draw_sweep(folder: Path) -> str:
     """Draw figure.svg beside the summary: curves for one swept key, maps for two or three, what its
-    file says for a ready sweep. Returns its path, or why there is none. Raises RunError without a
+    file says for a ready sweep, trials for a search. Returns its path, or why there is none. Raises RunError without a
     summary."""
     if ".." in folder.parts:
         raise ConfigError(f"sweep={folder}: must be the name of a sweep under outputs/sweeps")
     keys, rows = read(folder)
     name = str(folder).rpartition("sweeps/")[2]
     spec = checked_spec(name, keys) if name in ready_sweeps() else None
-    if spec is None and len(keys) > 3:
+    metric = searched_in(folder)
+    if spec is None and metric is None and len(keys) > 3:
         return f"no figure of {len(keys)} swept keys (three at most)"
     finished = [row for row in rows if not row["failure"]]
     if not finished:
@@ -31,6 +34,8 @@ def draw_sweep(folder: Path) -> str:
     source = f"{name}, {len(rows)} jobs; data {short_hash(json.dumps(facts).encode())}"
 
     def draw() -> Any:
+        if metric is not None:
+            return search_figure(rows, keys, metric)
         if spec is None and len(keys) > 1:
             return maps(rows, keys)
         along = spec or {"x": keys[0] if keys else "parameters"}

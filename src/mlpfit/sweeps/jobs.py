@@ -13,7 +13,7 @@ from typing import Any
 
 from mlpfit.config.compose import checked_config
 from mlpfit.config.schema import Config
-from mlpfit.errors import RunError, Stopped, one_line
+from mlpfit.errors import Diverged, RunError, Stopped, one_line
 from mlpfit.judging.statistics import quantiles
 from mlpfit.runs.files import write_file
 from mlpfit.runs.identity import identity, is_current
@@ -54,9 +54,11 @@ class Job:
         return "" if _hash(run.identity) == self.identity else UNKNOWN
 
 
-def write_sweep(folder: Path, keys: Sequence[str], started: str) -> None:
-    """Note what is swept, when the command starts."""
-    content = {"keys": list(keys), "started": started}
+def write_sweep(
+    folder: Path, keys: Sequence[str], started: str, searched: str | None = None
+) -> None:
+    """Note what is swept, when the command starts; searched: the number whose least is searched."""
+    content = {"keys": list(keys), "started": started, "search": searched}
     write_file(folder / SWEEP, json.dumps(content, indent=1).encode())
 
 
@@ -123,11 +125,25 @@ def objective(run: Run, metric: str) -> float:
     return float(quantiles(run.final(metric), (0.5,))[0])
 
 
+def diverged(failure: str) -> bool:
+    """Whether a job failed because its loss became infinite."""
+    return failure.startswith(Diverged.__name__)
+
+
 def started_of(sweep: Path) -> str:
+    return str(_noted(sweep, "started") or "")
+
+
+def searched_in(sweep: Path) -> str | None:
+    """The number whose least is searched; None in a sweep that is no search."""
+    return _noted(sweep, "search")
+
+
+def _noted(sweep: Path, key: str) -> Any:
     try:
-        return str(json.loads((sweep / SWEEP).read_bytes())["started"])
+        return json.loads((sweep / SWEEP).read_bytes())[key]
     except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return None
 
 
 def _hash(content: Mapping[str, Any]) -> str:

@@ -14,72 +14,31 @@ sha256               of all other cells of the table
 
 import csv
 import io
-import sys
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 
 from mlpfit.errors import RunError
 from mlpfit.judging.statistics import QUANTILES, quantiles
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
 from mlpfit.runs.run import Run, load_run
-from mlpfit.sweeps.jobs import read_sweep
-from mlpfit.training.progress import console
+from mlpfit.sweeps.jobs import read_sweep, searched_in
 
 FIRST = "job"  # the column after the swept keys
 QUANTITIES = ("mse", "truth_mse", "val_mse")
 Row = dict[str, str]
 
 
-def close(folder: Path, sharpness: bool) -> bool:
-    """Write the summary of a sweep and its figure, say what they answer and which jobs failed.
-    Returns whether any did."""
-    from mlpfit.sweeps.answers import answer
-    from mlpfit.sweeps.figure import draw_sweep
-
-    keys, _ = read_sweep(folder)
-    rows = write(folder, sharpness)
-    console.print(closing_table(rows, keys))
-    name = str(folder).rpartition("sweeps/")[2]
-    if sentence := answer(name, rows):
-        console.print(sentence)
-    console.print(f"{folder}/summary.csv, {draw_sweep(folder)}", soft_wrap=True)
-    failed = [row for row in rows if row["failure"]]
-    for row in failed:
-        given = ", ".join(f"{key}={row[key]}" for key in keys) or row["job"]
-        print(f"mlpfit: {given}: {row['failure']}", file=sys.stderr)
-    if failed:
-        print(
-            f"mlpfit: {len(failed)} of {len(rows)} jobs failed; the same command runs them again",
-            file=sys.stderr,
-        )
-    return bool(failed)
-
-
-def closing_table(rows: list[Row], keys: list[str]) -> Table:
-    heads = (*keys, "replicas", "diverged", "mse, median (5 to 95 %)", "seconds")
-    table = Table(*heads, box=None, pad_edge=False)
-    for row in rows:
-        if row["failure"]:
-            cells = ["", "", "failed", ""]
-        else:
-            low, middle, high = (f"{float(row[f'mse_{q}']):.4g}" for q in ("p5", "median", "p95"))
-            lost, seconds = f"{float(row['diverged']):.0%}", f"{float(row['seconds']):.1f}"
-            cells = [row["replicas"], lost, f"{middle} ({low} to {high})", seconds]
-        table.add_row(*(row[key] for key in keys), *cells)
-    return table
-
-
 def write(folder: Path, sharpness: bool) -> list[Row]:
     """Write the summary of a sweep's jobs from their folders; returns its rows."""
     keys, jobs = read_sweep(folder)
+    searched = searched_in(folder)
     rows: list[Row] = []
     for path, job in jobs.items():
         failure = job.outcome(path)
         row = {key: job.value_of(key) for key in keys} | {"job": path.name, "failure": failure}
-        rows.append(row | ({} if failure else measured(load_run(path), sharpness)))
+        rows.append(row | ({} if failure else measured(load_run(path), sharpness, searched)))
     widest = sorted(rows, key=len, reverse=True)
     columns = list(dict.fromkeys(name for row in widest for name in row))
     rows = [{name: row.get(name, "") for name in columns} for row in rows]
@@ -112,15 +71,19 @@ def read(folder: Path) -> tuple[list[str], list[Row]]:
     )
 
 
-def measured(run: Run, sharpness: bool) -> Row:
-    """The numbers of one finished job."""
+def measured(run: Run, sharpness: bool, searched: str | None = None) -> Row:
+    """The numbers of one finished job; searched: of what a search finds the least."""
     layers = [weight.shape[1:] for weight, _ in run.parameters()]
     parameters = sum((fan_in + 1) * width for fan_in, width in layers)
     values: dict[str, object] = {"replicas": run.replicas, "diverged": run.diverged.mean()}
     values |= {"parameters": parameters, "layers": len(layers) - 1}
-    quantities = {name: run.final(name) for name in QUANTITIES if name in run.metrics}
+    quantities = {
+        name: run.final(name)
+        for name in dict.fromkeys([*QUANTITIES, searched or "mse"])
+        if name in run.metrics
+    }
     if sharpness:
-        from mlpfit.sweeps.sharpness import sharpness as largest
+        from mlpfit.judging.sharpness import sharpness as largest
 
         final = np.where(run.diverged, np.inf, largest(run, None))
         quantities |= {"sharpness_start": largest(run, 0), "sharpness": final}
@@ -142,3 +105,8 @@ def stability_of(rows: list[Row], x: str) -> tuple[float, float, float, float | 
         value for value in (float(row[x]) for row in rows) if value < min(lossy, default=np.inf)
     ]
     return low, middle, high, max(kept, default=None)
+
+
+def median(row: Row) -> float:
+    """Of the error on the training rows, over the replicas."""
+    return float(row["mse_median"])

@@ -1,8 +1,10 @@
-"""What is kept while training: weights at a few steps, checkpoints, the user's view of progress."""
+"""What is kept while training: weights and errors at a few steps, checkpoints, the user's view of
+progress."""
 
 import io
 import time
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,14 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
+from mlpfit.config.schema import Config
+from mlpfit.data.datamodule import ReplicaData
 from mlpfit.errors import Diverged
-from mlpfit.model import losses
 from mlpfit.model.regression import Regression
 from mlpfit.runs.files import write_file
 
@@ -28,38 +34,52 @@ def snapshot_steps(steps: int, count: int) -> list[int]:
 
 
 class Snapshots(pl.Callback):
-    """Keeps the parameters after the given steps; they travel with the checkpoints."""
+    """Keeps the parameters, and the error on fresh rows, after the given steps; they travel with
+    the checkpoints."""
 
-    def __init__(self, steps: Sequence[int]) -> None:
-        self.steps = set(steps)
-        self.kept: dict[int, list[Tensor]] = {}
+    def __init__(self, steps: Sequence[int], data: ReplicaData) -> None:
+        self.steps, self.data = set(steps), data
+        self.parameters: dict[int, list[Tensor]] = {}
+        self.val_mse: dict[int, Tensor] = {}  # (R,)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if trainer.global_step == 0:
-            self.keep(0, module)
+        if not self.parameters:
+            self.keep(trainer.global_step, module)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         if trainer.global_step in self.steps:
             self.keep(trainer.global_step, module)
 
-    def keep(self, step: int, module: pl.LightningModule) -> None:
-        self.kept[step] = [p.detach().clone().cpu() for p in module.parameters()]
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.global_step not in self.parameters:  # ended early
+            self.keep(trainer.global_step, module)
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def keep(self, step: int, module: pl.LightningModule) -> None:
+        assert isinstance(module, Regression)
+        self.parameters[step] = [p.detach().clone() for p in module.parameters()]
+        self.val_mse[step] = module.error_on(self.data.val_dataloader())
+
+    def weights(self) -> dict[str, np.ndarray]:
         """step (S,), weight_i (S, R, in, out), bias_i (S, R, 1, out)."""
-        steps = sorted(self.kept)
+        steps = sorted(self.parameters)
         stacked = [
-            np.stack([t.numpy() for t in kept])
-            for kept in zip(*(self.kept[s] for s in steps), strict=True)
+            np.stack([tensor.numpy(force=True) for tensor in parameter])
+            for parameter in zip(*(self.parameters[step] for step in steps), strict=True)
         ]
         names = [f"{kind}_{i}" for i in range(len(stacked) // 2) for kind in ("weight", "bias")]
         return {"step": np.array(steps), **dict(zip(names, stacked, strict=True))}
 
+    def validation(self) -> dict[str, np.ndarray]:
+        """step (S,), mse (S, R) on fresh rows."""
+        steps = sorted(self.val_mse)
+        errors = np.stack([self.val_mse[step].numpy(force=True) for step in steps])
+        return {"step": np.array(steps), "mse": errors}
+
     def state_dict(self) -> dict[str, Any]:
-        return {"kept": self.kept}
+        return {"parameters": self.parameters, "val_mse": self.val_mse}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.kept = state["kept"]
+        self.parameters, self.val_mse = state["parameters"], state["val_mse"]
 
 
 class Divergence(pl.Callback):
@@ -75,22 +95,30 @@ class Divergence(pl.Callback):
 
 
 class Checkpoints(pl.Callback):
-    """last.ckpt at the given steps, best.ckpt whenever the error on the training rows is the lowest
-    so far. Each says of which run it is, and how many seconds have gone into it."""
+    """last.ckpt at the given steps and at the end, best.ckpt whenever the error on the training
+    rows is the lowest so far. Each says of which run it is, whether and why the training has ended,
+    and how many seconds have gone into it."""
 
     def __init__(
-        self, folder: Path, steps: Sequence[int], x: Tensor, y: Tensor, best: bool, run: str
+        self, folder: Path, steps: Sequence[int], data: ReplicaData, best: bool, run: str
     ) -> None:
-        self.folder, self.steps, self.rows, self.run = folder, set(steps), (x, y), run
+        self.folder, self.steps, self.data, self.run = folder, set(steps), data, run
         self.started, self.spent = time.time(), 0.0  # spent: by the processes before this one
         self.best = float("inf") if best else float("-inf")  # replicas have no best step in common
+        self.ended: str | None = None  # why, once it has
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        if trainer.global_step not in self.steps:
-            return
-        with torch.no_grad():
-            x, y = (rows.to(module.device) for rows in self.rows)
-            error = float(losses.loss("mse", module(x), y).nanmedian())
+        if trainer.global_step in self.steps:
+            self.save(trainer, module)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.ended = reason(trainer)
+        if trainer.global_step not in self.steps:  # ended early
+            self.save(trainer, module)
+
+    def save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, Regression)
+        error = float(module.error_on([{"x": self.data.x, "y": self.data.y}]).nanmedian())
         if error < self.best:
             self.best = error
             trainer.save_checkpoint(self.folder / "best.ckpt")
@@ -99,13 +127,26 @@ class Checkpoints(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint["run"] = self.run
+        checkpoint |= {"run": self.run, "ended": self.ended}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "seconds": self.spent + time.time() - self.started}
+        seconds = self.spent + time.time() - self.started
+        return {"best": self.best, "seconds": seconds, "ended": self.ended}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best, self.spent = state["best"], state["seconds"]
+        self.best, self.spent, self.ended = state["best"], state["seconds"], state["ended"]
+
+
+def reason(trainer: pl.Trainer) -> str:
+    """Why a training has ended."""
+    if trainer.global_step >= trainer.max_steps:
+        return "trainer.max_steps"
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if message := getattr(callback, "stopping_reason_message", None):
+            return message
+        if isinstance(callback, Timer) and (callback.time_remaining() or 0) <= 0:
+            return "trainer.max_time"
+    return "a callback"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -121,6 +162,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_file(Path(path), buffer.getvalue())
 
 
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint holds; None if it is damaged or none. torch itself takes flipped bits for
+    weights, although its zip files have checksums. Nothing in it is executed."""
+    try:
+        with zipfile.ZipFile(path) as parts:
+            if parts.testzip() is not None:
+                return None
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except Exception:  # of whatever kind: nothing of it is used
+        return None
+
+
 class Report(pl.Callback):
     """Tells the user's display how far the run is."""
 
@@ -130,3 +183,75 @@ class Report(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         assert isinstance(module, Regression)
         self.progress(trainer.global_step, float(module.losses[-1][-1].nanmedian()))
+
+
+class Events(TensorBoardLogger):
+    """Lightning's logger without its file of hyper-parameters (the run folder has the config), and
+    with one record for all numbers of a step: each costs a twentieth of a millisecond."""
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in metrics.items()]
+        self.experiment.file_writer.add_summary(Summary(value=values), step)
+
+    def save(self) -> None:
+        self.experiment.flush()
+
+
+class Scalars(pl.Callback):
+    """What a single run tells its loggers; the same names everywhere, so that runs overlay.
+
+    train/loss      before each update, of about ``recording.scalars`` steps
+    val/mse         on fresh rows, and all that follow at the snapshots
+    error/truth     mean squared distance to the noise-free function, on the rows generated
+    learning_rate   of the optimiser
+    units/dead      share of units of the first hidden layer that are zero on every row generated
+    question, command   as text, for TensorBoard
+
+    Pictures, distributions and the graph are made from the finished run: here they would take a
+    tenth of its time.
+    """
+
+    def __init__(self, config: Config, data: ReplicaData, snapshots: Snapshots) -> None:
+        self.config, self.snapshots = config, snapshots
+        self.every = max(1, -(-config.trainer.max_steps // config.recording.scalars))
+        self.x, self.truth = (
+            torch.from_numpy(data.arrays[name]).to(data.x) for name in ("pool_x", "pool_truth")
+        )
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, Regression)
+        if trainer.global_step:
+            return
+        command = f"`mlpfit experiment={self.config.name} seed={self.config.replica_seeds[0]}`"
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_text("question", self.config.question)
+                logger.experiment.add_text("command", command)
+        self._tell(trainer, self._of_snapshot(module, 0), 0)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        assert isinstance(module, Regression)
+        done, trace = trainer.global_step, module.losses[-1][:, 0].tolist()
+        for step, loss in enumerate(trace, start=done - len(trace) + 1):
+            if step % self.every == 0 or step == 1:
+                self._tell(trainer, {"train/loss": loss}, step)
+        if done in self.snapshots.steps:
+            learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+            numbers = self._of_snapshot(module, done) | {"learning_rate": learning_rate}
+            self._tell(trainer, numbers, done)
+
+    def _tell(self, trainer: pl.Trainer, metrics: dict[str, float], step: int) -> None:
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step)
+
+    def _of_snapshot(self, module: Regression, step: int) -> dict[str, float]:
+        with torch.no_grad():
+            outputs = module.mlp.outputs(self.x.to(module.device))
+        error = (outputs[-1] - self.truth.to(module.device)).square().mean()
+        numbers = {"val/mse": float(self.snapshots.val_mse[step][0]), "error/truth": float(error)}
+        if hidden := outputs[1:-1]:
+            numbers["units/dead"] = float((hidden[0][0] == 0).all(0).float().mean())
+        return numbers

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from mlpfit.config.schema import Config
 from mlpfit.errors import RunError
-from mlpfit.model.layout import NARROW, SHARD, shard_size
-from mlpfit.runs.folder import seal
+from mlpfit.model.layout import NARROW
+from mlpfit.runs.folder import locked, seal
 from mlpfit.runs.identity import identity
 from mlpfit.runs.run import MARKER, SHARDS
 from mlpfit.training.processes import work
@@ -28,6 +28,10 @@ class Shard:
     config: Config
     seeds: tuple[int, ...]
     folder: Path
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / MARKER).is_file()
 
     @property
     def model_steps(self) -> int:
@@ -51,12 +55,9 @@ class Shard:
 
 def shards(config: Config, folder: Path) -> list[Shard]:
     """All shards of an ensemble, in the order of the seeds."""
-    seeds = config.replica_seeds
-    size = shard_size(len(seeds), config.ensemble.shard or SHARD)
-    starts = range(0, len(seeds), size)
     return [
-        Shard(config, seeds[i : i + size], folder / SHARDS / f"{k:04d}")
-        for k, i in enumerate(starts)
+        Shard(config, seeds, folder / SHARDS / f"{k:04d}")
+        for k, seeds in enumerate(config.shard_seeds)
     ]
 
 
@@ -65,7 +66,7 @@ def train_shards(todo: Sequence[Shard], processes: int, report: Callable[[int], 
 
     Raises RunError if a shard fails, after all others are done.
     """
-    missing = [shard for shard in todo if not (shard.folder / MARKER).is_file()]
+    missing = [shard for shard in todo if not shard.finished]
     before = sum(shard.model_steps for shard in todo) - sum(shard.model_steps for shard in missing)
     if min(processes, len(missing)) <= 1:
         for shard in missing:
@@ -91,15 +92,20 @@ def train_shards(todo: Sequence[Shard], processes: int, report: Callable[[int], 
 
 
 def train_shard(shard: Shard) -> None:
+    """Train a shard, unless another process has finished it, or the ensemble, in the meantime."""
     from mlpfit.training.run import train_into
+    from mlpfit.training.trainer import part
 
-    shard.folder.mkdir(parents=True, exist_ok=True)
-    train_into(shard.folder, shard.config, shard.seeds, lambda step, loss: None)
-    shutil.rmtree(
-        shard.folder / "checkpoints", ignore_errors=True
-    )  # only for going on with an unfinished shard
-    seal(shard.folder, identity(shard.config))
-    gc.collect()  # Trainer and module refer to each other; without this, memory grows for some shards
+    with locked(shard.config, shard.folder):
+        if shard.finished or not shard.folder.parents[1].is_dir():
+            return
+        shard.folder.mkdir(parents=True, exist_ok=True)
+        train_into(shard.folder, part(shard.config, shard.seeds), lambda step, loss: None)
+        shutil.rmtree(
+            shard.folder / "checkpoints", ignore_errors=True
+        )  # only for going on with an unfinished shard
+        seal(shard.folder, identity(shard.config))
+    gc.collect()  # Trainer and module refer to each other: without this, memory grows
 
 
 def cores() -> int:

@@ -12,23 +12,27 @@ from typing import Any, cast
 
 from mlpfit.errors import one_line
 
+Idle = list[tuple[Any, Connection]]  # processes and how to send them tasks
+
 
 def work(
     function: Callable[[Any], None],
     tasks: Sequence[Any],
     processes: int,
     done: Callable[[int, str | None], None],
+    warm: Idle | None = None,
 ) -> None:
     """Call function(task) for every task, in spawned processes, in the order of the tasks.
 
     done(i, failure) is told of each as it ends; failure is None, what was raised, or which signal
     killed the process. The processes end with this one, however that ends. They begin without
-    torch: a fork after torch has started its threads would hang.
+    torch: a fork after torch has started its threads would hang. ``warm``: processes that earlier
+    work for the same function has left there, taken first and left there again.
     """
     context = multiprocessing.get_context("spawn")
     left = list(range(len(tasks)))[::-1]
     busy: dict[Connection, tuple[Any, int]] = {}
-    idle: list[tuple[Any, Connection]] = []
+    idle: Idle = [pair for pair in warm or () if pair[0].is_alive()]
 
     def start() -> tuple[Any, Connection]:
         ours, theirs = context.Pipe()
@@ -60,7 +64,12 @@ def work(
     finally:
         for process, _ in busy.values():
             process.terminate()
-        for process, pipe in [*((p, pipe) for pipe, (p, _) in busy.items()), *idle]:
+        ending = [(process, pipe) for pipe, (process, _) in busy.items()]
+        if warm is None:
+            ending += idle
+        else:
+            warm[:] = idle
+        for process, pipe in ending:
             pipe.close()  # an idle process ends when its pipe does
             process.join()
 

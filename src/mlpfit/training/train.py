@@ -3,12 +3,13 @@
 import multiprocessing
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from mlpfit.config.schema import Config
 from mlpfit.data.streams import streams
 from mlpfit.errors import ConfigError, Diverged, users_code
-from mlpfit.runs.folder import claimed
+from mlpfit.runs.folder import claimed, shared
 from mlpfit.runs.identity import is_current
 from mlpfit.training import ensemble
 
@@ -39,15 +40,39 @@ def train(
     return True
 
 
+def train_part(config: Config, final: Path) -> None:
+    """Train only the shards that ``ensemble.only`` names, beside other processes that train others.
+
+    The ensemble is put together by whoever trains it whole, from finished shards alone if they are
+    all there. Raises RunError if an interrupted run of another identity is in the way.
+    """
+    only = config.ensemble.only or ()
+    whole = replace(config, ensemble=replace(config.ensemble, only=None))
+    partial = shared(whole, final)
+    if partial is not None:
+        shards = ensemble.shards(whole, partial)
+        processes = whole.ensemble.processes or 1
+        ensemble.train_shards([shards[k] for k in only], processes, lambda done: None)
+
+
 def try_out(config: Config) -> None:
-    """Raises ConfigError for what shows only when it is tried: the device, and the target on the
-    first replica."""
+    """Raises ConfigError for what shows only when it is tried: the device, callbacks, loggers and
+    arguments of the Trainer, and the target on the first replica."""
+    try_target(config)
     if config.trainer.accelerator in ("gpu", "cuda", "mps"):
         import torch
 
         if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
             given = config.trainer.accelerator
             raise ConfigError(f"trainer.accelerator={given}: there is none here; try cpu or auto")
+    if config.callbacks or config.logger.keys() - {"tensorboard"} or config.trainer.arguments:
+        from mlpfit.training.trainer import try_trainer
+
+        try_trainer(config)
+
+
+def try_target(config: Config) -> None:
+    """Draw the rows of the first replica. Raises ConfigError for a target that fails."""
     with users_code(f"target {config.target.name}"):
         config.target.rows(streams(config.replica_seeds[0], config.streams).data)
 
@@ -56,8 +81,9 @@ def _train(config: Config, partial: Path, report: Report) -> None:
     replicas = len(config.replica_seeds)
     if replicas == 1:
         from mlpfit.training.run import train_into
+        from mlpfit.training.trainer import part
 
-        return train_into(partial, config, config.replica_seeds, report)
+        return train_into(partial, part(config, config.replica_seeds), report)
     shards = ensemble.shards(config, partial)
     worth = sum(shard.seconds for shard in shards) > 20  # starting a process takes five seconds
     processes = config.ensemble.processes or (ensemble.cores() if worth else 1)

@@ -9,6 +9,7 @@ from table import Promise
 
 from mlpfit.config.catalogue import CONF, experiments
 from mlpfit.config.compose import compose
+from mlpfit.config.schema import LIGHTNING
 
 Wrong = tuple[list[str], str]  # arguments, and what the refusal must hold
 POSITIVE = ("lr", "scalars", "snapshots", "checkpoint_every", "chunk_steps")
@@ -46,8 +47,12 @@ def wrong_command(rng: random.Random) -> Wrong:
 def numeric_keys(experiment: str) -> list[str]:
     plain = compose([f"experiment={experiment}"]).plain()
     groups = ("optimizer", "trainer", "recording", "ensemble", "target")
-    values = [(f"{group}.{key}", value) for group in groups for key, value in plain[group].items()]
-    return [k for k, v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    return [
+        f"{group}.{key}"
+        for group in groups
+        for key, value in plain[group].items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and key not in LIGHTNING
+    ]
 
 
 def wrong_keys(rng: random.Random, word: str, keys: list[str]) -> Iterator[Callable[[], Wrong]]:

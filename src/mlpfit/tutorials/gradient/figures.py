@@ -72,6 +72,9 @@ def sine_network_fit(run: Run, replicas: Run | None = None) -> Figure:
     draw_sine(ax, run)
     ax.plot(x[:, 0], run.predict(x)[0, :, 0], color=style.FIT, label="network")
     ax.set(title="64 ReLU units on the sine", ylim=(-7, 7))
+    if replicas is not None:
+        ax.autoscale(axis="y")  # the page's limits would cut the band
+        ax.set_ylim(top=1.5 * ax.get_ylim()[1])
     ax.legend(loc="upper right", ncols=2)
     return figure
 
@@ -130,6 +133,7 @@ FIGURES = [
         "Loss of the straight line on the sine",
         loss("Descent of a straight line on the sine"),
         band=True,
+        ours=True,
     ),
     Drawing(
         "gradient/sine_line_fit",
@@ -142,6 +146,7 @@ FIGURES = [
         "gradient/line_autograd",
         "Standardised rows and the line found with autograd",
         partial(fitted_line, title="The line found with autograd"),
+        ours=True,
     ),
     Drawing(
         "gradient/sine_network_fit",

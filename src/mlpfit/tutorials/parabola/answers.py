@@ -1,7 +1,6 @@
 """What the sweeps around the parabola answer."""
 
-from mlpfit.sweeps.answers import median
-from mlpfit.sweeps.summary import Row, stability_of
+from mlpfit.sweeps.summary import Row, median, stability_of
 
 PAGE = {"optimizer.lr": 0.02, "trainer.max_steps": 5000}
 

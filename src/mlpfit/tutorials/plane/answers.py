@@ -5,7 +5,7 @@ from mlpfit.sweeps.summary import Row
 
 def sample_size(rows: list[Row]) -> str:
     parts = []
-    for quantity, where in (("mse", "on its own rows"), ("fresh_mse", "on fresh rows")):
+    for quantity, where in (("mse", "on its own rows"), ("val_mse", "on fresh rows")):
         net, line = (
             {
                 float(row["target.points"]): float(row[f"{quantity}_median"])

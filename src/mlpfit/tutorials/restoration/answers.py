@@ -1,7 +1,6 @@
 """What the sweep around the restored curve answers."""
 
-from mlpfit.sweeps.answers import median
-from mlpfit.sweeps.summary import Row
+from mlpfit.sweeps.summary import Row, median
 
 
 def neurons(rows: list[Row]) -> str:

@@ -1,7 +1,6 @@
 """What the sweep around the tower answers."""
 
-from mlpfit.sweeps.answers import median
-from mlpfit.sweeps.summary import Row
+from mlpfit.sweeps.summary import Row, median
 
 DEPTHS = 3  # at each number of parameters
 

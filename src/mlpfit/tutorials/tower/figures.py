@@ -31,6 +31,10 @@ def fit(run: Run, replicas: Run | None = None, *, title: str) -> Figure:
     ax.plot(x[:, 0], run.predict(x)[0, :, 0], color=style.FIT, label="neural net")
     ax.set(title=title)
     ax.legend(loc="upper right")
+    if replicas is not None:
+        ax.autoscale(axis="y")  # the page's limits would cut the band
+        ax.set_ylim(min(ax.get_ylim()[0], 0.2), 1.1)
+        ax.legend(loc="upper center", ncols=2)
     return figure
 
 

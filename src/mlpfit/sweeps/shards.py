@@ -1,0 +1,214 @@
+"""The shards of ensembles as jobs of a multirun, whatever its launcher.
+
+A job trains its shards into the ensemble's own unfinished folder, which all machines see; the
+command then seals the ensemble as if it had been trained here. A shard that is finished is not
+trained again, and one that is being trained is waited for, whoever trains it. The Hydra plugin
+that uses this is ``hydra_plugins.mlpfit.shards_sweeper.Shards``.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from mlpfit.config.compose import checked_config
+from mlpfit.config.schema import Config
+from mlpfit.errors import ConfigError, RunError, one_line
+from mlpfit.runs.folder import HYDRA, claimed, discard_unfinished, remove_empty
+from mlpfit.runs.identity import is_current
+from mlpfit.sweeps.launcher import without_hydra
+from mlpfit.training.ensemble import Shard, shards
+from mlpfit.training.progress import console
+from mlpfit.training.train import try_out
+
+SECONDS = 5.0  # between two looks at what is finished
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """One ensemble: its overrides, what Hydra composed of them, and its folder."""
+
+    overrides: tuple[str, ...]
+    composed: DictConfig
+    config: Config
+    folder: Path
+
+    def shards(self, partial: Path) -> list[Shard]:
+        return shards(self.config, partial)
+
+    def ready(self, partial: Path) -> bool:
+        """Whether all shards are finished in this folder."""
+        return all(shard.finished for shard in self.shards(partial))
+
+    def jobs(self, partial: Path, per_job: int) -> list[tuple[float, list[str]]]:
+        """Predicted seconds and overrides of each job that is left."""
+        left = [(k, s) for k, s in enumerate(self.shards(partial)) if not s.finished]
+        groups = [left[i : i + per_job] for i in range(0, len(left), per_job)]
+        return [
+            (sum(s.seconds for _, s in group), [*self.overrides, only([k for k, _ in group])])
+            for group in groups
+        ]
+
+
+def only(numbers: Sequence[int]) -> str:
+    return f"ensemble.only=[{','.join(map(str, numbers))}]"
+
+
+def ensembles(loader: Any, master: DictConfig, arguments: Sequence[str]) -> list[Ensemble]:
+    """Those that a command names, in the order of their folders; each of as many replicas as its
+    experiment asks for, where the command says nothing else. Raises ConfigError."""
+    overrides = OverridesParser.create(loader).parse_overrides(list(arguments))
+    counted = any(o.key_or_group in ("replicas", "seeds") for o in overrides)
+    jobs = BasicSweeper.split_arguments(overrides, None)[0]
+    if not counted:
+        jobs = [[*job, "replicas=${ensemble.replicas}"] for job in jobs]
+    every = [_ensemble(loader, master, list(job)) for job in jobs]
+    return sorted(every, key=lambda ensemble: ensemble.folder)
+
+
+def _ensemble(loader: Any, master: DictConfig, overrides: list[str]) -> Ensemble:
+    composed = loader.load_sweep_config(master, overrides)
+    config = checked_config(without_hydra(composed))
+    return Ensemble(tuple(overrides), composed, config, Path(str(composed.hydra.run.dir)))
+
+
+def check(loader: Any, master: DictConfig, arguments: Sequence[str], keys: Sequence[str]) -> None:
+    """Raises ConfigError for what can't be split into shards."""
+    per_job = master.hydra.sweeper.shards_per_job
+    if not isinstance(per_job, int) or per_job < 1:
+        raise ConfigError(f"hydra.sweeper.shards_per_job={per_job}: must be a whole number above 0")
+    if other := [key for key in keys if key != "experiment"]:
+        raise ConfigError(
+            f"{other[0]}: hydra/sweeper=shards sweeps experiment=... alone, since each experiment "
+            "has one ensemble; give it one value"
+        )
+    every = ensembles(loader, master, arguments)
+    if len({ensemble.folder for ensemble in every}) < len(every):
+        raise ConfigError(
+            "hydra/sweeper=shards: two ensembles would share a folder; name each once"
+        )
+    for ensemble in every:
+        if len(ensemble.config.replica_seeds) == 1:
+            raise ConfigError(
+                f"hydra/sweeper=shards: {ensemble.config.name} has one replica; say replicas=..."
+            )
+        if ensemble.config.ensemble.only is not None:
+            raise ConfigError("hydra/sweeper=shards: sets ensemble.only itself; leave it out")
+
+
+def sweep(
+    launcher: Launcher,
+    context: HydraContext,
+    master: DictConfig,
+    arguments: Sequence[str],
+    per_job: int,
+) -> None:
+    """Train the ensembles. Raises RunError if shards are missing in the end."""
+    every = ensembles(context.config_loader, master, arguments)
+    with read_write(master), open_dict(master):  # a job's folder holds nothing
+        master.hydra.overrides.hydra.append("hydra.output_subdir=null")
+    reason = ""
+    try:
+        with ExitStack() as stack:
+            claims = []
+            for ensemble in every:
+                if ensemble.config.force or not is_current(ensemble.config, ensemble.folder):
+                    try_out(ensemble.config)
+                claim = claimed(ensemble.config, ensemble.folder, ensemble.ready)
+                if partial := stack.enter_context(claim):
+                    claims.append((ensemble, partial))
+            with told(claims):
+                reason = launch(launcher, claims, per_job)
+            for ensemble, _ in claims:
+                keep_hydra(ensemble)
+    finally:
+        for ensemble in every:
+            discard_unfinished(ensemble.folder)
+        for folder in Path(str(master.hydra.sweep.dir)).glob("*"):
+            remove_empty(folder)
+    missing = [sentence for ensemble in every if (sentence := outcome(ensemble, reason))]
+    if missing:
+        raise RunError("; ".join(missing))
+
+
+def launch(launcher: Launcher, claims: Sequence[tuple[Ensemble, Path]], per_job: int) -> str:
+    """Run the jobs that are left, those that take longest first. Returns why one failed, if any
+    did.
+
+    A launcher that loses all jobs with one (a worker of joblib's that is killed) is told of those
+    that are left again, as long as every time some are finished.
+    """
+    first, reason, before = 0, "", -1
+    while jobs := [job for e, partial in claims for job in e.jobs(partial, per_job)]:
+        if len(jobs) == before:
+            break
+        before = len(jobs)
+        ordered = sorted(jobs, key=lambda job: -job[0])
+        try:
+            returns = launcher.launch([overrides for _, overrides in ordered], first)
+        except Exception as error:  # of whatever kind launchers raise
+            reason = one_line(error)
+            first += len(jobs)
+            continue
+        failed = [r for r in returns if r.status == JobStatus.FAILED]
+        return one_line(failed[0]._return_value) if failed else ""
+    return reason
+
+
+@contextmanager
+def told(claims: Sequence[tuple[Ensemble, Path]]) -> Iterator[None]:
+    """While the jobs run, wherever that is, say at every tenth how many shards are finished."""
+    every = [shard for ensemble, partial in claims for shard in ensemble.shards(partial)]
+    if not every:
+        yield
+        return
+    before, ended = sum(shard.finished for shard in every), Event()
+    console.print(f"{len(every)} shards, {len(every) - before} to be trained")
+
+    def watch() -> None:
+        said = before
+        while not ended.wait(SECONDS):
+            finished = sum(shard.finished for shard in every)
+            if finished * 10 // len(every) > said * 10 // len(every):
+                said = finished
+                console.print(f"{finished} of {len(every)} shards finished")
+
+    thread = Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def outcome(ensemble: Ensemble, reason: str) -> str:
+    """Say that an ensemble is complete; else why it is not."""
+    count = len(ensemble.config.shard_seeds)
+    if is_current(ensemble.config, ensemble.folder):
+        console.print(f"{ensemble.folder}: complete, {count} shards", soft_wrap=True)
+        return ""
+    partial = ensemble.folder.with_name(ensemble.folder.name + ".partial")
+    left = sum(not shard.finished for shard in ensemble.shards(partial))
+    cause = f" ({reason})" if reason else ""
+    missing = f"{left} of {count} shards are missing{cause}"
+    return f"{ensemble.folder}: {missing}; the same command trains those"
+
+
+def keep_hydra(ensemble: Ensemble) -> None:
+    """What Hydra writes for a run: its config, overrides and settings."""
+    folder = ensemble.folder / HYDRA
+    folder.mkdir(parents=True, exist_ok=True)
+    composed = ensemble.composed
+    OmegaConf.save(without_hydra(composed), folder / "config.yaml")
+    OmegaConf.save(OmegaConf.masked_copy(composed, ["hydra"]), folder / "hydra.yaml")
+    OmegaConf.save(composed.hydra.overrides.task, folder / "overrides.yaml")

@@ -1,0 +1,281 @@
+"""One Trainer of Lightning's: which replicas it trains, from where, and what the config adds."""
+
+import hashlib
+import inspect
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+
+from mlpfit.config.schema import Config, Objects
+from mlpfit.data.datamodule import ReplicaData
+from mlpfit.errors import ConfigError, RunError, one_line, users_code
+from mlpfit.model import compiled
+from mlpfit.model.regression import Regression
+from mlpfit.runs.identity import identity
+from mlpfit.training import callbacks
+from mlpfit.training.progress import console
+
+# Arguments of the Trainer that end every shard at the same step, and those that ask for validation.
+SHORTENING = {"fast_dev_run", "limit_train_batches", "overfit_batches"}
+VALIDATING = {"val_check_interval", "check_val_every_n_epoch", "limit_val_batches"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Replicas that one Trainer trains: of a single run the one there is, of an ensemble a shard.
+
+    config   theirs alone: its seeds are these, and it says whether steps are compiled
+    single   recorded as it develops; an ensemble at its beginning and its end
+    whole    the whole run's config, as it is written beside the results
+    several  whether the run has others beside these
+    run      of which run, and which of its replicas, a checkpoint is
+    """
+
+    config: Config
+    single: bool
+    several: bool
+    whole: dict[str, Any]
+    run: str
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(self.config.replica_seeds)
+
+    @property
+    def snapshots(self) -> list[int]:
+        """Steps after which the weights are kept. Where callbacks watch, chunks are equally long,
+        so that validations are equally far apart, and these are ends of such chunks."""
+        steps, count = self.config.trainer.max_steps, self.config.recording.snapshots
+        if not self.single:
+            return sorted({0, steps})
+        wanted, chunk = callbacks.snapshot_steps(steps, count), self.config.trainer.chunk_steps
+        if not self.config.callbacks:
+            return wanted
+        return sorted({min(-(-step // chunk) * chunk, steps) for step in wanted})
+
+    @property
+    def checkpoints(self) -> list[int]:
+        steps, every = self.config.trainer.max_steps, self.config.recording.checkpoint_every
+        return sorted({*range(every, steps, every), steps} - {0})
+
+    def kept_steps(self, steps: int) -> np.ndarray:
+        """Of these steps, those whose loss is kept, counted from 1: all of a single run; of an
+        ensemble the first, the last and every 1st, 2nd, 5th or 10th, so that about
+        ``ensemble.history_points`` remain."""
+        every = np.arange(1, steps + 1)
+        if self.single:
+            return every
+        most = self.config.ensemble.history_points
+        stride = next((k for k in (1, 2, 5) if steps / k <= most), 10)
+        return every[(every % stride == 0) | (every == 1) | (every == steps)]
+
+
+def part(config: Config, seeds: Sequence[int]) -> Part:
+    """Of the run of this config, the replicas with these seeds."""
+    run = hashlib.sha256(json.dumps([identity(config), list(seeds)]).encode()).hexdigest()
+    trainer = replace(config.trainer, compile=compiles(config))
+    own = replace(config, seeds=tuple(seeds), replicas=1, trainer=trainer)
+    replicas = len(config.replica_seeds)
+    return Part(own, replicas == 1, len(seeds) < replicas, config.plain(), run)
+
+
+def dtype(config: Config) -> str:
+    return "float64" if config.trainer.precision == "64-true" else "float32"
+
+
+def compiles(config: Config) -> bool:
+    """Whether the steps are compiled: where it is wanted and there is a C++ compiler."""
+    if config.worth_compiling and compiled.compiler() is None:
+        console.print(
+            "no C++ compiler (g++ or clang++): the steps run uncompiled, some hundred times slower"
+        )
+        return False
+    return config.worth_compiling
+
+
+def fit(
+    folder: Path,
+    part: Part,
+    data: ReplicaData,
+    module: Regression,
+    snapshots: callbacks.Snapshots,
+    report: callbacks.Progress,
+) -> callbacks.Checkpoints:
+    """Train over all chunks, from the last checkpoint if there is one. Returns what has written the
+    checkpoints; it says why the training has ended."""
+    config, last = part.config, folder / "checkpoints" / "last.ckpt"
+    saved = callbacks.Checkpoints(last.parent, part.checkpoints, data, part.single, part.run)
+    source, start = last, resumable(last, part)
+    if start is not None and start["ended"]:
+        restore(start, module, snapshots, saved)
+        return saved
+    if start is None and config.ckpt_path is not None:
+        source, start = Path(config.ckpt_path), given_checkpoint(config)
+    module.compile_steps, module.to_loggers = bool(config.trainer.compile), False
+    compiled.cache_in(Path(config.output_dir) / ".cache" / "inductor")
+    own: list[pl.Callback] = [snapshots, callbacks.Report(report)]
+    if part.single:
+        own += [callbacks.Divergence(), callbacks.Scalars(config, data, snapshots)]
+    with lightnings_words():
+        trainer = trainer_of(part, folder, own, [saved])
+        trainer.fit(module, data, ckpt_path=source if start else None, weights_only=True)
+    if profile := config.trainer.arguments.get("profiler"):
+        console.print(f"{profile} profile of {config.name}", trainer.profiler.summary())  # type: ignore[attr-defined]
+    if len(module.history()) < config.trainer.max_steps:
+        shortened = SHORTENING & config.trainer.arguments.keys()
+        if part.several and not shortened:
+            raise RunError(
+                f"{config.name}: ended at step {trainer.global_step} ({saved.ended}); shards of an "
+                "ensemble must take equally many: give ensemble.shard as many replicas as there are"
+            )
+        if shortened:
+            saved.ended = ", ".join(f"trainer.{name}" for name in sorted(shortened))
+    return saved
+
+
+def resumable(file: Path, part: Part) -> dict[str, Any] | None:
+    """The checkpoint of an interrupted run, if there is one. Raises RunError if it is another run's
+    or damaged."""
+    if not file.is_file():
+        return None
+    checkpoint = callbacks.read_checkpoint(file)
+    if checkpoint is None or checkpoint.get("run") != part.run:
+        raise RunError(
+            f"{file}: damaged, or not a checkpoint of this run; start anew with force=true"
+        )
+    return checkpoint
+
+
+def given_checkpoint(config: Config) -> dict[str, Any]:
+    """What ``ckpt_path`` names. Raises ConfigError if it is no checkpoint of such a model."""
+    given = f"ckpt_path={config.ckpt_path}"
+    checkpoint = callbacks.read_checkpoint(Path(config.ckpt_path or ""))
+    try:
+        hyper_parameters = checkpoint["hyper_parameters"]  # type: ignore[index]
+        settings = {k: hyper_parameters[k] for k in ("units", "activation", "dtype")}
+        settings["replicas"] = len(hyper_parameters["seeds"])
+        settings["optimizer"] = hyper_parameters["optimizer"]["name"]
+        checkpoint["state_dict"], checkpoint["losses"]  # type: ignore[index]
+    except (KeyError, TypeError):
+        raise ConfigError(f"{given}: no checkpoint of a run, or damaged") from None
+    wanted: dict[str, Any] = {"units": list(config.units), "activation": config.model.activation}
+    wanted |= {"dtype": dtype(config), "replicas": len(config.replica_seeds)}
+    wanted |= {"optimizer": config.optimizer.name}
+    for name, value in wanted.items():
+        if settings[name] != value and (config.train or name != "optimizer"):
+            raise ConfigError(f"{given}: its {name} is {settings[name]}, the config's {value}")
+    return checkpoint  # type: ignore[return-value]
+
+
+def restore(
+    checkpoint: dict[str, Any],
+    module: Regression,
+    *watching: callbacks.Snapshots | callbacks.Checkpoints,
+) -> None:
+    """The weights, losses and callbacks' states of a checkpoint, without a Trainer."""
+    module.load_state_dict(checkpoint["state_dict"])
+    module.on_load_checkpoint(checkpoint)
+    for callback in watching:
+        callback.load_state_dict(checkpoint["callbacks"][callback.state_key])
+
+
+def trainer_of(
+    part: Part, folder: Path, own: Sequence[pl.Callback] = (), last: Sequence[pl.Callback] = ()
+) -> pl.Trainer:
+    """The Trainer of these replicas: with our own callbacks, then the config's, then the last.
+
+    The error on fresh rows is computed by the Trainer (after every chunk, for callbacks that watch
+    it) only where callbacks or its arguments ask for it. Loggers are for single runs.
+    """
+    config, given = part.config, part.config.trainer.arguments
+    theirs = objects("callbacks", config.callbacks, pl.Callback, folder)
+    loggers = objects("logger", config.logger, Logger, folder) if part.single else []
+    ours: dict[str, Any] = {
+        "max_steps": config.trainer.max_steps,
+        "accelerator": config.trainer.accelerator,
+        "precision": config.trainer.precision,
+        "callbacks": [*own, *theirs, *last],
+        "logger": loggers or False,
+        "plugins": [callbacks.AtomicCheckpointIO()],
+        "default_root_dir": folder,
+        "log_every_n_steps": 1,  # chunks come seldom enough
+        "num_sanity_val_steps": 0,
+        "limit_val_batches": 1.0 if theirs or VALIDATING & given.keys() else 0,
+        "val_check_interval": 1,
+        "check_val_every_n_epoch": None,  # an interval of 1 alone would be one of 1.0 epochs
+        "enable_checkpointing": any(isinstance(c, pl.callbacks.Checkpoint) for c in theirs),
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    trainer = pl.Trainer(**ours | given)
+    if trainer.world_size > 1:
+        raise ConfigError(
+            f"trainer.devices={given.get('devices')}: a Trainer takes one device here; "
+            "ensemble.processes spreads replicas over processes, hydra/launcher over machines"
+        )
+    return trainer
+
+
+def try_trainer(config: Config) -> None:
+    """Raises ConfigError if the Trainer of this config can't be made. Nothing is written."""
+    with lightnings_words():
+        trainer_of(part(config, config.replica_seeds[:1]), Path(config.output_dir))
+
+
+def objects(group: str, nodes: Objects, kind: type, folder: Path) -> list[Any]:
+    """The callbacks or loggers of a group of the config. Loggers write into the run's folder unless
+    it says otherwise. Raises ConfigError in one line if one is no such class, or can't be made."""
+    from hydra.utils import get_class, instantiate  # late: most configs name none
+
+    instances = []
+    for name, node in nodes.items():
+        if node is None:
+            continue
+        with users_code(f"{group}.{name}"):
+            named = get_class(node["_target_"])  # begins as the config's check allows
+            if not issubclass(named, kind):
+                raise ConfigError(f"{group}.{name}._target_={node['_target_']}: no {kind.__name__}")
+            places = _places(named, folder) if kind is Logger else {}
+            instances.append(instantiate({**places, **node}, _convert_="all", _recursive_=False))
+    return instances
+
+
+def _places(logger: type, folder: Path) -> dict[str, Any]:
+    """Arguments that let a logger write directly into the run's folder: TensorBoard then shows the
+    run under the experiment's name."""
+    parameters = inspect.signature(logger.__init__).parameters  # type: ignore[misc]
+    if issubclass(logger, TensorBoardLogger) or "flush_logs_every_n_steps" in parameters:
+        return {"save_dir": str(folder), "name": "", "version": ""}
+    return {"save_dir": str(folder)} if "save_dir" in parameters else {}
+
+
+@contextmanager
+def lightnings_words() -> Iterator[None]:
+    """Quiet where Lightning tells of what is as it should be; what it refuses becomes a ConfigError
+    in one line."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # tips, and absent devices
+    with warnings.catch_warnings():
+        for words in (
+            ".*LeafSpec.*",  # Lightning 2.6 asks after a class that torch 2.13 has deprecated
+            ".*Experiment logs directory.*exists",  # the run's folder, or a run going on
+            ".*smaller than the logging interval.*",
+        ):
+            warnings.filterwarnings("ignore", message=words)
+        try:
+            yield
+        except MisconfigurationException as error:
+            raise ConfigError(f"trainer: {one_line(error)}") from error
+        except RuntimeError as error:
+            if not str(error).startswith("Early stopping conditioned on metric"):
+                raise
+            raise ConfigError(f"callbacks: {one_line(error)}") from error
