@@ -11,6 +11,7 @@ from rich.table import Table
 from mlpfit.errors import ConfigError
 from mlpfit.figures.draw import draw_all
 from mlpfit.judging import ledger as judging
+from mlpfit.judging.statistics import QUANTILES
 from mlpfit.report import page
 from mlpfit.report import table as results
 from mlpfit.runs.files import write_file
@@ -69,15 +70,14 @@ def show(content: dict[str, Any]) -> None:
             f"{e['verdict']}"
         )
     for e in content["conclusions"]:
-        console.print(
-            f"{e['share']:7.1%} [{e['low']:.1%}, {e['high']:.1%}]  {e['tutorial']}: {e['claim']}"
-        )
+        interval = "" if e["low"] is None else f" [{e['low']:.1%}, {e['high']:.1%}]"
+        console.print(f"{e['share']:7.1%}{interval}  {e['tutorial']}: {e['claim']}")
     for e in content["slips"]:
         if "mean" in e:
-            console.print(
-                f"{e['tutorial']}: {e['measure']}: median {e['median']:.4g} ({e['p5']:.4g} to "
-                f"{e['p95']:.4g})"
+            p5, median, p95 = (
+                "diverged" if e[name] is None else f"{e[name]:.4g}" for name in QUANTILES
             )
+            console.print(f"{e['tutorial']}: {e['measure']}: median {median} ({p5} to {p95})")
     counts = Counter(e["verdict"] for e in content["numbers"])
     console.print(", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
 
