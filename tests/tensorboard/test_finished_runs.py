@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import numpy as np
@@ -185,13 +185,21 @@ def test_every_kind_of_run_is_shown(quick, overrides, tmp_path):
 
 @contextmanager
 def server(folder):
-    """A real TensorBoard on a free port: yields a function that gets JSON from a path of it."""
+    """A real TensorBoard on a free port, which serves once it has read everything: yields a function
+    that gets JSON from a path of it."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
     process = subprocess.Popen(
-        [*command, "--port", str(port), "--load_fast=false"],
+        [
+            *command,
+            "--port",
+            str(port),
+            "--load_fast=false",
+            "--reload_interval=0",
+            "--reload_task=blocking",
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -206,13 +214,10 @@ def server(folder):
             return json.load(answer)
 
     try:
-        count = len({event.parent for event in folder.rglob("events.out.*")})
         for _ in range(600):
-            try:
-                if len(get("runs")) >= count:
-                    break
-            except OSError:
-                pass
+            with suppress(OSError):
+                get("runs")
+                break
             time.sleep(0.1)
         yield get
     finally:
