@@ -210,12 +210,13 @@ def trainer_defaults(config: Config, steps: int) -> float:
 def mlpfit_single(config: Config, tensorboard: bool) -> float:
     """The run as the command makes it, its folder and files included."""
     from mlpfit.training.run import train_into
+    from mlpfit.training.trainer import part
 
     recording = "logger=tensorboard" if tensorboard else "logger=none"
     with tempfile.TemporaryDirectory() as folder:
         single = compose([f"experiment={config.name}", recording, f"output_dir={folder}"])
         started = time.perf_counter()
-        train_into(Path(folder), single, [single.seed], lambda step, loss: None)
+        train_into(Path(folder), part(single, [single.seed]), lambda step, loss: None)
         return time.perf_counter() - started
 
 
@@ -334,31 +335,24 @@ def _mlpfit_turn(given: tuple[dict[str, Any], list[tuple[int, ...]]]) -> dict[st
     apart."""
     from mlpfit.config.schema import parse
     from mlpfit.training.callbacks import Snapshots
-    from mlpfit.training.run import build, fit, plan, rows_of
+    from mlpfit.training.run import build, rows_of
+    from mlpfit.training.trainer import fit, part
 
     config = parse({**given[0], "trainer": {**given[0]["trainer"], "compile": True}})
     short = parse({**config.plain(), "trainer": {**config.plain()["trainer"], "max_steps": 2}})
     seconds = {}
-    for part, setting in (("compile", short), ("seconds", config)):
+    for phase, setting in (("compile", short), ("seconds", config)):
         began = 0.0
         for seeds in given[1]:
-            steps = plan(setting, len(config.replica_seeds))
-            stops = [*steps.snapshots, *steps.checkpoints]
-            data, module = rows_of(setting, seeds, stops), build(setting, seeds)
+            shard = part(setting, seeds)
+            data = rows_of(shard.config, [*shard.snapshots, *shard.checkpoints])
+            module, snapshots = build(shard.config), Snapshots(shard.snapshots, data)
             with tempfile.TemporaryDirectory() as folder:
                 started = time.perf_counter()
-                fit(
-                    Path(folder),
-                    setting,
-                    steps,
-                    data,
-                    module,
-                    Snapshots(steps.snapshots),
-                    lambda step, loss: None,
-                )
+                fit(Path(folder), shard, data, module, snapshots, lambda step, loss: None)
                 began += time.perf_counter() - started
             gc.collect()  # Trainer and module refer to each other
-        seconds[part] = began
+        seconds[phase] = began
     return seconds
 
 
@@ -376,10 +370,8 @@ def jax_contender(config: Config) -> tuple[Callable[[], float] | None, float]:
         return None, float("nan")
     from mlpfit.training.run import build, rows_of
 
-    data = rows_of(config, config.replica_seeds)
-    start = [
-        jnp.asarray(p.detach().numpy()) for p in build(config, config.replica_seeds).parameters()
-    ]
+    data = rows_of(config)
+    start = [jnp.asarray(p.detach().numpy()) for p in build(config).parameters()]
     x, y = jnp.asarray(data.x.numpy()), jnp.asarray(data.y.numpy())
     options = config.plain()["optimizer"]
 

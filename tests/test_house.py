@@ -70,7 +70,7 @@ def draw(run, replicas):
     ax.plot(run.data["x"][0, :, 0], run.predict(run.data["x"])[0, :, 0])
     return figure
 
-FIGURES = [Drawing("fit", "ramp/steep", "The fitted ramp", draw)]
+FIGURES = [Drawing("ramp/fit", "ramp/steep", "The fitted ramp", draw)]
 """,
     "conf/target/ramp.yaml": """
 {name: ramp, slope: 2.0, points: 20, inputs: grid, low: 0.0, high: 1.0, noise: 0.1,

@@ -124,7 +124,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path, own):
         folder.mkdir()
     whole = run(*command, *more, cwd=folders[0], MLPFIT_PATH=own)
     assert whole.returncode == 0, whole.stderr
-    (folders[1] / "fault").write_text("8 kill")  # two calls a trial: in the second batch
+    (folders[1] / "fault").write_text("4 kill")  # in the second batch
     killed = run(*command, *more, cwd=folders[1], MLPFIT_PATH=own)
     assert killed.returncode == -signal.SIGKILL
     states = [state for _, _, state in trials_of(folders[1])[1]]
@@ -136,8 +136,8 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path, own):
 
 def test_a_job_that_fails_is_a_failed_trial_and_tried_again(tmp_path, own):
     command = ("mlpfit", "-m", "experiment=own/ramp", "hydra/sweeper=optuna", SPACE[0])
-    more = ("hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2")
-    (tmp_path / "fault").write_text("3 raise")
+    more = ("hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2", "hydra/launcher=basic")
+    (tmp_path / "fault").write_text("1 raise")
     first = run(*command, *more, cwd=tmp_path, MLPFIT_PATH=own)
     assert first.returncode == 1 and "Traceback" not in first.stderr
     assert "1 of 2 jobs failed; the same command runs them again" in first.stderr

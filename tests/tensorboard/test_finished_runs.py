@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import numpy as np
@@ -24,7 +24,7 @@ from mlpfit.sweeps import summary
 from mlpfit.sweeps.jobs import Job, write_sweep
 from mlpfit.tensorboard.events import add_histogram, write
 from mlpfit.tensorboard.outputs import write_outputs
-from mlpfit.tensorboard.runs import write_run
+from mlpfit.tensorboard.runs import LOSS, write_run
 from mlpfit.tensorboard.sweeps import METRICS, add_row, finished_jobs, write_sweeps
 from mlpfit.training.train import train
 
@@ -108,11 +108,11 @@ def test_an_ensemble_is_three_runs_and_a_margin_chart(outputs):
     run = load_run(outputs / "ensembles/tower/small")
     steps = run.history["step"].tolist()
     for name, q in (("p5", 0.05), ("median", 0.5), ("p95", 0.95)):
-        loss = scalars(events(run.path / name), "loss")
+        loss = scalars(events(run.path / name), LOSS)
         expected = np.quantile(run.history["loss"], q, axis=1, method="inverted_cdf")
         assert loss == pytest.approx(dict(zip(steps, expected, strict=True)), rel=1e-6)
     median = events(run.path / "median")
-    assert scalars(median, "band/median") == scalars(median, "loss")
+    assert scalars(median, "band/median") == scalars(median, LOSS)
     (layout,) = median.Tensors("custom_scalars__config__")
     for tag in (b"band/p5", b"band/median", b"band/p95"):
         assert tag in layout.tensor_proto.string_val[0]
@@ -185,13 +185,21 @@ def test_every_kind_of_run_is_shown(quick, overrides, tmp_path):
 
 @contextmanager
 def server(folder):
-    """A real TensorBoard on a free port: yields a function that gets JSON from a path of it."""
+    """A real TensorBoard on a free port, which serves once it has read everything: yields a
+    function that gets JSON from a path of it."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
     process = subprocess.Popen(
-        [*command, "--port", str(port), "--load_fast=false"],
+        [
+            *command,
+            "--port",
+            str(port),
+            "--load_fast=false",
+            "--reload_interval=0",
+            "--reload_task=blocking",
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -206,13 +214,10 @@ def server(folder):
             return json.load(answer)
 
     try:
-        count = len({event.parent for event in folder.rglob("events.out.*")})
         for _ in range(600):
-            try:
-                if len(get("runs")) >= count:
-                    break
-            except OSError:
-                pass
+            with suppress(OSError):
+                get("runs")
+                break
             time.sleep(0.1)
         yield get
     finally:
@@ -232,7 +237,7 @@ def test_a_real_server_shows_scalars_images_and_hparams(outputs):
         jobs = ["sweeps/tower/rates/0.001", "sweeps/tower/rates/0.01"]
         assert {"runs/tower/small", *ensembles, *jobs} == set(get("runs"))
         history = load_run(outputs / "runs/tower/small").history["loss"][:, 0]
-        loss = get("plugin/scalars/scalars?tag=loss&run=runs/tower/small")
+        loss = get(f"plugin/scalars/scalars?tag={LOSS}&run=runs/tower/small")
         assert [v for _, _, v in loss] == pytest.approx([history[s - 1] for _, s, _ in loss])
         assert len(get("plugin/images/images?tag=fit&run=runs/tower/small&sample=0")) >= 10
         keys = get("plugin/hparams/experiment", {"experimentName": ""})["hparamInfos"]

@@ -5,8 +5,9 @@ import csv
 import numpy as np
 import pytest
 
-from mlpfit import ConfigError, load_run
+from mlpfit import ConfigError, RunError, load_run
 from mlpfit.runs.identity import identity
+from mlpfit.training import callbacks
 from mlpfit.training.run import rows_of
 from mlpfit.training.train import train
 
@@ -48,6 +49,13 @@ def test_the_error_on_fresh_rows_of_a_replica_is_that_of_its_seed_alone(quick):
     assert many.metrics["val_mse"][1] == pytest.approx(alone.metrics["val_mse"][0], rel=1e-4)
 
 
+def test_least_squares_has_an_error_on_fresh_rows_too(quick):
+    config = quick("experiment=plane/least_squares")
+    run = trained(config)
+    assert run.metrics["val_mse"] == pytest.approx(fresh_error(run, rows_of(config)))
+    assert 0.9 < run.metrics["val_mse"][0] < 1.1  # the noise's 1; its own error is 2 %
+
+
 def test_a_run_that_ends_early_has_a_shorter_history_and_says_why(quick, capsys):
     run = trained(quick(*WATCHED))
     assert run.history["step"].tolist() == list(range(1, 31))
@@ -60,6 +68,33 @@ def test_what_is_watched_leaves_the_numbers_as_they_are(quick, tmp_path):
     whole = trained(quick(*SMALL))
     watched = trained(quick(*WATCHED, f"output_dir={tmp_path}/watched"))
     np.testing.assert_array_equal(watched.history["loss"], whole.history["loss"][:30])
+
+
+@pytest.mark.parametrize("at", [10, 20, 30])
+def test_early_stopping_counts_on_after_an_interruption(quick, tmp_path, monkeypatch, at):
+    whole = trained(quick(*WATCHED, f"output_dir={tmp_path}/whole"))
+    config = quick(*WATCHED, "recording.checkpoint_every=10")
+    saved = callbacks.Checkpoints.save
+
+    def killed(self, trainer, module):
+        saved(self, trainer, module)
+        if trainer.global_step == at:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, SystemExit)):
+        patch.setattr(callbacks.Checkpoints, "save", killed)
+        train(config)
+    run = trained(config)
+    np.testing.assert_array_equal(run.history["loss"], whole.history["loss"])
+    assert run.provenance["ended"] == whole.provenance["ended"]
+
+
+def test_shards_that_would_end_at_different_steps_are_refused(quick):
+    config = quick(*WATCHED, "replicas=4", "ensemble.shard=2")
+    with pytest.raises(RunError, match="shards of an ensemble must take equally many"):
+        train(config)
+    whole = trained(quick(*WATCHED, "replicas=4", "force=true"))
+    assert whole.history["loss"].shape == (30, 4)
 
 
 def test_one_step_is_enough_to_see_whether_a_config_runs(quick):
@@ -84,6 +119,13 @@ def test_loggers_are_those_of_the_config(quick):
     assert not list(quiet.path.glob("events*")) + list(quiet.path.glob("metrics.csv"))
 
 
+def test_a_learning_rate_monitor_of_lightnings_writes_optimiser_steps(quick):
+    run = trained(quick(*SMALL, "callbacks=learning_rate", "logger=csv"))
+    with open(run.path / "metrics.csv", newline="") as file:
+        steps = [int(r["step"]) for r in csv.DictReader(file) if r["lr-SGD"]]
+    assert steps == [0, 0, 10, 20, 30, 40, 50]  # at the epoch's start and at every chunk's
+
+
 REFUSED = {
     "+callbacks.x._target_=os.system": "callbacks._target_|callbacks.x._target_=os.system",
     "+callbacks.x._target_=lightning.pytorch.trainer.trainer.os.system": "callbacks.x",
@@ -92,6 +134,7 @@ REFUSED = {
     "+callbacks.x={_target_: lightning.pytorch.callbacks.EarlyStopping}": "callbacks.x.*monitor",
     "trainer.devices=2": "trainer.devices=2: a Trainer takes one device",
     "trainer.profiler=stopwatch": "trainer",
+    "trainer.strategy=telepathy": "trainer",
 }
 
 

@@ -1,8 +1,8 @@
 """Single runs and ensembles, beside what they wrote themselves.
 
 A run has ``fit`` (pictures), ``weights/...``, ``activations/...``, ``kinks`` at the snapshot steps
-and the net's graph; an ensemble is three runs p5, median, p95, ``loss`` at these quantiles over the
-replicas, with a margin chart under Custom Scalars; both have texts.
+and the net's graph; an ensemble is three runs p5, median, p95, ``train/loss`` at these quantiles
+over the replicas, with a margin chart under Custom Scalars; both have texts.
 """
 
 from functools import partial
@@ -21,6 +21,7 @@ from mlpfit.tensorboard.picture import FitPicture, png
 
 ACTIVATIONS = {"relu": torch.nn.ReLU, "identity": torch.nn.Identity, "tanh": torch.nn.Tanh}
 FARTHEST = 1e3  # kinks beyond it would squeeze the others into one bin
+LOSS = "train/loss"  # as a single run logs it, so that the curves overlay
 POINTS = 200  # of a curve
 Verdicts = list[dict[str, Any]]  # the ledger's on the published numbers of one experiment
 
@@ -103,7 +104,7 @@ def add_quantile(run: Run, verdicts: Verdicts, name: str, writer: SummaryWriter)
     steps = np.unique([*recorded[:: -(-len(recorded) // POINTS)], recorded[-1]])
     losses = quantiles(run.history["loss"][np.searchsorted(recorded, steps)])  # (3, steps)
     curves = dict(zip(QUANTILES, losses, strict=True))
-    add_curve(writer, "loss", steps, curves[name])
+    add_curve(writer, LOSS, steps, curves[name])
     if name == "median":
         finite = np.isfinite(losses).all(axis=0)  # the chart wants all three
         for quantile, curve in curves.items():

@@ -106,8 +106,22 @@ class Checkpoints(pl.Callback):
         self.started, self.spent = time.time(), 0.0  # spent: by the processes before this one
         self.best = float("inf") if best else float("-inf")  # replicas have no best step in common
         self.ended: str | None = None  # why, once it has
+        self.stopping = False  # asked to before the interruption
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        trainer.should_stop |= self.stopping
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        loop = trainer.fit_loop.epoch_loop
+        fetcher = trainer.fit_loop._data_fetcher
+        if fetcher is None or not loop._should_check_val_fx(fetcher):
+            self._save_at_step(trainer, module)
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """A step that is validated is saved with what callbacks have concluded from it."""
+        self._save_at_step(trainer, module)
+
+    def _save_at_step(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.global_step in self.steps:
             self.save(trainer, module)
 
@@ -127,7 +141,12 @@ class Checkpoints(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint |= {"run": self.run, "ended": self.ended}
+        checkpoint |= {"run": self.run, "ended": self.ended, "stopping": trainer.should_stop}
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self.stopping = checkpoint.get("run") == self.run and checkpoint["stopping"]
 
     def state_dict(self) -> dict[str, Any]:
         seconds = self.spent + time.time() - self.started

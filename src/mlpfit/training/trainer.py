@@ -217,7 +217,8 @@ def trainer_of(
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    trainer = pl.Trainer(**ours | given)
+    with users_code("trainer"):
+        trainer = pl.Trainer(**ours | given)
     if trainer.world_size > 1:
         raise ConfigError(
             f"trainer.devices={given.get('devices')}: a Trainer takes one device here; "
