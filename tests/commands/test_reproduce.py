@@ -48,10 +48,10 @@ def test_tensorboard_has_the_same_tags_everywhere(reproduced):
         )
         events.Reload()
         tags = events.Tags()
-        assert {"loss", "error/truth", "learning_rate", "units/dead"} <= set(tags["scalars"])
+        assert {"train/loss", "error/truth", "learning_rate", "units/dead"} <= set(tags["scalars"])
         assert {"question/text_summary", "command/text_summary"} <= set(tags["tensors"])
         history = load_run(reproduced[0] / "outputs/runs" / name).history["loss"][:, 0]
-        for event in events.Scalars("loss"):
+        for event in events.Scalars("train/loss"):
             assert event.value == pytest.approx(history[event.step - 1], rel=1e-6)
 
 

@@ -56,7 +56,7 @@ def test_the_whole_config_of_one_experiment():
         "callbacks": {},
         "logger": {"tensorboard": {"_target_": "mlpfit.training.callbacks.Events"}},
         "recording": {"scalars": 200, "snapshots": 20, "checkpoint_every": 1000},
-        "ensemble": {"replicas": 1000, "shard": None, "processes": None, "history_points": 600},
+        "ensemble": {"only": None, "replicas": 1000, "shard": None, "processes": None, "history_points": 600},
         "ckpt_path": None,
         "train": True,
         "metric": "mse",
