@@ -65,7 +65,7 @@ class Ramp(Target, name="ramp"):
     "figures.py": """
 from mlpfit.figures.parts import Drawing, new
 
-def draw(run, replicas):
+def draw(run):
     figure, ax = new()
     ax.plot(run.data["x"][0, :, 0], run.predict(run.data["x"])[0, :, 0])
     return figure
