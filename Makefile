@@ -8,7 +8,7 @@ SWEEPS := $(patsubst conf/sweep/%.yaml,%,$(wildcard conf/sweep/*/*.yaml))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce ensembles sweeps $(SWEEPS) figures report $(TUTORIALS) test test-launchers lint format tensorboard verify torture bench clean distclean FORCE
+.PHONY: help install reproduce ensembles evidence sweeps $(SWEEPS) figures report $(TUTORIALS) test test-launchers lint format tensorboard verify torture bench clean distclean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z$$()A-Z\/%. -]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sed -e 's/$$(TUTORIALS)/tower, plane, .../' -e 's|$$(SWEEPS)|parabola/hidden_units...|'
@@ -26,8 +26,11 @@ $(INSTALLED): requirements.lock requirements-torch.lock pyproject.toml
 reproduce: $(INSTALLED) ## train every experiment, draw every figure, print the table
 	@$(BIN)/python -m mlpfit reproduce
 
-ensembles: $(INSTALLED) ## every experiment over 1000 seeds
+ensembles: $(INSTALLED) ## every experiment over 1000 to 20000 seeds
 	@$(BIN)/python -m mlpfit ensembles
+
+evidence: $(INSTALLED) ## other recipes, for power, assumptions and sensitivity (after ensembles)
+	@$(BIN)/python -m mlpfit ensembles --variants
 
 sweeps: $(SWEEPS) ## every ready sweep, 64 replicas a job (three to five minutes)
 
@@ -74,7 +77,7 @@ bench: $(INSTALLED) ## measure speed against the plain loop and the Trainer's de
 	@$(BIN)/python tests/bench.py
 
 clean: ## remove the runs
-	rm -rf outputs/runs outputs/ensembles outputs/.locks outputs/.cache
+	rm -rf outputs/runs outputs/ensembles outputs/variants outputs/.locks outputs/.cache
 
 distclean: clean ## remove the environment and caches, too
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache src/mlpfit.egg-info

@@ -6,17 +6,21 @@ import numpy as np
 import pytest
 
 from mlpfit import RunError
+from mlpfit.config.catalogue import tutorials
 from mlpfit.errors import ConfigError
 from mlpfit.judging import claims, ledger, published
-from mlpfit.judging.claims import best_line_mse, less, r2
+from mlpfit.judging.claims import Claim, Slip, always_falls, best_line_mse, less, r2, ratio
 
 
-def replicas(mse, diverged=None):
+def replicas(mse, diverged=None, seeds=None):
     """Stands in for an ensemble where only final numbers are read."""
     mse = np.array(mse, dtype=float)
     lost = np.zeros(len(mse), dtype=bool) if diverged is None else np.array(diverged)
     final = np.where(lost, np.inf, mse)
-    return SimpleNamespace(final=lambda name: final, diverged=lost)
+    seeds = list(range(len(mse))) if seeds is None else seeds
+    return SimpleNamespace(
+        final=lambda name: final, diverged=lost, replicas=len(mse), seeds=seeds, config={}
+    )
 
 
 def test_an_order_is_strict_and_seed_by_seed():
@@ -24,9 +28,98 @@ def test_an_order_is_strict_and_seed_by_seed():
     assert less("mse", "a", "b", "c")(runs).tolist() == [True, False, False]
 
 
-def test_a_diverged_replica_is_better_than_none():
-    runs = {"a": replicas([1, 1], [True, True]), "b": replicas([2, 2], [False, True])}
-    assert not less("mse", "a", "b")(runs).any()
+def test_a_smaller_ensemble_is_held_against_the_same_seeds_of_a_larger_one():
+    runs = {"a": replicas([1, 5, 1, 1]), "b": replicas([2, 2])}
+    assert less("mse", "a", "b")(runs).tolist() == [True, False]
+    assert ratio("mse", "b", "a")(runs).tolist() == [2, 0.4]
+    with pytest.raises(RunError, match="other seeds"):
+        less("mse", "a", "c")(runs | {"c": replicas([2, 2], seeds=[7, 8])})
+
+
+@pytest.mark.parametrize("holds", [lambda runs: np.ones(3, bool), less("mse", "a", "b")])
+def test_a_claim_fails_where_a_run_it_looks_at_has_diverged(holds):
+    runs = {
+        "a": replicas([1, 1, 1], [False, True, False]),
+        "b": replicas([2] * 3, [False] * 2 + [True]),
+    }
+    claim = Claim("a claim", "a measure", ("a", "b"), holds)
+    assert claim.in_each(runs, holds).tolist() == [True, False, False]
+
+
+def test_diverged_replicas_count_in_the_share_and_the_spread():
+    runs = {"a": replicas([1, 1, 1, 1], [False, False, False, True])}
+    claim = Claim("a claim", "a measure", ("a",), lambda runs: runs["a"].final("mse") > 0)
+    entry = ledger.conclude(claim, runs, "tower")
+    assert (entry["holds"], entry["replicas"]) == (3, 4) and entry["whose"] == "we asked"
+    spread = ledger.effect(
+        Slip("slip", "measure", ("a",), lambda runs: runs["a"].final("mse")), runs, ""
+    )
+    assert (spread["diverged"], spread["replicas"], spread["p95"]) == (1, 4, None)
+    assert spread["median"] == spread["mean"] == 1
+
+
+@pytest.mark.parametrize(
+    "holding, replicas_, column",
+    [
+        (1000, 1000, "holds in nearly every seed"),
+        (955, 1000, "holds more often than not"),  # the interval reaches below 95 %
+        (510, 1000, "luck of the draw"),  # and here below one half
+        (100, 1000, "luck of the draw"),
+        (10, 1000, "fails in nearly every seed"),
+        (3, 3, "luck of the draw"),  # three seeds tell little
+    ],
+)
+def test_the_interval_of_a_share_decides_its_column(holding, replicas_, column):
+    runs = {"a": replicas(np.ones(replicas_))}
+    claim = Claim("", "", ("a",), lambda runs: np.arange(replicas_) < holding)
+    entry = ledger.conclude(claim, runs, "tower")
+    assert entry["column"] == column and entry["low"] <= entry["share"] <= entry["high"]
+
+
+def test_an_identity_has_no_interval():
+    claim = Claim("", "", ("a",), lambda runs: np.ones(3, bool), identity=True)
+    entry = ledger.conclude(claim, {"a": replicas([1, 1, 1])}, "tower")
+    assert entry["low"] is None and entry["column"] == "holds by construction"
+
+
+def test_the_pages_own_seed_is_told_apart_from_the_share():
+    runs = {"a": replicas([1, 2, 3], seeds=[1234, 1235, 1236])}
+    claim = Claim("", "", ("a",), lambda runs: runs["a"].final("mse") < 2)
+    assert ledger.conclude(claim, runs, "restoration")["own_seed"] == {"seed": 1234, "holds": True}
+    assert "own_seed" not in ledger.conclude(claim, runs, "tower")  # the page has none
+
+
+def test_losses_that_rise_once_do_not_always_fall():
+    history = {"step": np.array([1, 10, 15, 20]), "loss": np.array([[9, 3, 4, 2], [9, 3, 4, 3]]).T}
+    runs = {"a": SimpleNamespace(history=history)}
+    assert always_falls("a", 10)(runs).tolist() == [True, False]
+
+
+def test_every_claim_says_where_it_stands_and_looks_at_runs_there_are():
+    from mlpfit.config.catalogue import experiments
+    from mlpfit.judging.variants import variants
+
+    for tutorial in tutorials():
+        known = {*experiments(), *(variant.key for variant in variants(tutorial.name))}
+        entries = [e for kind in ("CLAIMS", "JOINT") for e in claims.listed(tutorial.name, kind)]
+        slips = [s for s in claims.listed(tutorial.name, "SLIPS") if s.effect is not None]
+        for entry in (*entries, *slips):
+            assert entry.experiments and set(entry.experiments) <= known, entry
+        assert all(c.where is None or c.where.strip() for c in entries if isinstance(c, Claim))
+        assert len({c.claim for c in entries if isinstance(c, Claim)}) == len(
+            claims.listed(tutorial.name, "CLAIMS")
+        )
+
+
+def test_the_best_function_of_nine_pieces_is_what_least_squares_finds():
+    from mlpfit.tutorials.parabola.claims import best_rms
+
+    x = np.linspace(-5, 5, 9001)
+    for pieces in (1, 4, 9):
+        hats = np.maximum(0, x[:, None] - np.linspace(-5, 5, pieces + 1)[:-1])
+        design = np.hstack([np.ones_like(x)[:, None], hats])
+        left = x**2 - design @ np.linalg.lstsq(design, x**2, rcond=None)[0]
+        assert np.sqrt((left**2).mean()) == pytest.approx(best_rms(pieces), rel=2e-3)
 
 
 def test_the_best_line_is_numpys():
@@ -38,9 +131,8 @@ def test_the_best_line_is_numpys():
         residuals = b - np.polyval(np.polyfit(a, b, 1), a)
         expected.append((residuals**2).mean())
     np.testing.assert_allclose(best_line_mse(SimpleNamespace(data=data)), expected)
-    run = SimpleNamespace(
-        data=data, metrics={"sse": ((y - y.mean(1, keepdims=True)) ** 2).sum((1, 2))}
-    )
+    squares = ((y - y.mean(1, keepdims=True)) ** 2).sum((1, 2))
+    run = SimpleNamespace(data=data, metrics={"sse": squares})
     np.testing.assert_allclose(r2(run), 0, atol=1e-12)  # a constant explains nothing
 
 

@@ -170,6 +170,19 @@ def test_an_explorer_shows_the_run(judged):
     assert payload["x"] == fit["x"].pixels(grid[:, 0])
 
 
+def test_every_run_tutorial_and_conclusion_is_counted_once(judged):
+    content = sealed.read_ledger(judged / "outputs")
+    page = (judged / "outputs/report.html").read_text()
+    glance = page.partition('<section id="glance">')[2].partition("</section>")[0]
+    tiles = [int(count) for count in re.findall(r"<b>(\d+)</b> ", glance)]
+    assert len(tiles) == len(content["legend"]) and sum(tiles) == len(experiments())
+    columns = glance.partition('<div class="columns">')[2]
+    assert columns.count("<li>") == len(content["conclusions"]) > 0
+    sentences = page.partition('<section id="sentences">')[2].partition("</section>")[0]
+    assert sentences.count("<li>") == len(tutorials())
+    assert 'aria-label="overview"' in sentences
+
+
 def test_what_a_ledger_says_is_text_never_markup(judged):
     outputs = judged / "outputs"
     content = sealed.read_ledger(outputs)

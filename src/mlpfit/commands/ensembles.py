@@ -2,29 +2,50 @@
 
     mlpfit ensembles [tutorial | experiment ...] [replicas=...] [key=value ...]
 
+    mlpfit ensembles --variants [tutorial | experiment ...]
+
 Each experiment says how many replicas it takes (``ensemble.replicas``), unless the command does.
+Variants are other recipes that the ledger compares with (``variants.yaml`` of a tutorial).
 The shards of all ensembles share the processes, the longest first.
 """
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from mlpfit.commands.reproduce import selected
 from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
+from mlpfit.errors import ConfigError
+from mlpfit.judging.variants import variants
 from mlpfit.runs.folder import claimed
 from mlpfit.runs.run import MARKER, load_run
 from mlpfit.training.ensemble import cores, shards, train_shards
 from mlpfit.training.progress import console, display
 
+VARIANTS = "--variants"
+
 
 def main() -> int:
     overrides = [a for a in sys.argv[1:] if "=" in a]
-    names = selected([a for a in sys.argv[1:] if "=" not in a])
-    train_ensembles(names, overrides)
+    names = selected([a for a in sys.argv[1:] if "=" not in a and a != VARIANTS])
+    if VARIANTS in sys.argv:
+        if overrides:
+            raise ConfigError(f"{overrides[0]}: variants are as variants.yaml has them")
+        train_ensembles(variant_configs(names))
+    else:
+        train_ensembles([ensemble(name, overrides) for name in names])
     return 0
+
+
+def variant_configs(experiments: list[str]) -> list[Config]:
+    """The variants of these experiments, by tutorial."""
+    tutorials = dict.fromkeys(name.split("/")[0] for name in experiments)
+    named = [variant for tutorial in tutorials for variant in variants(tutorial)]
+    return [v.config(Path("outputs")) for v in named if v.experiment in experiments]
 
 
 def ensemble(experiment: str, overrides: list[str]) -> Config:
@@ -36,9 +57,8 @@ def ensemble(experiment: str, overrides: list[str]) -> Config:
     return replace(config, replicas=config.ensemble.replicas)
 
 
-def train_ensembles(names: list[str], overrides: list[str]) -> None:
-    """Train these experiments with these overrides, unless they are up to date."""
-    configs = [ensemble(name, overrides) for name in names]
+def train_ensembles(configs: Sequence[Config]) -> None:
+    """Train these ensembles, unless they are up to date."""
     started = time.time()
     with ExitStack() as stack:
         folders = [

@@ -11,6 +11,7 @@ from rich.table import Table
 from mlpfit.errors import ConfigError
 from mlpfit.figures.draw import draw_all
 from mlpfit.judging import ledger as judging
+from mlpfit.judging.statistics import QUANTILES
 from mlpfit.report import page
 from mlpfit.report import table as results
 from mlpfit.runs.files import write_file
@@ -69,17 +70,19 @@ def show(content: dict[str, Any]) -> None:
             f"{e['verdict']}"
         )
     for e in content["conclusions"]:
-        console.print(
-            f"{e['share']:7.1%} [{e['low']:.1%}, {e['high']:.1%}]  {e['tutorial']}: {e['claim']}"
-        )
+        interval = "identity" if e["low"] is None else f"{e['low']:.1%} to {e['high']:.1%}"
+        console.print(f"{e['share']:7.1%} ({interval})  {e['tutorial']}: {e['claim']}")
     for e in content["slips"]:
-        if "mean" in e:
-            console.print(
-                f"{e['tutorial']}: {e['measure']}: median {e['median']:.4g} ({e['p5']:.4g} to "
-                f"{e['p95']:.4g})"
+        if "median" in e:
+            p5, median, p95 = (
+                "diverged" if e[name] is None else f"{e[name]:.4g}" for name in QUANTILES
             )
-    counts = Counter(e["verdict"] for e in content["numbers"])
-    console.print(", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
+            console.print(f"{e['tutorial']}: {e['measure']}: median {median} ({p5} to {p95})")
+    for kind in ("experiments", "numbers"):
+        counts = Counter(e["verdict"] for e in content[kind])
+        console.print(f"{kind}: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
+    if flips := content["halves"]["flips"]:
+        console.print(f"other verdicts in either half of the seeds: {', '.join(flips)}")
 
 
 def report() -> int:

@@ -362,8 +362,11 @@ def _data_problems(config: Config) -> Iterator[str]:
         )
     if batch is not None and batch > rows:
         yield f"data.batch_size={batch}: must be at most the {rows} rows there are"
-    if (below is None) == (data.order == "slices"):
-        yield f"data.start_below={below}: goes with data.order=slices, and only with it"
+    if (below is None) == (data.order in ("slices", "consecutive")):
+        yield (
+            f"data.start_below={below}: goes with data.order=slices or consecutive, and only "
+            "with them"
+        )
     if below is not None and batch is not None and not batch < below <= rows:
         yield f"data.start_below={below}: must be above the batch size and at most the {rows} rows"
     if (macro is None) == (data.order == "blocks"):

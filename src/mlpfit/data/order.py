@@ -9,6 +9,7 @@ Kinds of order (``data.order``):
 ``slices``   one permutation; each step takes a slice of it that starts at a uniform position below
              ``data.start_below`` - batch_size (the restoration page draws from 1000 - batch
              although it has 1024 rows)
+``consecutive``  as slices, but the rows keep their order: a batch holds neighbours
 ``blocks``   one permutation, cut once into macro batches of ``data.macro_batch`` rows and these
              into batches; every epoch visits the macro batches, and the batches in each, in a new
              order (PuzzleLib's ``Trainer``)
@@ -21,7 +22,7 @@ import numpy as np
 
 from mlpfit.data.streams import integers
 
-Kind = Literal["full", "shuffle", "slices", "blocks"]
+Kind = Literal["full", "shuffle", "slices", "consecutive", "blocks"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,10 @@ def draw(
     rng: Any, kind: Kind, rows: int, batch: int, steps: int, macro: int, below: int
 ) -> tuple[np.ndarray, ...]:
     """The order of one replica: row numbers (L,), starts (steps,), lengths (steps,)."""
-    if kind == "slices":
+    if kind in ("slices", "consecutive"):
         permutation = rng.permutation(rows)
+        if kind == "consecutive":
+            permutation = np.arange(rows)  # drawn all the same: the starts are those of slices
         return permutation, integers(rng, below - batch, steps), np.full(steps, batch)
     if kind == "shuffle":
         starts = np.arange(0, rows, batch)

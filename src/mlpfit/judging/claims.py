@@ -1,14 +1,14 @@
 """What pages claim and where they slip, as functions over replicas, and the predicates that several
 tutorials share.
 
-A tutorial's ``claims.py`` may hold ``CLAIMS``, ``SLIPS``, ``FINDINGS`` (lists of what is defined
-here), ``QUANTITIES`` (name of a published quantity -> its value in every replica of a run) and
-``derived`` (a published number that follows from others: number, findings -> evidence, verdict and
-reason, or None).
+A tutorial's ``claims.py`` may hold ``CLAIMS``, ``SLIPS``, ``JOINT``, ``FINDINGS`` (lists of what is
+defined here), ``QUANTITIES`` (name of a published quantity -> its value in every replica of a run),
+``LAWS`` (of one that no run has -> draws from its distribution) and ``derived`` (a published number
+that follows from others: number, findings -> the reason, or None).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mlpfit.config import catalogue
+from mlpfit.errors import RunError
 from mlpfit.runs.run import Run
 
 Ensembles = Mapping[str, Run]
@@ -24,23 +25,51 @@ Predicate = Callable[[Ensembles], np.ndarray]
 
 @dataclass(frozen=True)
 class Claim:
-    """claim: the page's statement; measure: how it is made checkable; holds: a truth value per
-    replica, false where one has diverged."""
+    """A statement that holds or fails in each seed.
+
+    claim: in our words; where: the place on the page that says it, None for a question of ours;
+    measure: how it is made checkable; holds: a truth value per replica; experiments: those it looks
+    at, variants ("tutorial/experiment:variant") among them. identity: it can't fail, so its share
+    has no interval. levels: the same with other thresholds; bounds: the same of what no net could
+    beat, or any would.
+    """
 
     claim: str
     measure: str
+    experiments: tuple[str, ...]
     holds: Predicate
+    where: str | None = None
+    identity: bool = False
+    levels: dict[str, Predicate] = field(default_factory=dict)
+    bounds: dict[str, Predicate] = field(default_factory=dict)
+
+    def in_each(self, runs: Ensembles, holds: Predicate) -> np.ndarray:
+        """Whether holds (or a level) does: (R,); never where a run it looks at has diverged."""
+        truth = np.asarray(holds(runs))
+        diverged = [runs[name].diverged[: len(truth)] for name in self.experiments]
+        return truth & ~np.logical_or.reduce(diverged)
 
 
 @dataclass(frozen=True)
 class Slip:
     """what went wrong, and, where it can be counted, effect: a number per replica that says how
-    much it matters (named in ``measure``); correct: its value had the page not slipped."""
+    much it matters (named in ``measure``); without: the same measure had the page not slipped."""
 
     what: str
     measure: str = ""
-    correct: float = 0.0
+    experiments: tuple[str, ...] = ()
     effect: Predicate | None = None
+    without: Predicate | None = None
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One quantity of several published numbers (key -> value) that belong together."""
+
+    what: str
+    experiments: tuple[str, ...]
+    published: Callable[[Mapping[str, float]], float]
+    replicas: Predicate
 
 
 @dataclass(frozen=True)
@@ -68,19 +97,48 @@ def findings(tutorial: str) -> list[Finding]:
     return [find() for find in listed(tutorial, "FINDINGS")]
 
 
+def finals(runs: Ensembles, name: str, *experiments: str) -> np.ndarray:
+    """A final number of the replicas that all of these have, seed by seed: (experiments, R).
+
+    Raises RunError if their seeds are not the same.
+    """
+    replicas = min(runs[experiment].replicas for experiment in experiments)
+    seeds = {tuple(runs[experiment].seeds[:replicas]) for experiment in experiments}
+    if len(seeds) > 1:
+        raise RunError(f"{', '.join(experiments)}: other seeds, so nothing to compare one by one")
+    return np.stack([runs[experiment].final(name)[:replicas] for experiment in experiments])
+
+
 def less(name: str, *experiments: str) -> Predicate:
     """The final number grows strictly along these experiments, seed by seed."""
 
     def holds(runs: Ensembles) -> np.ndarray:
-        values = [runs[experiment].final(name) for experiment in experiments]
+        values = finals(runs, name, *experiments)
         return np.logical_and.reduce([a < b for a, b in pairwise(values)])
 
     return holds
 
 
-def within(name: str, experiment: str, reference: str, share: float) -> Predicate:
-    """The final number exceeds that of the reference by at most this share."""
-    return lambda runs: runs[experiment].final(name) <= (1 + share) * runs[reference].final(name)
+def ratio(name: str, numerator: str, denominator: str) -> Predicate:
+    """Of two final numbers, seed by seed."""
+
+    def values(runs: Ensembles) -> np.ndarray:
+        above, below = finals(runs, name, numerator, denominator)
+        with np.errstate(invalid="ignore"):  # both diverged
+            return above / below
+
+    return values
+
+
+def always_falls(experiment: str, every: int) -> Predicate:
+    """The loss is smaller at each of the steps every, 2 every, ... than at the one before."""
+
+    def holds(runs: Ensembles) -> np.ndarray:
+        history = runs[experiment].history
+        printed = history["loss"][history["step"] % every == 0]
+        return (np.diff(printed, axis=0) < 0).all(axis=0)
+
+    return holds
 
 
 def r2(run: Run) -> np.ndarray:
@@ -89,12 +147,17 @@ def r2(run: Run) -> np.ndarray:
     return 1 - run.metrics["sse"] / ((y - y.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
 
 
-def own_sections(run: Run) -> np.ndarray:
-    """All kinks inside the range of the inputs and no two closer than 1 % of it."""
-    low, high = run.data["pool_x"].min(), run.data["pool_x"].max()
-    places = np.sort(run.kinks(), axis=1)
-    inside = ((places > low) & (places < high)).all(axis=1)
-    return inside & (np.diff(places, axis=1) > 0.01 * (high - low)).all(axis=1)
+def own_sections(experiment: str, gap: float = 0.01) -> Predicate:
+    """All kinks inside the range of the inputs and no two closer than this share of it."""
+
+    def holds(runs: Ensembles) -> np.ndarray:
+        run = runs[experiment]
+        low, high = run.data["pool_x"].min(), run.data["pool_x"].max()
+        places = np.sort(run.kinks(), axis=1)
+        inside = ((places > low) & (places < high)).all(axis=1)
+        return inside & (np.diff(places, axis=1) > gap * (high - low)).all(axis=1)
+
+    return holds
 
 
 def best_line_mse(run: Run) -> np.ndarray:

@@ -1,18 +1,29 @@
 """Every published number, trace, claim and slip, judged by the replicas: mlpfit ledger
 
-Writes outputs/ledger.json and outputs/ledger.csv from finished ensembles.
+Writes outputs/ledger.json and outputs/ledger.csv from finished ensembles. Keys of ledger.json:
 
-ledger.json: ``numbers`` (one entry per published number: key, tutorial, experiment, quantity, step,
-convention, published, evidence, verdict, reason and, where replicas have the quantity, percentile
-with interval, p, median, p5, p95, replicas),
-``traces`` (experiment, p, adjusted p, verdict, steps), ``findings`` (tutorial, title, text; the
-values of each under its own key), ``conclusions`` (tutorial, claim, measure, holds, share with
-interval, replicas), ``slips`` (tutorial, what, measure, correct, mean, median, p5, p95), ``runs``
-(experiment -> replicas, diverged, first and last seed).
+legend       verdict -> what it means
+experiments  one entry an experiment: verdict, decided_by (trace, number or curve only), between (of
+             a borderline verdict), p (adjusted where a trace decides), ratio of the last published
+             number to the median, beyond (no replica is as extreme), numbers (verdict -> count)
+numbers      one entry a published number: key, tutorial, experiment, quantity, step, convention,
+             published, evidence (distribution, law or none), verdict, reason, recovered, halves
+             (verdicts of either half of the replicas), and of statistics Position and P
+traces       experiment, steps, replicas, P, p_adjusted, verdict, between, halves, in_family
+joint        tutorial, what, published, verdict, Position, P
+findings     tutorial, title, text; the values of each under its own key
+conclusions  tutorial, claim, where, whose, measure, holds, replicas, share, low, high, column,
+             own_seed (seed, holds), levels and bounds (name -> share)
+slips        tutorial, what; measure, mean, p5, median, p95, replicas, diverged; without, the same
+halves       flips between verdicts from one half of the replicas to the other
+power, assumptions, sensitivity   see :mod:`mlpfit.judging.variants`
+runs         experiment -> replicas, diverged, first and last seed
 """
 
 import csv
 import io
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,9 +32,10 @@ import numpy as np
 
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.errors import RunError
-from mlpfit.judging import claims, published, statistics
-from mlpfit.judging.claims import Claim, Ensembles, Finding, Slip
+from mlpfit.judging import claims, published, statistics, variants
+from mlpfit.judging.claims import Claim, Ensembles, Finding, Joint, Slip
 from mlpfit.judging.published import Number
+from mlpfit.judging.statistics import BORDERLINE, P
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
 from mlpfit.runs.identity import published_run
@@ -31,123 +43,219 @@ from mlpfit.runs.run import MARKER
 
 CHANGED = 3  # exit code: a verdict is another than in the ledger that was there before
 COLUMNS = (
-    *("key", "published", "evidence", "verdict", "percentile", "low", "high", "p"),
-    *("median", "p5", "p95", "replicas", "reason"),
+    *("key", "published", "evidence", "verdict", "between", "percentile", "low", "high"),
+    *("p", "p_low", "p_high", "median", "p5", "p95", "ratio", "replicas", "reason"),
 )
+SHARES = {  # column of a claim -> whether the interval of its share puts it there
+    "holds in nearly every seed": lambda low, high: low >= 0.95,
+    "holds more often than not": lambda low, high: low > 0.5,
+    "fails in nearly every seed": lambda low, high: high <= 0.05,
+    "luck of the draw": lambda low, high: True,
+}
 
 
 def ledger(runs: Ensembles) -> dict[str, Any]:
-    """The whole ledger as plain data."""
+    """The whole ledger as plain data, from the ensembles of all experiments and such variants as
+    are there."""
     names = [tutorial.name for tutorial in tutorials()]
-    numbers = {name: published.tutorial(name).numbers for name in names}
     findings = {name: claims.findings(name) for name in names}
+    numbers = [
+        {"key": number.key, "tutorial": name} | judge(number, runs, findings[name])
+        for name in names
+        for number in published.tutorial(name).numbers
+    ]
+    judged = traces(runs, numbers)
     return {
-        "numbers": [
-            {"key": number.key, "tutorial": name} | judge(number, runs, findings[name])
-            for name in names
-            for number in numbers[name]
-        ],
-        "traces": traces([number for name in names for number in numbers[name]], runs),
+        "legend": statistics.MEANINGS,
+        "experiments": [at_a_glance(name, numbers, judged) for name in experiments()],
+        "numbers": numbers,
+        "traces": judged,
+        "joint": _of_each(names, "JOINT", joint, runs),
         **{finding.key: finding.values for name in names for finding in findings[name]},
         "findings": [
             {"tutorial": name, "title": finding.title, "text": finding.text}
             for name in names
             for finding in findings[name]
         ],
-        "conclusions": [
-            {"tutorial": name} | conclude(claim, runs)
-            for name in names
-            for claim in claims.listed(name, "CLAIMS")
-        ],
-        "slips": [
-            {"tutorial": name} | effect(slip, runs)
-            for name in names
-            for slip in claims.listed(name, "SLIPS")
-        ],
-        "runs": {
-            name: {
-                "replicas": run.replicas,
-                "diverged": int(run.diverged.sum()),
-                "seeds": [run.seeds[0], run.seeds[-1]],
-            }
-            for name, run in runs.items()
-        },
+        "conclusions": _of_each(names, "CLAIMS", conclude, runs),
+        "slips": _of_each(names, "SLIPS", effect, runs),
+        "halves": flips([*numbers, *judged]),
+        **variants.tables(runs),
+        "runs": {name: _extent(runs[name]) for name in experiments()},
     }
 
 
-def judge(number: Number, runs: Ensembles, findings: list[Finding]) -> dict[str, Any]:
+def _of_each(names: list[str], kind: str, judged: Any, runs: Ensembles) -> list[dict[str, Any]]:
+    """What is listed under this name in the tutorials' claims.py; without what needs a variant that
+    is not there."""
+    entries = [(name, entry) for name in names for entry in claims.listed(name, kind)]
+    return [
+        {"tutorial": name} | judged(entry, runs, name)
+        for name, entry in entries
+        if all(experiment in runs for experiment in entry.experiments)
+    ]
+
+
+def _extent(run: Any) -> dict[str, Any]:
+    seeds = [run.seeds[0], run.seeds[-1]]
+    return {"replicas": run.replicas, "diverged": int(run.diverged.sum()), "seeds": seeds}
+
+
+def judge(number: Number, runs: Ensembles, findings: Sequence[Finding]) -> dict[str, Any]:
     """One published number: its evidence and its verdict."""
     entry = {k: getattr(number, k) for k in ("experiment", "quantity", "step", "convention")}
     entry["published"] = number.value
     if number.not_checkable:
         verdict = {"evidence": "none", "verdict": "not checkable", "reason": number.not_checkable}
-        return entry | verdict
-    derived = getattr(claims.part(number.experiment), "derived", lambda *_: None)
-    verdict = derived(number, findings) or {}
+        return entry | verdict | {"recovered": False}
+    own = claims.part(number.experiment)
+    reason = getattr(own, "derived", lambda *_: None)(number, findings)
+    entry |= {"recovered": reason is not None, "reason": reason or ""}
+    law = getattr(own, "LAWS", {}).get(number.quantity)
+    if law is not None:
+        return entry | {"evidence": "law"} | placed(number.value, law())
     if number.experiment not in runs:
-        if not verdict:
-            raise RunError(f"{number.key}: no experiment, no derivation; say why not_checkable")
-        return entry | verdict
+        raise RunError(f"{number.key}: no experiment and no law; say why it is not_checkable")
     run = runs[number.experiment]
     values = published.measured(run, number.quantity, number.update, number.step)
-    place = statistics.position(number.value, values)
-    by_replicas = {"evidence": "distribution", "verdict": statistics.verdict(place.p), "reason": ""}
-    return entry | by_replicas | verdict | asdict(place)
+    return entry | {"evidence": "distribution"} | placed(number.value, values)
 
 
-def traces(numbers: list[Number], runs: Ensembles) -> list[dict[str, Any]]:
-    """Each printed trace of losses as a whole, corrected for there being several."""
-    entries: list[dict[str, Any]] = []
-    for name, run in runs.items():
-        losses = [n for n in numbers if n.experiment == name and n.quantity == run.config["loss"]]
-        trace = [n for n in losses if n.update == "before" and n.step is not None]
-        if len(trace) > 1:
-            replicas = [published.measured(run, n.quantity, n.update, n.step) for n in trace]
-            printed = np.array([n.value for n in trace])
-            p = statistics.trace_test(printed, np.stack(replicas, axis=1))
-            entry = {"experiment": name, "steps": [n.step for n in trace], "p": p}
-            entries.append(entry | {"replicas": run.replicas})
-    for entry, p in zip(entries, statistics.adjusted([e["p"] for e in entries]), strict=True):
-        entry |= {"p_adjusted": p, "verdict": statistics.verdict(p)}
-    return entries
+def placed(value: float, replicas: np.ndarray) -> dict[str, Any]:
+    """Where a value lies among replicas (R,), and its verdict in all and in either half of them."""
+    place, p = statistics.position(value, replicas)
+    halves = [statistics.position(value, half)[1].verdict for half in np.array_split(replicas, 2)]
+    return asdict(place) | asdict(p) | _verdict(p) | {"halves": halves}
 
 
-def conclude(claim: Claim, runs: Ensembles) -> dict[str, Any]:
-    """In how many replicas the claim holds."""
-    holds = claim.holds(runs)
+def _verdict(p: P) -> dict[str, str]:
+    return {"verdict": p.verdict, "between": p.between}
+
+
+def traces(runs: Ensembles, numbers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each printed trace of losses as a whole, corrected for there being several; one that is
+    recovered is no test of the recipe, and stays out of the correction."""
+    recovered = {entry["experiment"] for entry in numbers if entry["recovered"]}
+    entries, tests = [], []
+    for name in experiments():
+        if trace := published.trace(name, runs[name].config["loss"]):
+            printed, values = (
+                np.array([n.value for n in trace]),
+                published.traces(runs[name], trace),
+            )
+            parts = (values, *np.array_split(values, 2))  # all replicas, and either half
+            tests.append([statistics.trace_test(printed, part) for part in parts])
+            entry = {"experiment": name, "steps": [n.step for n in trace], "replicas": len(values)}
+            entry |= {"in_family": name not in recovered} | asdict(tests[-1][0])
+            entries.append(entry)
+    family = [i for i, entry in enumerate(entries) if entry["in_family"]]
+    for k in range(3):
+        corrected = _adjusted([tests[i][k] for i in family])
+        for i, p in zip(family, corrected, strict=True):
+            tests[i][k] = p
+    return [
+        entry | _verdict(p) | {"p_adjusted": p.p, "halves": [half.verdict for half in halves]}
+        for entry, (p, *halves) in zip(entries, tests, strict=True)
+    ]
+
+
+def _adjusted(tests: Sequence[P]) -> list[P]:
+    """p and the ends of its interval, each adjusted for the number of tests."""
+    p, low, high, smallest = (
+        statistics.adjusted([getattr(test, name) for test in tests])
+        for name in ("p", "p_low", "p_high", "p_smallest")
+    )
+    return [
+        P(p[i], low[i], high[i], smallest[i], beyond=test.beyond) for i, test in enumerate(tests)
+    ]
+
+
+def at_a_glance(
+    experiment: str, numbers: list[dict[str, Any]], judged: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The verdict of a run: that of its trace, else of its last number; its numbers follow."""
+    own = [entry for entry in numbers if entry["experiment"] == experiment]
+    checked = [entry for entry in own if "p" in entry]
+    entry: dict[str, Any] = {"experiment": experiment, "tutorial": experiment.split("/")[0]}
+    entry |= {"numbers": dict(Counter(e["verdict"] for e in own))}
+    if not checked:
+        return entry | {"decided_by": "curve only", "verdict": "not checkable"}
+    last, trace = checked[-1], [t for t in judged if t["experiment"] == experiment]
+    leader = trace[0] if trace else last
+    return entry | {
+        "decided_by": "trace" if trace else "number",
+        "p": leader.get("p_adjusted", leader["p"]),
+        "p_smallest": leader["p_smallest"],
+        "recovered": last["recovered"],
+        "percentile": last["percentile"],
+        "ratio": last["ratio"],
+        **{key: leader[key] for key in ("verdict", "between", "beyond", "replicas", "halves")},
+    }
+
+
+def joint(quantity: Joint, runs: Ensembles, tutorial: str) -> dict[str, Any]:
+    """One quantity of several published numbers."""
+    values = {number.key: number.value for number in published.tutorial(tutorial).numbers}
+    value = quantity.published(values)
+    entry = {"what": quantity.what, "experiments": list(quantity.experiments), "published": value}
+    return entry | placed(value, quantity.replicas(runs))
+
+
+def conclude(claim: Claim, runs: Ensembles, tutorial: str) -> dict[str, Any]:
+    """In how many replicas the claim holds, and whether in that of the page's own seed."""
+    page = published.tutorial(tutorial)
+    holds = claim.in_each(runs, claim.holds)
     share, low, high = statistics.share(int(holds.sum()), len(holds))
-    return {
-        "claim": claim.claim,
-        "measure": claim.measure,
-        "holds": int(holds.sum()),
-        "replicas": len(holds),
-        "share": share,
-        "low": low,
-        "high": high,
-    }
+    column = next(name for name, inside in SHARES.items() if inside(low, high))
+    entry: dict[str, Any] = {"claim": claim.claim, "where": claim.where, "measure": claim.measure}
+    entry |= {"whose": f"after {page.author}" if claim.where else "we asked"}
+    entry |= {"holds": int(holds.sum()), "replicas": len(holds), "share": share}
+    if claim.identity:
+        entry |= {"low": None, "high": None, "column": "holds by construction"}
+    else:
+        entry |= {"low": low, "high": high, "column": column}
+    seeds = runs[claim.experiments[0]].seeds
+    if page.seed is not None and page.seed in seeds[: len(holds)]:
+        entry["own_seed"] = {"seed": page.seed, "holds": bool(holds[seeds.index(page.seed)])}
+    for kind in ("levels", "bounds"):
+        others = {name: claim.in_each(runs, other) for name, other in getattr(claim, kind).items()}
+        entry[kind] = {name: float(other.mean()) for name, other in others.items()}
+    return entry
 
 
-def effect(slip: Slip, runs: Ensembles) -> dict[str, Any]:
+def effect(slip: Slip, runs: Ensembles, tutorial: str) -> dict[str, Any]:
     """What the slip changes, over the replicas."""
+    entry: dict[str, Any] = {"what": slip.what}
     if slip.effect is None:
-        return {"what": slip.what}
-    values = slip.effect(runs)
-    values = values[np.isfinite(values)]
-    p5, median, p95 = statistics.quantiles(values).tolist()
-    return {
-        "what": slip.what,
-        "measure": slip.measure,
-        "correct": slip.correct,
-        "mean": float(values.mean()),
-        "median": median,
-        "p5": p5,
-        "p95": p95,
-        "replicas": len(values),
+        return entry
+    entry |= {"measure": slip.measure} | _spread(slip.effect(runs))
+    return entry | ({"without": _spread(slip.without(runs))} if slip.without else {})
+
+
+def _spread(values: np.ndarray) -> dict[str, Any]:
+    """Quantiles of values over the replicas, a diverged one above every other; their mean without
+    these."""
+    finite = values[np.isfinite(values)]
+    spread = dict(zip(statistics.QUANTILES, statistics.quantiles(values).tolist(), strict=True))
+    spread = {name: value if np.isfinite(value) else None for name, value in spread.items()}
+    mean = float(finite.mean()) if len(finite) else None
+    return spread | {"mean": mean, "replicas": len(values), "diverged": len(values) - len(finite)}
+
+
+def flips(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """How many verdicts differ between the halves of the replicas: to or from borderline, and
+    (which enough replicas exclude) from one clear verdict to another."""
+    pairs = {
+        e.get("key", f"trace {e['experiment']}"): e["halves"] for e in entries if "halves" in e
     }
+    differing = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+    clear = {key: pair for key, pair in differing.items() if BORDERLINE not in pair}
+    return {"judged": len(pairs), "borderline": len(differing) - len(clear), "flips": clear}
 
 
 def ensembles(outputs: Path) -> Ensembles:
-    """All ensembles. Raises RunError, naming what is missing."""
+    """The ensembles of all experiments and the variants that are there. Raises RunError, naming
+    what is missing."""
     missing = [
         name for name in experiments() if not (outputs / "ensembles" / name / MARKER).is_file()
     ]
@@ -155,7 +263,8 @@ def ensembles(outputs: Path) -> Ensembles:
         raise RunError(
             f"no ensembles of {', '.join(missing)} under {outputs}/ensembles: make ensembles first"
         )
-    return {name: published_run(name, outputs, "ensembles") for name in experiments()}
+    published_runs = {name: published_run(name, outputs, "ensembles") for name in experiments()}
+    return published_runs | variants.finished(outputs)
 
 
 def verdicts(content: dict[str, Any]) -> dict[str, str]:

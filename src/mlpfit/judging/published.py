@@ -1,10 +1,11 @@
 """The numbers the tutorials print (``published.yaml`` in a tutorial's folder), and the same
 quantity of a run.
 
-A file holds author, title, year, page and a summary; ``sensitive``, the experiments whose recipe
-amplifies rounding errors; and ``numbers``: experiment, quantity, update (the value stands before or
-after that step's update; ``none``: no step is involved), convention in words, steps and values as
-printed, and ``not_checkable``, the reason, where no run has the quantity.
+A file holds author, title, year, page, a summary and the page's seed, if it has one; ``sensitive``,
+the experiments whose recipe amplifies rounding errors; and ``numbers``: experiment, quantity,
+update (the value stands before or after that step's update; ``none``: no step is involved),
+convention in words, steps and values as printed, and ``not_checkable``, the reason, where nothing
+here has the quantity.
 """
 
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Tutorial:
     year: int | None = None
     page: str | None = None
     summary: str = ""
+    seed: int | None = None
     sensitive: tuple[str, ...] = ()
     numbers: tuple[Number, ...] = ()
 
@@ -90,6 +92,20 @@ def final(experiment: str) -> Number | None:
     """The last loss or sum of squares published for the experiment."""
     numbers = [n for n in tutorial(experiment.split("/")[0]).numbers if n.experiment == experiment]
     return next((n for n in reversed(numbers) if n.quantity in LOSSES), None)
+
+
+def trace(experiment: str, loss: str) -> list[Number]:
+    """The losses printed along training; empty if there are not two."""
+    numbers = tutorial(experiment.split("/")[0]).numbers
+    own = [n for n in numbers if n.experiment == experiment and n.quantity == loss]
+    printed = [n for n in own if n.update == "before" and n.step is not None]
+    return printed if len(printed) > 1 else []
+
+
+def traces(run: Run, numbers: list[Number]) -> np.ndarray:
+    """The run's own values of a printed trace: (R, steps)."""
+    values = [measured(run, n.quantity, n.update, n.step) for n in numbers]
+    return np.stack(values, axis=1)
 
 
 def measured(run: Run, quantity: str, update: str, step: int | None) -> np.ndarray:

@@ -5,9 +5,9 @@ without a script. What it says stands in ``templates/``; here the numbers for it
 """
 
 import base64
+import html
 import json
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ from mlpfit.runs.sealed import read_ledger, read_svg
 from mlpfit.sweeps.closing import answer
 from mlpfit.sweeps.summary import read
 
+KINDS = (  # of the ledger, entry by entry a tutorial's
+    *("experiments", "numbers", "joint", "findings", "conclusions", "slips"),
+    *("power", "assumptions", "sensitivity"),
+)
 UNSAID = ("name", "question", "output_dir", "logger.")  # keys that decide no number
 
 
@@ -45,9 +49,10 @@ def render(ledger: dict[str, Any], runs: dict[str, Run], outputs: Path) -> str:
     )
     environment.filters |= {"form": format, "zip": zip}
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    picture = outputs / "figures" / "overview.svg"
     return environment.get_template("page.html").render(
         ledger=ledger,
-        counts=Counter(number["verdict"] for number in ledger["numbers"]),
+        overview=image("overview", picture) if picture.is_file() else None,
         replicas=max(run["replicas"] for run in ledger["runs"].values()),
         seconds=sum(run.provenance["seconds"] for run in runs.values()),
         made=next(iter(runs.values())).provenance,
@@ -70,32 +75,34 @@ def section(
         "settings": {name: settings(runs[name]) for name in names},
     } | {
         kind: [entry for entry in ledger[kind] if entry["tutorial"] == tutorial.name]
-        for kind in ("numbers", "findings", "conclusions", "slips")
+        for kind in KINDS
     }
 
 
 def images(tutorial: Tutorial, outputs: Path) -> list[dict[str, Any]]:
     """Every figure, over its band where there is one, and the distribution of the final numbers."""
-    shown = {d.name: d.caption for d in drawings() if d.tutorial == tutorial.name}
-    words = "Final numbers over the replicas, published values marked"
+    names = [drawing.name for drawing in drawings() if drawing.tutorial == tutorial.name]
     gathered = []
-    for name, caption in (shown | {f"{tutorial.name}/distribution": words}).items():
-        file, band = (outputs / "figures" / f"{name}{end}.svg" for end in ("", "_band"))
-        if band.is_file():
-            file, caption = band, f"{caption}, over the band of the replicas"
+    for name in (*names, f"{tutorial.name}/distribution"):
+        alone, band = (outputs / "figures" / f"{name}{end}.svg" for end in ("", "_band"))
+        file = band if band.is_file() else alone
         if not file.is_file():
             raise RunError(f"{file} is not there: draw it with make figures")
-        gathered.append(image(name, caption, file))
+        gathered.append(image(name, file))
     return gathered
 
 
-def image(name: str, caption: str, file: Path) -> dict[str, Any]:
-    """An SVG as base64. Raises RunError unless it is as it was written."""
+def image(name: str, file: Path) -> dict[str, Any]:
+    """An SVG as base64, and the title in it. Raises RunError unless it is as it was written."""
     svg = read_svg(file)
-    box = re.search(rb'viewBox="0 0 ([\d.]+)', svg)  # in points
-    wide = box is not None and float(box[1]) > 400
-    data = base64.b64encode(svg).decode()
-    return {"name": name, "caption": caption, "data": data, "wide": wide}
+    title = re.search(rb"<dc:title>(.*?)</dc:title>", svg, re.DOTALL)
+    width = re.search(rb'viewBox="0 0 ([\d.]+)', svg)  # in points
+    return {
+        "name": name,
+        "caption": html.unescape(title[1].decode()) if title else name,
+        "data": base64.b64encode(svg).decode(),
+        "wide": width is not None and float(width[1]) > 400,
+    }
 
 
 def sweep(name: str, outputs: Path) -> dict[str, Any]:
@@ -107,7 +114,7 @@ def sweep(name: str, outputs: Path) -> dict[str, Any]:
         return asked
     keys, rows = read(folder)
     finished = [row for row in rows if not row["failure"]]
-    picture = image(f"sweep {name}", question, folder / "figure.svg")
+    picture = image(f"sweep {name}", folder / "figure.svg") | {"caption": question}
     return asked | {"answer": answer(name, rows), "image": picture, "swept": keys, "rows": finished}
 
 

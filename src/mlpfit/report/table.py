@@ -110,7 +110,7 @@ def _table(outputs: Path, judged: dict[str, Any]) -> str:
             band = (
                 f"{entry['median']:.4g} ({entry['p5']:.4g} to {entry['p95']:.4g})" if entry else ""
             )
-            verdict = entry["verdict"] if entry else ""
+            verdict = in_words(entry) if entry else ""
             here = f"{float(row['value']):.4g}"
             cells = (
                 f"`{row['experiment']}`",
@@ -121,6 +121,13 @@ def _table(outputs: Path, judged: dict[str, Any]) -> str:
             )
             lines.append(f"| {' | '.join([*cells, band, verdict])} |")
     return "\n".join(lines) + "\n"
+
+
+def in_words(entry: dict[str, Any]) -> str:
+    """A number's verdict in the ledger, with what stands beside it."""
+    words = [entry["verdict"] + (f" between {entry['between']}" if entry["between"] else "")]
+    words += [f"beyond all {entry['replicas']}"] if entry["beyond"] else []
+    return ", ".join([*words, *(["recovered"] if entry["recovered"] else [])])
 
 
 def update_readme(outputs: Path, readme: Path = Path("README.md")) -> None:

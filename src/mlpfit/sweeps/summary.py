@@ -6,7 +6,8 @@ replicas, diverged, seconds   diverged: share of the replicas
 parameters, layers   of the net
 mse_*, truth_mse_*, val_mse_*   p5, median, p95 over the replicas of the final error on the training
                      rows, the distance to the noise-free function there, and the error on fresh
-                     rows; a diverged replica counts as infinite
+                     rows; a diverged replica counts as infinite; and *_low, *_high, the 95 %
+                     interval of the median
 sharpness_start_*, sharpness_*   largest eigenvalue of the loss's Hessian before and after training,
                      where asked for
 sha256               of all other cells of the table
@@ -14,12 +15,13 @@ sha256               of all other cells of the table
 
 import csv
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mlpfit.errors import RunError
-from mlpfit.judging.statistics import QUANTILES, quantiles
+from mlpfit.judging.statistics import QUANTILES, median_interval, quantiles
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
 from mlpfit.runs.run import Run, load_run
@@ -90,6 +92,7 @@ def measured(run: Run, sharpness: bool, searched: str | None = None) -> Row:
     for name, numbers in quantities.items():
         for quantile, value in zip(QUANTILES, quantiles(numbers), strict=True):
             values[f"{name}_{quantile}"] = value
+        values[f"{name}_low"], values[f"{name}_high"] = median_interval(numbers)
     values |= {"seconds": run.provenance["seconds"]}
     return {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in values.items()}
 
@@ -105,6 +108,27 @@ def stability_of(rows: list[Row], x: str) -> tuple[float, float, float, float | 
         value for value in (float(row[x]) for row in rows) if value < min(lossy, default=np.inf)
     ]
     return low, middle, high, max(kept, default=None)
+
+
+@dataclass(frozen=True)
+class Median:
+    """Of a number over a job's replicas, with its 95 % interval (bootstrap)."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+    def apart(self, other: "Median") -> bool:
+        """Whether the intervals have nothing in common: otherwise not distinguishable."""
+        return self.high < other.low or other.high < self.low
+
+
+def interval(row: Row, quantity: str = "mse") -> Median:
+    """The median with its interval."""
+    return Median(*(float(row[f"{quantity}_{end}"]) for end in ("median", "low", "high")))
 
 
 def median(row: Row) -> float:

@@ -1,6 +1,8 @@
 """What the sweep around the plane answers."""
 
-from mlpfit.sweeps.summary import Row
+from collections.abc import Iterable
+
+from mlpfit.sweeps.summary import Row, interval
 
 
 def sample_size(rows: list[Row]) -> str:
@@ -8,19 +10,26 @@ def sample_size(rows: list[Row]) -> str:
     for quantity, where in (("mse", "on its own rows"), ("val_mse", "on fresh rows")):
         net, line = (
             {
-                float(row["target.points"]): float(row[f"{quantity}_median"])
-                for row in rows
-                if row["experiment"] == name
+                float(r["target.points"]): interval(r, quantity)
+                for r in rows
+                if r["experiment"] == name
             }
             for name in ("plane/sequential", "plane/least_squares")
         )
-        wins = sorted(points for points in net if points in line and net[points] < line[points])
-        sizes = ", ".join(f"{points:g}" for points in wins)
+        sizes = sorted(net.keys() & line.keys())
+        below = _list(n for n in sizes if net[n].value < line[n].value and net[n].apart(line[n]))
+        above = _list(n for n in sizes if net[n].value > line[n].value and net[n].apart(line[n]))
+        alike = _list(n for n in sizes if not net[n].apart(line[n]))
         parts.append(
-            f"{where} the net's median error is below that of least squares "
-            + (f"at {sizes} rows" if wins else "never")
+            f"{where} the net's median error is below that of least squares {below}, above it "
+            f"{above}, not distinguishable {alike}"
         )
     return f"{'; '.join(parts)}.".capitalize()
+
+
+def _list(sizes: Iterable[float]) -> str:
+    named = ", ".join(f"{size:g}" for size in sizes)
+    return f"at {named} rows" if named else "nowhere"
 
 
 ANSWERS = {"sample_size": sample_size}

@@ -29,7 +29,7 @@ FIGURES = [
     Drawing(
         "plane/scratch",
         "plane/scratch",
-        "Observed against predicted, hand-derived gradients",
+        "Observed against predicted, plain matrices and autograd",
         partial(observed_predicted, title="Neural network from scratch"),
     ),
     Drawing(

@@ -1,31 +1,34 @@
 """What the sweep around the restored curve answers."""
 
-from mlpfit.sweeps.summary import Row, median
+from mlpfit.sweeps.summary import Row, interval, median
 
 
 def neurons(rows: list[Row]) -> str:
     plain, heavy = (
         [row for row in rows if row["optimizer.momentum"] == value] for value in ("0.0", "0.9")
     )
-    parts = []
-    for momentum, jobs in (("0.0", plain), ("0.9", heavy)):
-        best = min(jobs, key=median)
-        diverged = ", ".join(
-            f"{row['model.hidden']} ({float(row['diverged']):.0%})"
-            for row in jobs
-            if float(row["diverged"])
-        )
-        parts.append(
-            f"momentum {momentum} does best with {best['model.hidden']} units "
-            f"(median error {median(best):.2g}), "
-            + (f"replicas diverge with {diverged}" if diverged else "no replica diverges")
-        )
-    target = min(median(row) for row in plain)
-    few = [float(row["model.hidden"]) for row in heavy if median(row) <= target]
-    head = (
-        f"With momentum {min(few):g} units already reach the best of plain descent: " if few else ""
+    target = interval(min(plain, key=median))
+    few = [float(row["model.hidden"]) for row in heavy if interval(row).high <= target.value]
+    head = f"With momentum {min(few):g} units reach the best of plain descent: " if few else ""
+    return f"{head}{_best('0.0', plain)}; {_best('0.9', heavy)}."
+
+
+def _best(momentum: str, jobs: list[Row]) -> str:
+    """Which number of units does best, which are no worse as far as the replicas tell, and with
+    which replicas diverge."""
+    best = min(jobs, key=median)
+    rest = [job for job in jobs if job is not best]
+    alike = ", ".join(
+        job["model.hidden"] for job in rest if not interval(job).apart(interval(best))
     )
-    return f"{head}{'; '.join(parts)}."
+    lossy = [job for job in jobs if float(job["diverged"])]
+    shares = ", ".join(f"{job['model.hidden']} ({float(job['diverged']):.0%})" for job in lossy)
+    return (
+        f"momentum {momentum} does best with {best['model.hidden']} units, median error "
+        f"{interval(best)}"
+        + (f", not distinguishable from {alike}" if alike else "")
+        + (f"; replicas diverge with {shares}" if shares else "; no replica diverges")
+    )
 
 
 ANSWERS = {"neurons": neurons}

@@ -1,6 +1,6 @@
 """What the sweep around the tower answers."""
 
-from mlpfit.sweeps.summary import Row, median
+from mlpfit.sweeps.summary import Row, interval, median
 
 DEPTHS = 3  # at each number of parameters
 
@@ -10,15 +10,15 @@ def width_and_depth(rows: list[Row]) -> str:
     ordered = sorted(rows, key=lambda row: float(row["parameters"]))
     for nets in (ordered[i : i + DEPTHS] for i in range(0, len(ordered), DEPTHS)):
         best = min(nets, key=median)
-        flat = next(row for row in nets if row["layers"] == "1")
-        ratio = median(best) / median(flat)
-        # The medians of 64 such replicas are known to some twenty per cent.
+        one = next(row for row in nets if row["layers"] == "1")
+        deep, flat = interval(best), interval(one)
         verdict = (
-            f"{best['layers']} hidden layers reach {ratio:.2f} of"
-            if ratio < 0.8
-            else "no depth is clearly below"
+            f"{best['layers']} hidden layers reach {deep.value / flat.value:.2f} of one layer's "
+            f"median error, {deep} against {flat}"
+            if deep.apart(flat)
+            else "no depth is distinguishable from one layer"
         )
-        parts.append(f"at about {best['parameters']} parameters {verdict} one layer's median error")
+        parts.append(f"at about {best['parameters']} parameters {verdict}")
     return f"{'; '.join(parts)}.".capitalize()
 
 

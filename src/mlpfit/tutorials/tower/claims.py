@@ -1,11 +1,54 @@
-"""What the tower page claims."""
+"""What the tower page claims, and what we asked of it."""
 
-from mlpfit.judging.claims import Claim, less
+import numpy as np
+
+from mlpfit.judging.claims import Claim, Ensembles, Joint, always_falls, less, ratio
+
+SMALL, LARGE = "tower/small", "tower/large"
+SSE = "sum of squares on the training rows after the last update, seed by seed"
+PRINTED = 100  # the page prints every hundredth loss
+
+
+def rises_at_last(runs: Ensembles) -> np.ndarray:
+    """The last printed loss of the larger net is above the one before."""
+    history = runs[LARGE].history
+    before, last = history["loss"][history["step"] % PRINTED == 0][-2:]
+    return last > before
+
 
 CLAIMS = [
     Claim(
         "the larger net fits better",
-        "sum of squares on the training rows after the last update, seed by seed",
-        less("sse", "tower/large", "tower/small"),
+        SSE,
+        (SMALL, LARGE),
+        less("sse", LARGE, SMALL),
+        where="section on enlarging the net, its two sums of squares",
+    ),
+    Claim(
+        "the small net's printed losses fall at every step, as on the page",
+        f"losses before the update of every {PRINTED}th step",
+        (SMALL,),
+        always_falls(SMALL, PRINTED),
+    ),
+    Claim(
+        "the larger net's printed loss rises from step 900 to 1000, as on the page",
+        "losses before the update of these steps",
+        (LARGE,),
+        rises_at_last,
+    ),
+    Claim(
+        "Adam gets further than the descent that is commented out",
+        f"{SSE}; the small net, learning rate 0.001 for both",
+        (SMALL, f"{SMALL}:sgd"),
+        less("sse", SMALL, f"{SMALL}:sgd"),
+    ),
+]
+
+JOINT = [
+    Joint(
+        "sum of squares of the small net over that of the large one",
+        (SMALL, LARGE),
+        lambda printed: printed[f"{SMALL}:sse@1000"] / printed[f"{LARGE}:sse@1000"],
+        ratio("sse", SMALL, LARGE),
     ),
 ]
