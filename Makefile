@@ -74,7 +74,7 @@ torture: $(INSTALLED) ## kill, damage and misuse everything a few hundred times 
 
 bench: $(INSTALLED) ## measure speed against the plain loop and the Trainer's defaults
 	@$(BIN)/python -c 'import jax' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'jax==0.10.2'
-	@$(BIN)/python tests/bench.py
+	@$(BIN)/python tests/bench
 
 clean: ## remove the runs
 	rm -rf outputs/runs outputs/ensembles outputs/variants outputs/.locks outputs/.cache

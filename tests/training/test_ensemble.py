@@ -227,7 +227,7 @@ def advance(module: Regression, optimizer, x, y, compiled: bool) -> None:
     from mlpfit.model.compiled import CompiledSteps
 
     if compiled:
-        steps = CompiledSteps(module.mlp, module.loss, module.gradient, optimizer)
+        steps = CompiledSteps(module.mlp, module.loss, optimizer)
         steps(x.expand(20, *x.shape), y.expand(20, *y.shape), None)
     else:
         for _ in range(20):

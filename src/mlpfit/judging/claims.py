@@ -182,11 +182,11 @@ def gradients_agree(run: Run) -> np.ndarray:
     ]
     layers = list(zip(parameters[::2], parameters[1::2], strict=True))
     kind, activation = run.config["loss"], run.config["model"]["activation"]
-    outputs = mlp.outputs(layers, x, activation, mlp.Products)
+    outputs = mlp.outputs(layers, x, activation)
     by_autograd = torch.autograd.grad(losses.loss(kind, outputs[-1], y).sum(), parameters)
     with torch.no_grad():
         error = losses.derivative(kind, outputs[-1], y)
-        by_hand = mlp.gradients(layers, outputs, error, activation, mlp.Products)
+        by_hand = mlp.gradients(layers, outputs, error, activation)
     pairs = list(zip(by_autograd, by_hand, strict=True))
     deviation = torch.stack([(a - h).abs().amax((1, 2)) for a, h in pairs]).amax(0)
     largest = torch.stack([a.abs().amax((1, 2)) for a, _ in pairs]).amax(0)

@@ -28,7 +28,6 @@ def sharpness(run: Run, step: int | None) -> np.ndarray:
             list(zip(parts[::2], parts[1::2], strict=True)),
             x[None],
             run.config["model"]["activation"],
-            mlp.Products,
         )
         return losses.loss(run.config["loss"], made[-1], y[None])[0]
 

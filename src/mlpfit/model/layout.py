@@ -1,23 +1,21 @@
-"""How replicas are laid out in memory and divided into groups, and whether their steps are
-compiled.
+"""How replicas are laid out in memory and divided into parts, and whether their steps are compiled.
 
 It decides how numbers are rounded, so it counts in a run's identity.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-NARROW = 16  # nets with no wider layer keep the replica axis last in memory
+NARROW = 768  # parameters up to which compiled steps give each replica a lane: they stay in L2
+CALL = 16  # replicas in one call of a kernel: they fill its vectors, and it ends within a second
 SHARD = 256  # replicas of one Trainer and one folder at most, unless ensemble.shard says otherwise
-CACHE = (
-    4 * 2**20
-)  # bytes for what a group of replicas computes in a step: measured best, and L2 to L3 everywhere
-LANES = 16  # float32 numbers in the widest vector registers there are
 PAYS_FROM = 8.0  # predicted seconds uncompiled from which compiling, five to ten seconds, pays
 
 
-def narrow(widths: Sequence[int]) -> bool:
-    """Whether the replica axis is last in memory, so that vector instructions run over replicas."""
-    return max(widths) <= NARROW
+def kernel(units: Sequence[int]) -> str:
+    """Which kernel takes compiled steps of nets of these units, input to output (compiled.py)."""
+    parameters = sum((a + 1) * b for a, b in pairwise(units))
+    return "narrow" if parameters <= NARROW or len(units) == 2 else "wide"
 
 
 def shard_size(replicas: int, most: int) -> int:
@@ -25,12 +23,6 @@ def shard_size(replicas: int, most: int) -> int:
     at least half of it, so that all parts have one shape and one compilation; else ``most``."""
     fitting = (size for size in range(min(most, replicas), most // 2, -1) if replicas % size == 0)
     return next(fitting, min(most, replicas))
-
-
-def group_size(replicas: int, rows: int, widths: Sequence[int], number_bytes: int) -> int:
-    """How many replicas step together: as many as ``CACHE`` holds of their layers' outputs and
-    gradients."""
-    return shard_size(replicas, max(1, CACHE // (2 * rows * sum(widths) * number_bytes)))
 
 
 def plain_seconds(steps: int, replicas: int, rows: int, widths: Sequence[int]) -> float:

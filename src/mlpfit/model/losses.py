@@ -32,3 +32,9 @@ def derivative(kind: Kind, prediction: Tensor, y: Tensor, weights: Tensor | None
     error = error * weights[..., None]
     n = weights.sum(1)[:, None, None]
     return {"mse": 2 * error / n, "sse": 2 * error, "half_mse": error / n}[kind]
+
+
+def factors(kind: Kind) -> tuple[float, float, bool]:
+    """The loss is the first times the sum of squares, its derivative the second times each error;
+    both are divided by the number of rows (the sum of their weights) if the third is true."""
+    return {"mse": (1.0, 2.0, True), "sse": (1.0, 2.0, False), "half_mse": (0.5, 1.0, True)}[kind]

@@ -21,44 +21,19 @@ Init = Literal["torch", "normal", "ones"]
 Layer = tuple[Tensor, Tensor]  # weight (R, in, out), bias (R, 1, out)
 
 
-class Products:
-    """The three products that a layer and its gradient need, as batched matrix products."""
-
-    @staticmethod
-    def linear(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """h W + b: (R, n, in) -> (R, n, out)."""
-        return torch.baddbmm(bias, h, weight)
-
-    @staticmethod
-    def weight_gradient(h: Tensor, error: Tensor) -> Tensor:
-        """h^T e: (R, n, in), (R, n, out) -> (R, in, out)."""
-        return h.transpose(1, 2) @ error
-
-    @staticmethod
-    def back(error: Tensor, weight: Tensor) -> Tensor:
-        """e W^T: (R, n, out) -> (R, n, in)."""
-        return error @ weight.transpose(1, 2)
-
-
-def outputs(
-    layers: Sequence[Layer], x: Tensor, activation: Activation, products: type[Products]
-) -> list[Tensor]:
+def outputs(layers: Sequence[Layer], x: Tensor, activation: Activation) -> list[Tensor]:
     """The input and what every layer makes of it: [x, hidden (R, n, h) ..., prediction (R, n,
     1)]."""
     made = [x]
     for weight, bias in layers:
-        z = products.linear(made[-1], weight, bias)
+        z = torch.baddbmm(bias, made[-1], weight)
         hidden = len(made) < len(layers)
         made.append(torch.relu(z) if hidden and activation == "relu" else z)
     return made
 
 
 def gradients(
-    layers: Sequence[Layer],
-    made: list[Tensor],
-    error: Tensor,
-    activation: Activation,
-    products: type[Products],
+    layers: Sequence[Layer], made: list[Tensor], error: Tensor, activation: Activation
 ) -> list[Tensor]:
     """The chain rule by hand: gradients of weight and bias, layer by layer, in the order of the
     parameters.
@@ -70,9 +45,9 @@ def gradients(
     found: list[Tensor] = []
     for layer in reversed(range(len(layers))):
         below = made[layer]
-        found[:0] = [products.weight_gradient(below, error), error.sum(1, keepdim=True)]
+        found[:0] = [below.transpose(1, 2) @ error, error.sum(1, keepdim=True)]
         if layer > 0:
-            error = products.back(error, layers[layer][0])
+            error = error @ layers[layer][0].transpose(1, 2)
             if activation == "relu":
                 error = error * (below > 0)
     return found
@@ -103,11 +78,11 @@ class MLP(nn.Module):
 
     def outputs(self, x: Tensor) -> list[Tensor]:
         """See :func:`outputs`."""
-        return outputs(self.layers, x, self.activation, Products)
+        return outputs(self.layers, x, self.activation)
 
     def backward_by_hand(self, made: list[Tensor], error: Tensor) -> None:
         """Fill every parameter's ``grad`` by :func:`gradients`."""
-        found = gradients(self.layers, made, error, self.activation, Products)
+        found = gradients(self.layers, made, error, self.activation)
         for parameter, gradient in zip(self.parameters(), found, strict=True):
             parameter.grad = gradient
 

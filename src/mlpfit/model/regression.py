@@ -108,9 +108,7 @@ class Regression(pl.LightningModule):
         (optimizer,) = self.trainer.optimizers
         x, y, weights = self._chunk(batch)
         if self.compile_steps:
-            self._compiled = self._compiled or CompiledSteps(
-                self.mlp, self.loss, self.gradient, optimizer
-            )
+            self._compiled = self._compiled or CompiledSteps(self.mlp, self.loss, optimizer)
             trace = self._compiled(x, y, weights)
         else:
             each = zip(x, y, [None] * len(x) if weights is None else weights, strict=True)

@@ -35,7 +35,7 @@ from mlpfit.training.processes import Idle, work
 from mlpfit.training.progress import console, display
 
 STARTING = 4.0  # seconds for a process to import torch and Lightning
-COMPILING = 7.0  # seconds for a graph
+COMPILING = 0.5  # seconds for a kernel
 
 
 @dataclass(frozen=True)

@@ -132,10 +132,11 @@ class Checkpoints(pl.Callback):
 
     def save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, Regression)
-        error = float(module.error_on([{"x": self.data.x, "y": self.data.y}]).nanmedian())
-        if error < self.best:
-            self.best = error
-            trainer.save_checkpoint(self.folder / "best.ckpt")
+        if self.best > float("-inf"):  # else the error of all replicas would be computed in vain
+            error = float(module.error_on([{"x": self.data.x, "y": self.data.y}]).nanmedian())
+            if error < self.best:
+                self.best = error
+                trainer.save_checkpoint(self.folder / "best.ckpt")
         trainer.save_checkpoint(self.folder / "last.ckpt")
 
     def on_save_checkpoint(

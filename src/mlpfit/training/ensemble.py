@@ -14,7 +14,6 @@ from pathlib import Path
 
 from mlpfit.config.schema import Config
 from mlpfit.errors import RunError
-from mlpfit.model.layout import NARROW
 from mlpfit.runs.folder import locked, seal
 from mlpfit.runs.identity import identity
 from mlpfit.runs.run import MARKER, SHARDS
@@ -40,16 +39,12 @@ class Shard:
     @property
     def seconds(self) -> float:
         """Predicted from the floating-point operations of a step (forward 2, backward 4 per weight
-        and row) and the rates that ``make bench`` finds: some 20 billion a second and core where
-        layers are broadcasts, thrice that where they are matrix products, half in double precision;
-        and half a second for the Trainer and the files.
-        """
+        and row) and the rate that ``make bench`` finds, some 60 billion a second and core, half in
+        double precision; and half a second for the Trainer and the files."""
         config = self.config
-        pairs = list(pairwise(config.units))
         rows = config.data.batch_size or config.rows
-        operations = 6 * rows * sum(a * b for a, b in pairs)
-        rate = 20e9 * (3 if any(min(pair) > NARROW for pair in pairs) else 1)
-        rate /= 2 if config.trainer.precision == "64-true" else 1
+        operations = 6 * rows * sum(a * b for a, b in pairwise(config.units))
+        rate = 30e9 if config.trainer.precision == "64-true" else 60e9
         return self.model_steps * (operations / rate + 2e-7) + 0.5
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
@@ -94,7 +95,10 @@ def dtype(config: Config) -> str:
 
 
 def compiles(config: Config) -> bool:
-    """Whether the steps are compiled: where it is wanted and there is a C++ compiler."""
+    """Whether the steps are compiled: where it is wanted, on the processor, and there is a C++
+    compiler."""
+    if config.trainer.accelerator != "cpu" and torch.accelerator.is_available():
+        return False
     if config.worth_compiling and compiled.compiler() is None:
         console.print(
             "no C++ compiler (g++ or clang++): the steps run uncompiled, some hundred times slower"

@@ -1,0 +1,60 @@
+"""How fast, as ratios within one sitting: python tests/bench [training | tensorboard | ...].
+
+Every section is a table of outputs/bench.md; those that are not named stay as they are. Contenders
+solve the same problem on the same rows, take turns, and the best of several turns counts: other
+work on the machine can only slow a turn down. JAX is an extra: pip install -e .[bench].
+"""
+
+import sys
+from pathlib import Path
+
+import ensembles
+import growth
+import shares
+import single
+
+from mlpfit.errors import ConfigError, run_command
+from mlpfit.runs.files import write_file
+from mlpfit.runs.provenance import provenance
+
+PAGE = Path("outputs/bench.md")
+SECTIONS = {
+    "training": single.training,
+    "tensorboard": single.tensorboard,
+    "ensembles": ensembles.ensembles,
+    "shares": shares.shares,
+    "growth": growth.growth,
+}
+
+
+def main() -> int:
+    names = sys.argv[1:] or list(SECTIONS)
+    for name in names:
+        if name not in SECTIONS:
+            raise ConfigError(f"{name}: no such benchmark; there are {', '.join(SECTIONS)}")
+    page = sections_of(PAGE.read_text()) if PAGE.is_file() else {}
+    for name in names:
+        page[name] = f"{SECTIONS[name]()}\n\n{machine()}"
+        print(page[name], flush=True)
+        parts = "\n\n".join(f"<!-- {name} -->\n{page[name]}" for name in SECTIONS if name in page)
+        write_file(PAGE, f"# Benchmarks\n\n{parts}\n".encode())
+    return 0
+
+
+def sections_of(page: str) -> dict[str, str]:
+    parts = (part.split(" -->", 1) for part in page.split("<!-- ")[1:])
+    return {name: text.strip() for name, text in parts}
+
+
+def machine() -> str:
+    from crew import cores
+
+    made = provenance()
+    return (
+        f"Measured on {made['processor']}, {len(cores())} cores, "
+        f"torch {made['versions']['torch']}, {made['platform']}."
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)
