@@ -1,15 +1,21 @@
-"""Five tutorials on small neural networks, reproduced with evidence."""
+"""Five tutorials on small neural networks, reproduced with evidence.
+
+>>> import mlpfit
+>>> mlpfit.experiments()[:2]
+['tower/small', 'tower/large']
+"""
 
 import signal
 import sys
 
 from mlpfit.commands.fit import fit
+from mlpfit.config.catalogue import experiments
 from mlpfit.errors import ConfigError, RunError
-from mlpfit.runs.run import Run, load_run
+from mlpfit.report.notebook import Run, load_run, load_sweep
 
 if sys.argv[:1] == [
     "-m"
 ]:  # python -m mlpfit....: Ctrl-C ends it without a traceback until run_command takes over
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-__all__ = ["ConfigError", "Run", "RunError", "fit", "load_run"]
+__all__ = ["ConfigError", "Run", "RunError", "experiments", "fit", "load_run", "load_sweep"]

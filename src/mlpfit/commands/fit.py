@@ -8,7 +8,7 @@ from typing import Any
 
 from mlpfit.config.compose import check_place, compose
 from mlpfit.errors import ConfigError
-from mlpfit.runs.run import Run, load_run
+from mlpfit.report.notebook import Run, load_run
 
 
 def fit(experiment: str, *, output_dir: str | Path = "outputs/fits", **settings: Any) -> Run:

@@ -26,7 +26,7 @@ def write(folder: Path, sources: Any, add: Callable[[SummaryWriter], None]) -> i
     """One event file, filled by ``add``, in place of the one made from other sources (anything JSON
     can hold); 1, or 0 if it is there already.
 
-    >>> write(run.path, run.drawn_files(), lambda writer: writer.add_text("question", "Why?"))
+        write(run.path, run.drawn_files(), lambda writer: writer.add_text("question", "Why?"))
     """
     code = [file.read_text() for file in sorted(Path(__file__).parent.glob("*.py"))]
     content = json.dumps([sources, code], sort_keys=True).encode()

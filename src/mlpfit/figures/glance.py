@@ -1,0 +1,50 @@
+"""A run at a glance: its fit and its loss, on axes of anyone's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlpfit.figures import style
+from mlpfit.figures.parts import band, fill_between_quantiles, fit_panels, log_ticks
+from mlpfit.runs.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIZE = (7.2, 2.6)  # inches, of both
+POINTS = 200  # at which a fit is drawn
+
+
+def draw_fit(ax: Axes, run: Run) -> None:
+    """Rows, truth and fit of the first replica, behind them the band of all. With several inputs:
+    predicted over observed."""
+    panels = fit_panels(run, POINTS)
+    if run.data["x"].shape[2] > 1:
+        ends = [panels.y.min(), panels.y.max()]
+        ax.plot(ends, ends, "--", color=style.DIAGONAL, lw=1)
+        ax.plot(panels.y, panels.prediction[-1], ".", color=style.FIT)
+        ax.set(xlabel="observed", ylabel="predicted")
+        return
+    ax.plot(panels.rows, panels.y, ".", color=style.ROWS)
+    ax.plot(panels.at, panels.truth, "--", color=style.TRUTH, lw=1, label="truth")
+    band(ax, run if run.replicas > 1 else None, panels.at[:, None])
+    ax.plot(panels.at, panels.prediction[-1], color=style.FIT, label=f"seed {run.seeds[0]}")
+    ax.set(xlabel="x", ylabel="y")
+    ax.legend()
+
+
+def draw_losses(ax: Axes, run: Run) -> None:
+    """Loss of every step before its update, of the first replica before the band of all. Axes of a
+    run without steps (a closed form) stay empty."""
+    steps, losses = run.history["step"], run.history["loss"]
+    ax.set(xlabel="step", ylabel=run.config["loss"])
+    if not len(steps):
+        return
+    if run.replicas > 1:
+        fill_between_quantiles(ax, steps, losses)
+    ax.plot(steps, losses[:, 0], color=style.FIT)
+    if np.nanmin(losses[:, 0]) > 0:
+        ax.set_yscale("log")
+        log_ticks(ax.yaxis)

@@ -1,0 +1,164 @@
+"""Finished runs and sweeps as a notebook shows them.
+
+Reading a run needs numpy only, and knows of no figure, table or verdict; a Run of this module is
+one that does. It imports what it shows with when it shows it, so that ``import mlpfit`` is quick.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlpfit.errors import RunError
+from mlpfit.runs import run as finished
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+
+class Run(finished.Run):
+    """A finished run that shows itself as a table and a picture. Its arrays: see
+    :class:`mlpfit.runs.run.Run`.
+
+    >>> import mlpfit
+    >>> run = mlpfit.fit("parabola/eight_neurons", replicas=3, trainer={"max_steps": 20})
+    >>> run.predict([[0.5], [1.0]]).shape
+    (3, 2, 1)
+    >>> sorted(run.metrics)
+    ['dead_units', 'diverged_at', 'mse', 'sse', 'truth_mse', 'val_mse']
+    """
+
+    def plot(self, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
+        """Draw the fit on the first of two axes and the loss on the second, of several replicas
+        their bands; None: on those of a new figure. Returns the two.
+
+        >>> import mlpfit
+        >>> from matplotlib.figure import Figure
+        >>> run = mlpfit.fit("parabola/eight_neurons", replicas=3, trainer={"max_steps": 20})
+        >>> fit, loss = run.plot(Figure().subplots(1, 2))
+        >>> loss.get_yscale()
+        'log'
+        """
+        from mlpfit.figures import glance
+
+        if axes is None:
+            from matplotlib import pyplot
+
+            axes = pyplot.subplots(1, 2, figsize=glance.SIZE, layout="constrained")[1]
+        fit, loss = axes
+        glance.draw_fit(fit, self)
+        glance.draw_losses(loss, self)
+        return fit, loss
+
+    def to_frame(self) -> DataFrame:
+        """The final numbers, one row a replica, by seed. Raises RunError without pandas.
+
+        >>> import mlpfit
+        >>> run = mlpfit.fit("parabola/eight_neurons", replicas=3, trainer={"max_steps": 20})
+        >>> run.to_frame()["mse"].shape
+        (3,)
+        """
+        index = _pandas().Index(self.seeds, name="seed")
+        return _pandas().DataFrame(self.metrics, index=index)
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """The numbers that the experiment's page prints, each placed among the replicas, as the
+        ledger places it (:mod:`mlpfit.judging.ledger`): key, published, verdict, percentile, p,
+        median, p5, p95, ... What nothing here can be compared with has a reason instead.
+
+        Raises RunError if this run is too short to have one of them.
+
+        >>> import mlpfit
+        >>> run = mlpfit.fit("tower/large", replicas=2, trainer={"max_steps": 1})
+        >>> run.verdicts()
+        Traceback (most recent call last):
+        mlpfit.errors.RunError: ...tower/large:...: not a step of this run, which took 1
+        """
+        from mlpfit.judging import claims, ledger, published
+
+        name = self.config["name"]
+        tutorial, entries = name.split("/")[0], []
+        for number in published.tutorial(tutorial).numbers:
+            if number.experiment != name:
+                continue
+            if number.step is not None and number.step > self.history["step"][-1]:
+                steps = self.history["step"][-1]
+                raise RunError(f"{number.key}: not a step of this run, which took {steps}")
+            judged = ledger.judge(number, {name: self}, claims.findings(tutorial))
+            entries.append({"key": number.key} | judged)
+        return entries
+
+    def _repr_html_(self) -> str:
+        """Table of the final numbers and small picture of fit and loss, for Jupyter."""
+        several = f"{self.replicas} replicas, {self.diverged.sum()} diverged"
+        head = several if self.replicas > 1 else f"seed {self.seeds[0]}"
+        rows = "".join(
+            f"<tr><td>{html.escape(label)}</td><td>{self._in_words(name)}</td></tr>"
+            for name, label in finished.QUANTITIES.items()
+            if name in self.metrics
+        )
+        caption = f"{self.config['name']}: {head}"
+        return f"<table><caption>{html.escape(caption)}</caption>{rows}</table>{self._svg()}"
+
+    def _in_words(self, quantity: str) -> str:
+        from mlpfit.judging.statistics import quantiles
+
+        low, median, high = quantiles(self.final(quantity))
+        spread = f" ({low:.4g} to {high:.4g})" if self.replicas > 1 else ""
+        return f"{median:.4g}{spread}"
+
+    def _svg(self) -> str:
+        """The same bytes for the same run."""
+        import matplotlib
+        from matplotlib.figure import Figure
+
+        from mlpfit.figures import glance, style
+
+        buffer = io.StringIO()
+        with style.use(), matplotlib.rc_context({"svg.fonttype": "none"}):
+            figure = Figure(figsize=glance.SIZE)
+            self.plot(figure.subplots(1, 2))
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        return "<svg" + buffer.getvalue().partition("<svg")[2]
+
+
+def load_run(path: str | Path) -> Run:
+    """The finished run or ensemble in this folder. Raises RunError, naming the file, if it is
+    incomplete or damaged.
+
+    >>> import mlpfit
+    >>> path = mlpfit.fit("parabola/eight_neurons", trainer={"max_steps": 20}).path
+    >>> mlpfit.load_run(path).history["loss"].shape
+    (20, 1)
+    """
+    run = finished.load_run(path)
+    return Run(run.path, {"identity": run.identity, "files": run._digests}, run.parts)
+
+
+def load_sweep(path: str | Path) -> DataFrame:
+    """The summary of the sweep in this folder, one row a job; the columns are those of
+    :mod:`mlpfit.sweeps.summary`.
+
+        mlpfit.load_sweep("outputs/sweeps/parabola/learning_rate")
+
+    Raises RunError without pandas, if there is no summary, or if it is not as it was written.
+    """
+    from mlpfit.runs import sealed
+    from mlpfit.sweeps import summary
+
+    summary.read(Path(path))
+    file = Path(path) / "summary.csv"
+    table = _pandas().read_csv(file, keep_default_na=False, na_values=["", "nan"])
+    return table.drop(columns=sealed.KEY).set_index(summary.FIRST)
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise RunError("pandas is not installed: pip install 'mlpfit[pandas]'") from None
+    return pandas
