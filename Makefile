@@ -8,7 +8,7 @@ SWEEPS := $(patsubst conf/sweep/%.yaml,%,$(wildcard conf/sweep/*/*.yaml))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce ensembles evidence sweeps $(SWEEPS) figures report $(TUTORIALS) test test-launchers lint format tensorboard verify torture bench clean distclean FORCE
+.PHONY: help install reproduce ensembles evidence sweeps $(SWEEPS) figures report $(TUTORIALS) test test-launchers lint format tensorboard tour verify torture bench clean distclean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z$$()A-Z\/%. -]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sed -e 's/$$(TUTORIALS)/tower, plane, .../' -e 's|$$(SWEEPS)|parabola/hidden_units...|'
@@ -65,6 +65,9 @@ tensorboard: $(INSTALLED) ## open TensorBoard on all runs, ensembles and sweeps
 
 report: $(INSTALLED) ## judge the published numbers and write outputs/report.html (after reproduce and ensembles)
 	@$(BIN)/python -m mlpfit report --judge
+
+tour: $(INSTALLED) ## run notebooks/tour.ipynb and keep what it shows
+	@$(BIN)/python tests/report/tour.py
 
 verify: $(INSTALLED) ## train everything again, compare with what is kept (ENSEMBLES=1: the ledger, too)
 	@$(BIN)/python -m mlpfit verify ensembles=$(or $(ENSEMBLES),0)

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
+import nbformat
 import numpy as np
 import pytest
 from conftest import ROOT
 from matplotlib.figure import Figure
+from tour import TOUR, executed
 
 import mlpfit
 from mlpfit.judging.statistics import position
@@ -89,3 +91,13 @@ def test_verdicts_place_the_published_numbers_among_the_replicas(tmp_path):
     place, p = position(last["published"], run.metrics["sse"])
     assert last["key"].startswith("plane/least_squares:sse")
     assert (last["percentile"], last["verdict"]) == (place.percentile, p.verdict)
+
+
+def test_the_tour_runs_and_says_what_is_kept(tmp_path):
+    kept, again = nbformat.read(TOUR, as_version=4), executed(tmp_path)
+    assert TOUR.stat().st_size < 200_000 and len(again.cells) == len(kept.cells)
+    told = [[output.output_type for output in cell.get("outputs", [])] for cell in again.cells]
+    assert told == [[o.output_type for o in cell.get("outputs", [])] for cell in kept.cells]
+    verdict = again.cells[-1].outputs[0].text  # as on the machine that kept it, but for rounding
+    assert verdict.partition(":")[0] == kept.cells[-1].outputs[0].text.partition(":")[0]
+    assert "typical" in verdict and "of 200 replicas" in verdict

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE = (7.2, 2.6)  # inches, of both
-POINTS = 200  # at which a fit is drawn
+POINTS = 120  # of a line or of the rows, evenly chosen: pictures in a notebook are kept in its file
 
 
 def draw_fit(ax: Axes, run: Run) -> None:
@@ -27,7 +27,8 @@ def draw_fit(ax: Axes, run: Run) -> None:
         ax.plot(panels.y, panels.prediction[-1], ".", color=style.FIT)
         ax.set(xlabel="observed", ylabel="predicted")
         return
-    ax.plot(panels.rows, panels.y, ".", color=style.ROWS)
+    rows = thinned(len(panels.y))
+    ax.plot(panels.rows[rows], panels.y[rows], ".", color=style.ROWS)
     ax.plot(panels.at, panels.truth, "--", color=style.TRUTH, lw=1, label="truth")
     band(ax, run if run.replicas > 1 else None, panels.at[:, None])
     ax.plot(panels.at, panels.prediction[-1], color=style.FIT, label=f"seed {run.seeds[0]}")
@@ -35,10 +36,16 @@ def draw_fit(ax: Axes, run: Run) -> None:
     ax.legend()
 
 
+def thinned(count: int) -> np.ndarray:
+    """Indices of at most POINTS of so many, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
+
+
 def draw_losses(ax: Axes, run: Run) -> None:
     """Loss of every step before its update, of the first replica before the band of all. Axes of a
     run without steps (a closed form) stay empty."""
-    steps, losses = run.history["step"], run.history["loss"]
+    shown = thinned(len(run.history["step"]))
+    steps, losses = run.history["step"][shown], run.history["loss"][shown]
     ax.set(xlabel="step", ylabel=run.config["loss"])
     if not len(steps):
         return

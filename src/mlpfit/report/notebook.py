@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,7 +124,8 @@ class Run(finished.Run):
             figure = Figure(figsize=glance.SIZE)
             self.plot(figure.subplots(1, 2))
             figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        return "<svg" + buffer.getvalue().partition("<svg")[2]
+        svg = "<svg" + buffer.getvalue().partition("<svg")[2]
+        return re.sub(r"(\.\d\d)\d+", r"\1", svg)  # hundredths of a point will do
 
 
 def load_run(path: str | Path) -> Run:
