@@ -8,6 +8,7 @@ COMMANDS = {
     "ensembles": "commands.ensembles:main",
     "verify": "commands.verify:main",
     "figures": "commands.evidence:figures",
+    "sweep": "commands.evidence:sweep",
     "ledger": "commands.evidence:ledger",
     "report": "commands.evidence:report",
     "tensorboard": "commands.evidence:tensorboard",

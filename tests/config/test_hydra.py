@@ -92,3 +92,55 @@ def test_a_run_that_diverges_leaves_nothing_of_hydra_either(tmp_path):
 def test_debug_presets_compose(preset):
     config = compose(["experiment=tower/small", f"debug={preset}"])
     assert config.output_dir == "outputs/debug" and config.trainer.arguments != {}
+
+
+def test_overrides_stand_on_either_side_of_flags(tmp_path):
+    swept = shown(tmp_path, "experiment=tower/small", "--cfg", "job", "seed=3", "-c", "job")
+    assert yaml.safe_load(swept)["seed"] == 3
+    given = ("experiment=plane/sequential", "-m", "trainer.max_steps=2,3", "logger=none")
+    done = run("mlpfit", *given, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len([*tmp_path.glob("outputs/sweeps/plane/**/complete.json")]) == 2
+
+
+SHORT = ("experiment=plane/sequential", "trainer.max_steps=5", "logger=none")
+
+
+@pytest.mark.parametrize("given", ["null", "auto", "1"])
+def test_one_device_may_be_said_in_several_ways(given, command):
+    code, printed = command(*SHORT, f"trainer.devices={given}")
+    assert code == 0, printed
+
+
+def test_devices_may_be_left_out(command):
+    code, printed = command(*SHORT, "~trainer.devices")
+    assert code == 0, printed
+
+
+@pytest.mark.parametrize("given", ["nan", "0", "-1", "2", "1.5", "[]", "{a:1}", "many"])
+def test_no_other_number_of_devices_is_taken(given, command, tmp_path):
+    code, printed = command(*SHORT, f"trainer.devices={given}")
+    assert code == 2 and "devices" in printed and "Traceback" not in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_evaluated_and_cut_short_and_says_so(command, tmp_path):
+    assert command(*SHORT)[0] == 0
+    kept = "outputs/runs/plane/sequential/checkpoints/last.ckpt"
+    code, printed = command(*SHORT, "train=false", f"ckpt_path={kept}", "output_dir=judged")
+    assert code == 0 and "evaluated" in printed and "loss" not in printed
+    assert (tmp_path / "judged/runs/plane/sequential/complete.json").is_file()
+    code, printed = command(*SHORT, "train=false", "ckpt_path=none.ckpt", "output_dir=other")
+    assert code == 2 and "ckpt_path=none.ckpt: no checkpoint" in printed
+    assert not (tmp_path / "other").exists()
+    long = (SHORT[0], "logger=none", "trainer.max_steps=1000000")
+    code, printed = command(*long, "trainer.max_time=00:00:00:01", "output_dir=short")
+    assert code == 0 and "(trainer.max_time)" in printed, printed
+    assert "1000000 steps" not in printed
+
+
+@pytest.mark.parametrize("preset", ["one_step", "profiler"])
+def test_debug_presets_run(preset, command):
+    code, printed = command(*SHORT, f"debug={preset}")
+    assert code == 0, printed
+    assert ("trainer.fast_dev_run" if preset == "one_step" else "simple profile") in printed

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
+from mlpfit.config.catalogue import ready_sweep, ready_sweeps
 from mlpfit.errors import ConfigError
 from mlpfit.figures.draw import draw_all
 from mlpfit.judging import ledger as judging
@@ -15,7 +16,9 @@ from mlpfit.judging.statistics import QUANTILES
 from mlpfit.report import page
 from mlpfit.report import table as results
 from mlpfit.runs.files import write_file
+from mlpfit.sweeps.closing import close
 from mlpfit.sweeps.figure import draw_sweep
+from mlpfit.sweeps.jobs import SWEEP
 from mlpfit.training.progress import console
 
 OUTPUTS = Path("outputs")
@@ -39,6 +42,23 @@ def figures() -> int:
         drawn, current = draw_all(names, OUTPUTS)
         print(f"{drawn} figures drawn, {current} up to date ({OUTPUTS}/figures)")
     return 0
+
+
+def sweep() -> int:
+    """Summary, figure and answer of sweeps that are there, as far as they have come; 1 if jobs have
+    failed or are missing."""
+    folders = sys.argv[1:]
+    if not folders:
+        found = sorted(str(file.parent) for file in OUTPUTS.glob(f"sweeps/**/{SWEEP}"))
+        raise ConfigError(
+            f"sweep: name its folder: {', '.join(found) or f'none under {OUTPUTS}/sweeps'}"
+        )
+    failed = False
+    for name in folders:
+        sweep = name.strip("/").rpartition("sweeps/")[2]
+        sharpness = sweep in ready_sweeps() and ready_sweep(sweep).sharpness
+        failed |= close(Path(name), sharpness)
+    return int(failed)
 
 
 def ledger() -> int:

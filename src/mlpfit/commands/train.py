@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -32,6 +33,7 @@ from mlpfit.training.train import train, train_part
 
 
 def main() -> int:
+    sys.argv[1:] = flags_first(sys.argv[1:])
     teach()
     # Hydra then raises what it would print as a part of a traceback; it becomes one line here.
     earlier = os.environ.get("HYDRA_FULL_ERROR", "0")
@@ -44,6 +46,16 @@ def main() -> int:
     finally:
         os.environ["HYDRA_FULL_ERROR"] = earlier
     return 0
+
+
+def flags_first(arguments: list[str]) -> list[str]:
+    """Hydra's parser takes overrides in one piece only; they may stand on either side of flags.
+
+    >>> flags_first(["experiment=tower/small", "-m", "seed=1,2"])
+    ['-m', 'experiment=tower/small', 'seed=1,2']
+    """
+    overrides = get_args_parser().parse_intermixed_args(arguments).overrides
+    return [a for a in arguments if a not in overrides] + overrides
 
 
 def task(composed: DictConfig) -> float:

@@ -23,11 +23,12 @@ class Display:
     @contextmanager
     def run(self, name: str, steps: int) -> Iterator[Callable[[int, float], None]]:
         """Yields what to call with the steps done and the loss; says at the end how it went."""
-        started, last = time.time(), [0.0]
+        started, last = time.time(), (0, math.nan)
         task = self.bars.add_task(name, total=max(steps, 1), note="") if self.bars else None
 
         def report(step: int, loss: float) -> None:
-            last[0] = loss
+            nonlocal last
+            last = step, loss
             if self.bars and task is not None:
                 self.bars.update(task, completed=step, note=f"loss {loss:.4g}")
 
@@ -36,10 +37,10 @@ class Display:
             self.bars.remove_task(task)
         if self.bars and self.overall is not None:
             self.bars.advance(self.overall)
-        loss = (
-            "" if math.isnan(last[0]) else f", loss {last[0]:<10.4g}"
-        )  # an ensemble has no one loss
-        done = f"{steps:>5} steps{loss}" if steps else "closed form" + " " * 16
+        taken, value = last
+        loss = "" if math.isnan(value) else f", loss {value:<10.4g}"  # an ensemble has no one loss
+        trained = f"{taken:>5} steps{loss}" if taken else "evaluated" + " " * 18
+        done = trained if steps else "closed form" + " " * 16
         console.print(f"{name:<26} {done} {time.time() - started:5.1f} s")
 
     @contextmanager

@@ -57,7 +57,7 @@ def train_part(config: Config, final: Path) -> None:
 
 def try_out(config: Config) -> None:
     """Raises ConfigError for what shows only when it is tried: the device, callbacks, loggers and
-    arguments of the Trainer, and the target on the first replica."""
+    arguments of the Trainer, a given checkpoint, and the target on the first replica."""
     try_target(config)
     if config.trainer.accelerator in ("gpu", "cuda", "mps"):
         import torch
@@ -69,6 +69,10 @@ def try_out(config: Config) -> None:
         from mlpfit.training.trainer import try_trainer
 
         try_trainer(config)
+    if config.ckpt_path is not None:
+        from mlpfit.training.trainer import given_checkpoint, part
+
+        given_checkpoint(part(config, config.shard_seeds[0]).config)
 
 
 def try_target(config: Config) -> None:
