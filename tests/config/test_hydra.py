@@ -8,6 +8,7 @@ import pytest
 import yaml
 from conftest import run
 
+from mlpfit import load_run
 from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import compose
 
@@ -139,8 +140,23 @@ def test_a_run_is_evaluated_and_cut_short_and_says_so(command, tmp_path):
     assert "1000000 steps" not in printed
 
 
-@pytest.mark.parametrize("preset", ["one_step", "profiler"])
-def test_debug_presets_run(preset, command):
+@pytest.mark.parametrize(
+    "preset, words",
+    [
+        ("one_step", "ended at step 1 of 5 (trainer.fast_dev_run)"),
+        ("overfit", "    5 steps"),
+        ("profiler", "simple profile"),
+    ],
+)
+def test_debug_presets_run(preset, words, command):
     code, printed = command(*SHORT, f"debug={preset}")
+    assert code == 0 and words in printed, printed
+
+
+def test_overfitting_repeats_whole_chunks(command, tmp_path):
+    given = ("logger=none", "trainer.max_steps=40", "trainer.chunk_steps=10", "debug=overfit")
+    code, printed = command("experiment=plane/sequential", *given)
     assert code == 0, printed
-    assert ("trainer.fast_dev_run" if preset == "one_step" else "simple profile") in printed
+    assert load_run(tmp_path / "outputs/debug/runs/plane/sequential").snapshots.tolist() == [
+        *(0, 10, 20, 30, 40)
+    ]

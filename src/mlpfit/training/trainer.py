@@ -54,13 +54,14 @@ class Part:
 
     @property
     def snapshots(self) -> list[int]:
-        """Steps after which the weights are kept. Where callbacks watch, chunks are equally long,
-        so that validations are equally far apart, and these are ends of such chunks."""
+        """Steps after which the weights are kept. Where callbacks watch, so that validations are
+        equally far apart, or the first chunk is repeated, chunks are equally long, and these are
+        ends of such chunks."""
         steps, count = self.config.trainer.max_steps, self.config.recording.snapshots
         if not self.single:
             return sorted({0, steps})
         wanted, chunk = callbacks.snapshot_steps(steps, count), self.config.trainer.chunk_steps
-        if not self.config.callbacks:
+        if not self.config.callbacks and "overfit_batches" not in self.config.trainer.arguments:
             return wanted
         return sorted({min(-(-step // chunk) * chunk, steps) for step in wanted})
 
