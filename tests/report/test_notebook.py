@@ -91,6 +91,13 @@ def test_verdicts_place_the_published_numbers_among_the_replicas(tmp_path):
     place, p = position(last["published"], run.metrics["sse"])
     assert last["key"].startswith("plane/least_squares:sse")
     assert (last["percentile"], last["verdict"]) == (place.percentile, p.verdict)
+    with pytest.raises(mlpfit.RunError, match="one replica places nothing"):
+        mlpfit.fit("plane/least_squares", output_dir=tmp_path).verdicts()
+
+
+def test_a_closed_form_shows_itself_too(tmp_path):
+    run = mlpfit.fit("plane/least_squares", output_dir=tmp_path)
+    assert "seed " in run._repr_html_()
 
 
 def test_the_tour_runs_and_says_what_is_kept(tmp_path):

@@ -15,7 +15,10 @@ def fit(experiment: str, *, output_dir: str | Path = "outputs/fits", **settings:
     """Train an experiment with other settings and return the finished run; at once if it has been
     trained before.
 
-        run = mlpfit.fit(experiment="parabola/eight_neurons", replicas=100, optimizer={"lr": 0.05})
+    >>> import mlpfit
+    >>> given = {"trainer": {"max_steps": 20}, "optimizer": {"lr": 0.05}}
+    >>> mlpfit.fit("parabola/eight_neurons", replicas=3, **given).metrics["mse"].shape
+    (3,)
 
     Settings are the keys of conf/config.yaml; groups take a dict, or the name of another choice:
     optimizer="sgd". The run goes to a folder of output_dir named by the settings, so the published

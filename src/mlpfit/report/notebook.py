@@ -71,7 +71,7 @@ class Run(finished.Run):
         ledger places it (:mod:`mlpfit.judging.ledger`): key, published, verdict, percentile, p,
         median, p5, p95, ... What nothing here can be compared with has a reason instead.
 
-        Raises RunError if this run is too short to have one of them.
+        Raises RunError for a single replica, or if the run is too short to have one of them.
 
         >>> import mlpfit
         >>> run = mlpfit.fit("tower/large", replicas=2, trainer={"max_steps": 1})
@@ -81,6 +81,8 @@ class Run(finished.Run):
         """
         from mlpfit.judging import claims, ledger, published
 
+        if self.replicas < 2:
+            raise RunError(f"{self.path}: one replica places nothing; train it with replicas=1000")
         name = self.config["name"]
         tutorial, entries = name.split("/")[0], []
         for number in published.tutorial(tutorial).numbers:
