@@ -1,4 +1,4 @@
-"""mlpfit [command] ...: train (the default), reproduce, ensembles, figures, ledger, report, ..."""
+"""mlpfit [command] ...: train (the default), reproduce, ensembles, sweep, ledger, report, ..."""
 
 import importlib
 import sys
