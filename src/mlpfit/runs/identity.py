@@ -42,10 +42,9 @@ def identity(config: Config) -> dict[str, Any]:
     """What two runs must share to be the same run: recipe, code and packages that decide the
     numbers."""
     package, digest = Path(__file__).parents[1], hashlib.sha256()
-    files = [
-        file for folder in COMPUTING_FOLDERS for file in sorted((package / folder).glob("*.py"))
-    ]
-    for file in [*files, Path(inspect.getfile(type(config.target)))]:
+    folders = [package / folder for folder in COMPUTING_FOLDERS]
+    files = [f for suffix in ("*.py", "*.h") for folder in folders for f in folder.rglob(suffix)]
+    for file in [*sorted(files), Path(inspect.getfile(type(config.target)))]:
         digest.update(file.read_bytes())
     return {
         "recipe": config.recipe(),
