@@ -10,6 +10,7 @@ COMMANDS = {
     "figures": "commands.evidence:figures",
     "ledger": "commands.evidence:ledger",
     "report": "commands.evidence:report",
+    "playground": "commands.evidence:playground",
     "tensorboard": "commands.evidence:tensorboard",
 }
 
