@@ -131,7 +131,7 @@ WRONG = {
     "target.observed=400": "target.observed=400 must be at most target.points=301",
     "target.edges=[9,1]": "target.edges=[9.0, 1.0]: must increase",
     "target.low=5": "target.low=5.0 must be below target.high=3.0",
-    "target.name=spire": "target.name=spire: allowed are formula, tower, plane, line, sine, parabola",
+    "target.name=spire": "target.name=spire: allowed are formula, tower, plane, line, sine",
     "+target._target_=os.system": "target._target_: no such key",
     "+callbacks.mine={_target_: os.system}": "callbacks.mine._target_=os.system: must begin with",
     "seed=-1": "seed=-1: must be greater than or equal to 0",

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from mlpfit.config.catalogue import experiments
-from mlpfit.config.compose import compose
 from mlpfit.data import formula
 from mlpfit.errors import ConfigError
 
@@ -66,13 +64,3 @@ def test_what_is_no_formula_is_refused_in_one_line(text):
     with pytest.raises(ConfigError, match=r"target\.f=") as error:
         formula.parse(text)
     assert "\n" not in str(error.value)
-
-
-def test_a_target_with_a_text_is_the_function_that_the_text_says():
-    for name in experiments():
-        target = compose([f"experiment={name}"]).target
-        if target.text is not None:
-            fields = {k: getattr(target, k) for k in target.__dataclass_fields__}
-            written = formula.parse(target.text.format(**fields))
-            x = np.linspace(-5, 5, 1001)[:, None]
-            np.testing.assert_allclose(written(x), target(x), rtol=1e-15)

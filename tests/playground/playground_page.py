@@ -1,4 +1,4 @@
-"""The playground opened in chromium: what it needs, and ways of waiting for it."""
+"""The playground opened in chromium: how its page is made, and ways of waiting for it."""
 
 import re
 import shutil
@@ -6,16 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CHROMIUM, ROOT
+from conftest import ROOT
+
+from mlpfit.report import playground
 
 FRONT = ROOT / "src/playground"
-needs_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium here: the playground is not opened"
-)
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None or not (FRONT / "node_modules").is_dir(),
     reason="no node, or no npm ci in src/playground yet: its sources are not built or tested",
 )
+
+
+def make_page(folder: Path, reproduced: Path) -> Path:
+    """outputs/playground.html in this folder, from reproduced runs and the ensembles it has."""
+    outputs = folder / "outputs"
+    outputs.mkdir(exist_ok=True)
+    (outputs / "runs").symlink_to(reproduced / "outputs/runs")
+    html = playground.page(playground.evidence(outputs))
+    (outputs / "playground.html").write_text(html, encoding="utf-8")
+    return folder
 
 
 def visit(page: Any, made: Path, fragment: str = "", refused: bool = False) -> None:
@@ -29,8 +38,26 @@ def visit(page: Any, made: Path, fragment: str = "", refused: bool = False) -> N
 
 def until(page: Any, condition: str, seconds: float = 60) -> None:
     """Wait for a condition; playwright's own way evaluates text, which the page forbids."""
-    for _ in range(int(seconds * 20)):
+    for _ in range(int(seconds * 40)):
         if page.evaluate(condition):
             return
-        page.wait_for_timeout(50)
+        page.wait_for_timeout(25)
     raise AssertionError(f"never came true: {condition}")
+
+
+def opened(browser: Any) -> Any:
+    """A tab; whatever it complains of, or loads besides itself, fails the test: for ``yield from``
+    in a fixture."""
+    tab = browser.new_page(viewport={"width": 1300, "height": 900})
+    problems: list[str] = []
+    tab.on("console", lambda message: problems.append(message.text))
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.on("request", lambda request: problems.extend([] if _own(request.url) else [request.url]))
+    yield tab
+    tab.close()
+    assert problems == []
+
+
+def _own(url: str) -> bool:
+    page = url.split("#")[0].endswith("outputs/playground.html")
+    return page or url.startswith(("data:", "blob:"))

@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 
 from mlpfit.config.catalogue import choices, experiments
-from mlpfit.config.compose import compose, group, groups_chosen
+from mlpfit.config.compose import as_published, group, groups_chosen
 from mlpfit.config.schema import Config
 from mlpfit.data import formula
-from mlpfit.data.targets import TARGETS, Target
+from mlpfit.data.targets import TARGETS, Target, keys
 from mlpfit.errors import RunError
 from mlpfit.judging import published
 from mlpfit.judging.statistics import quantiles
@@ -59,7 +59,7 @@ def page(content: dict[str, Any]) -> str:
 def evidence(outputs: Path) -> dict[str, Any]:
     """Everything the page shows that it does not compute itself, as far as it is there. Raises
     RunError if no experiment has a finished run, or if a file is damaged."""
-    configs = {name: compose([f"experiment={name}"]) for name in experiments()}
+    configs = {name: as_published(name) for name in experiments()}
     left_out = {name: why for name, config in configs.items() if (why := obstacle(config))}
     for name in configs.keys() - left_out.keys():
         if not has(outputs, "runs", name):
@@ -140,7 +140,7 @@ def targets() -> dict[str, dict[str, Any]]:
         values = group("target", name)
         fields = {key: value for key, value in values.items() if key != "name"}
         kind = TARGETS.get(values.get("name", ""))
-        if kind is None or kind.dim != 1 or fields.keys() != kind.__dataclass_fields__.keys():
+        if kind is None or kind.dim != 1 or fields.keys() != set(keys(kind)):
             continue
         if is_written(kind(**fields)):
             drawable[name] = values
