@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,20 @@ needs_node = pytest.mark.skipif(
 )
 
 
+@cache
+def bare(outputs: Path) -> dict[str, Any]:
+    """The evidence of reproduced runs alone: no ensembles, no ledger."""
+    return playground.evidence(outputs)
+
+
 def make_page(folder: Path, reproduced: Path) -> Path:
     """outputs/playground.html in this folder, from reproduced runs and the ensembles it has."""
     outputs = folder / "outputs"
     outputs.mkdir(exist_ok=True)
     (outputs / "runs").symlink_to(reproduced / "outputs/runs")
-    html = playground.page(playground.evidence(outputs))
+    has_ensembles = (outputs / "ensembles").is_dir()
+    evidence = playground.evidence(outputs) if has_ensembles else bare(reproduced / "outputs")
+    html = playground.page(evidence)
     (outputs / "playground.html").write_text(html, encoding="utf-8")
     return folder
 

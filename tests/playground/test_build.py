@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from conftest import run
-from playground_page import FRONT, make_page, needs_node
+from playground_page import FRONT, bare, make_page, needs_node
 
 from mlpfit.config.catalogue import experiments
-from mlpfit.config.compose import compose
+from mlpfit.config.compose import as_published
 from mlpfit.data import formula
 from mlpfit.data.targets import TARGETS, Target
 from mlpfit.errors import RunError
@@ -32,14 +32,14 @@ def test_the_page_is_one_small_file_that_evaluates_no_text(made):
     assert evidence["experiments"].keys() | evidence["left_out"].keys() == set(experiments())
     assert evidence["targets"].keys() >= {"formula", "line", "sine"}
     for name, why in evidence["left_out"].items():
-        config = compose([f"experiment={name}"])
+        config = as_published(name)
         assert why == "several inputs" and config.target.dim > 1
 
 
 def test_a_target_with_a_text_is_the_function_that_the_text_says():
     texts = set()
     for name in experiments():
-        target = compose([f"experiment={name}"]).target
+        target = as_published(name).target
         assert playground.is_written(target) == (target.text is not None)
         texts.add(target.text)
     assert texts >= {target.text for target in TARGETS.values() if target.text} - {"{f}"}
@@ -66,11 +66,11 @@ def test_a_text_that_says_another_function_is_not_believed():
         del TARGETS["test_cube"]
 
 
-def test_what_is_missing_is_said_in_one_line(made, tmp_path):
+def test_what_is_missing_is_said_in_one_line(reproduced, tmp_path):
     with pytest.raises(RunError, match=r"^no finished run under \S+: make reproduce first$"):
         playground.evidence(tmp_path)
-    outputs = made / "outputs"
-    line = playground.missing(playground.evidence(outputs), outputs)
+    outputs = reproduced[0] / "outputs"
+    line = playground.missing(bare(outputs), outputs)
     assert "\n" not in line and "runs of" not in line
     assert line.startswith("ensembles of ") and line.endswith(
         "(make ensembles); the ledger (make report)"

@@ -159,8 +159,8 @@ def test_pictures_hardly_move_where_motion_is_not_wanted(made, browser):
         tab.select_option("#pace", "slow")
         tab.click("#play")
         before = tab.evaluate("drawn")
-        tab.wait_for_timeout(2000)
-        counts[wish] = (tab.evaluate("drawn") - before) / 4 / 2  # four canvases, two seconds
+        tab.wait_for_timeout(1200)
+        counts[wish] = (tab.evaluate("drawn") - before) / 4 / 1.2  # four canvases, 1.2 seconds
         tab.close()
     assert counts["reduce"] <= 3 < counts["no-preference"]
 

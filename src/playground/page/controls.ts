@@ -21,6 +21,10 @@ export class Controls {
   ) {
     this.experiment();
     const form = byId("controls");
+    byId("to-controls").addEventListener("click", () => {
+      form.scrollIntoView();
+      form.querySelector<HTMLElement>("select")?.focus({ preventScroll: true });
+    });
     form.addEventListener("submit", (event) => event.preventDefault());
     for (const [group, legend] of Object.entries(GROUPS)) {
       const own = FIELDS.filter((field) => field.group === group).map((field) => this.field(field));

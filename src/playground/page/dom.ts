@@ -27,7 +27,7 @@ export function digits(value: number): string {
 
 export const grouped = new Intl.NumberFormat("en-GB");
 
-export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+export const percent = (share: number): string => `${(100 * share).toFixed(1)}\u00a0%`;
 
 /** Copies, also where the clipboard is not to be had; says whether it went well. */
 export async function copy(text: string): Promise<boolean> {
