@@ -15,20 +15,17 @@ from mlpfit.model import mlp
 from mlpfit.runs.run import load_run
 from mlpfit.training.train import train
 
-SEEDS = 8  # of the small ensembles here
+SEEDS = 8  # of the small ensemble here
 COMPARED = ["parabola/eight_neurons", "tower/small", "gradient/sine_network", "restoration/narrow"]
 QUICK = ("logger=none", "trainer.compile=false")
 
 
 @pytest.fixture(scope="module")
 def made(reproduced, tmp_path_factory) -> Path:
-    """A folder with runs, two small ensembles, the page, and runs in double precision."""
+    """A folder with runs, a small ensemble, the page, and runs in double precision."""
     folder = tmp_path_factory.mktemp("playground")
     jobs = [(name, "trainer.precision=64-true", f"output_dir={folder}/double") for name in COMPARED]
-    jobs += [
-        (name, f"replicas={SEEDS}", f"output_dir={folder}/outputs")
-        for name in (COMPARED[0], COMPARED[-1])
-    ]
+    jobs.append((COMPARED[-1], f"replicas={SEEDS}", f"output_dir={folder}/outputs"))
     for name, *changes in jobs:
         train(compose([f"experiment={name}", *changes, *QUICK]))
     return make_page(folder, reproduced[0])
@@ -134,11 +131,11 @@ def test_a_hundred_seeds_are_the_replicas_of_the_ensemble(made, page):
 
 
 def test_the_percentile_is_the_place_among_the_replicas(made, page):
-    name = COMPARED[0]
+    name = COMPARED[-1]
     replicas = load_run(made / "outputs/ensembles" / name)
     order = np.argsort(np.argsort(replicas.final("mse")))
     for k in (0, 3):  # of eight: the percentile is between those of its neighbours
-        visit(page, made, f"#experiment={name}&seed={replicas.seeds[k]}&step=5000")
+        visit(page, made, f"#experiment={name}&seed={replicas.seeds[k]}&step=1000")
         shown = int(page.inner_text("#percentile").removeprefix("percentile "))
         assert 100 * (order[k] - 1) / SEEDS - 1 <= shown <= 100 * (order[k] + 1) / SEEDS + 1
 

@@ -166,8 +166,7 @@ def test_pictures_hardly_move_where_motion_is_not_wanted(made, browser):
 
 
 @pytest.mark.skipif(AXE is None, reason="no axe-core: npm ci in src/playground installs it")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1300])
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 400), ("light", 1300)])
 def test_axe_finds_no_violation_and_nothing_overflows(scheme, width, made, browser):
     viewport = {"width": width, "height": 800}
     context = browser.new_context(viewport=viewport, color_scheme=scheme, bypass_csp=True)
