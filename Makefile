@@ -8,7 +8,11 @@ SWEEPS := $(patsubst conf/sweep/%.yaml,%,$(wildcard conf/sweep/*/*.yaml))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+<<<<<<< HEAD
 .PHONY: help install reproduce ensembles evidence sweeps $(SWEEPS) figures report $(TUTORIALS) test test-launchers lint format tensorboard tour verify torture bench clean distclean FORCE
+=======
+.PHONY: help install reproduce ensembles evidence sweeps $(SWEEPS) figures report playground $(TUTORIALS) test test-launchers lint format tensorboard verify torture bench clean distclean FORCE
+>>>>>>> e44792037b090ff425436c5d413f986d140deb72
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z$$()A-Z\/%. -]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sed -e 's/$$(TUTORIALS)/tower, plane, .../' -e 's|$$(SWEEPS)|parabola/hidden_units...|'
@@ -66,8 +70,16 @@ tensorboard: $(INSTALLED) ## open TensorBoard on all runs, ensembles and sweeps
 report: $(INSTALLED) ## judge the published numbers and write outputs/report.html (after reproduce and ensembles)
 	@$(BIN)/python -m mlpfit report --judge
 
+<<<<<<< HEAD
 tour: $(INSTALLED) ## run notebooks/tour.ipynb and keep what it shows
 	@$(BIN)/python tests/report/tour.py
+=======
+playground: $(INSTALLED) ## outputs/playground.html: train a net live beside the evidence (after report)
+	@if ! command -v npm >/dev/null; then echo "no node here: the page is taken as it was built, from src/mlpfit/report"; \
+	elif (cd src/playground && npm ci --silent --no-audit --no-fund && npm run --silent build); then :; \
+	else echo "npm failed: the page is taken as it was built, from src/mlpfit/report"; fi
+	@$(BIN)/python -m mlpfit playground
+>>>>>>> e44792037b090ff425436c5d413f986d140deb72
 
 verify: $(INSTALLED) ## train everything again, compare with what is kept (ENSEMBLES=1: the ledger, too)
 	@$(BIN)/python -m mlpfit verify ensembles=$(or $(ENSEMBLES),0)

@@ -2,9 +2,12 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +20,13 @@ from mlpfit.errors import ConfigError, RunError
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]
+BROWSERS = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+CHROMIUM = next((path for path in BROWSERS if path), None)
+MODULES = [
+    ROOT / "src/playground/node_modules",
+    *map(Path, filter(None, [os.environ.get("NODE_PATH")])),
+]
+AXE = next((f for folder in MODULES if (f := folder / "axe-core/axe.min.js").is_file()), None)
 os.environ.setdefault(
     "TORCHINDUCTOR_CACHE_DIR", str(ROOT / "outputs/.cache/inductor")
 )  # compile each graph once
@@ -57,6 +67,22 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
             assert done.stderr == ""
             printed.write_text(done.stdout)
     return folder, printed.read_text()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, without a window."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: pages are not opened in a browser")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="pip install playwright opens pages in chromium"
+    )
+    with playwright.sync_playwright() as tool:
+        opened = tool.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

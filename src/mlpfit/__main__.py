@@ -11,6 +11,7 @@ COMMANDS = {
     "sweep": "commands.evidence:sweep",
     "ledger": "commands.evidence:ledger",
     "report": "commands.evidence:report",
+    "playground": "commands.evidence:playground",
     "tensorboard": "commands.evidence:tensorboard",
 }
 

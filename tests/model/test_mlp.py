@@ -19,7 +19,7 @@ def random_nets(units, activation, replicas, generator):
     return net
 
 
-@pytest.mark.parametrize("activation", ["relu", "identity"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "identity"])
 @pytest.mark.parametrize("hidden", [(), (4,), (4, 3), (5, 4, 3)])
 @pytest.mark.parametrize("kind", ["mse", "sse", "half_mse"])
 @pytest.mark.parametrize("weighted", [False, True])

@@ -14,6 +14,7 @@ from mlpfit.figures.draw import draw_all
 from mlpfit.judging import ledger as judging
 from mlpfit.judging.statistics import QUANTILES
 from mlpfit.report import page
+from mlpfit.report import playground as live
 from mlpfit.report import table as results
 from mlpfit.runs.files import write_file
 from mlpfit.sweeps.closing import close
@@ -117,6 +118,17 @@ def report() -> int:
     html = page.report(outputs)
     write_file(outputs / "report.html", html.encode())
     print(f"outputs/report.html ({len(html.encode()) / 2**20:.1f} MiB)")
+    return 0
+
+
+def playground() -> int:
+    outputs = Path("outputs")
+    evidence = live.evidence(outputs)
+    html = live.page(evidence)
+    write_file(outputs / "playground.html", html.encode())
+    print(f"outputs/playground.html ({len(html.encode()) / 2**20:.2f} MiB)")
+    if missing := live.missing(evidence, outputs):
+        print(f"not in it, since they are not there: {missing}")
     return 0
 
 

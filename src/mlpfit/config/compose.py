@@ -8,7 +8,7 @@ from typing import Any
 
 from mlpfit.config.catalogue import confs, experiments
 from mlpfit.config.schema import Config, parse
-from mlpfit.errors import ConfigError
+from mlpfit.errors import ConfigError, users_code
 
 
 def compose(overrides: Sequence[str]) -> Config:
@@ -18,21 +18,41 @@ def compose(overrides: Sequence[str]) -> Config:
 
     Raises ConfigError in one line for whatever Hydra, OmegaConf or the check finds wrong.
     """
-    from hydra import compose as hydra_compose
-    from hydra import initialize
-
-    from mlpfit.config.sources import teach
-
-    teach()
     try:
-        with initialize(config_path=None, version_base="1.3"):
-            return checked_config(hydra_compose("config", overrides=list(overrides)))
+        return checked_config(_by_hydra("config", overrides))
     except ConfigError:
         raise
     except (
         Exception
     ) as error:  # besides its own and YAML's: endless recursion, bytes that are no text
         raise ConfigError(as_one_line(error, overrides)) from error
+
+
+def group(kind: str, choice: str) -> dict[str, Any]:
+    """The values of a file of conf/: group("optimizer", "sgd")["momentum"]. Raises ConfigError."""
+    from omegaconf import OmegaConf
+
+    with users_code(f"{kind}={choice}"):
+        values: Any = OmegaConf.to_container(_by_hydra(f"{kind}/{choice}")[kind], resolve=True)
+        return dict(values)
+
+
+def groups_chosen(experiment: str) -> dict[str, str]:
+    """Which choice of every group an experiment takes: groups_chosen("tower/small")["optimizer"] is
+    "adam"."""
+    composed = _by_hydra("config", [f"experiment={experiment}"], return_hydra_config=True)
+    return dict(composed.hydra.runtime.choices)
+
+
+def _by_hydra(file: str, overrides: Sequence[str] = (), **options: Any) -> Any:
+    from hydra import compose as hydra_compose
+    from hydra import initialize
+
+    from mlpfit.config.sources import teach
+
+    teach()
+    with initialize(config_path=None, version_base="1.3"):
+        return hydra_compose(file, overrides=list(overrides), **options)
 
 
 def checked_config(composed: Any) -> Config:

@@ -60,7 +60,7 @@ class Data(Section):
 @dataclass(frozen=True)
 class Model(Section):
     hidden: int | str  # "8", "64-64-64", or "none" for a linear unit
-    activation: Literal["relu", "identity"]
+    activation: Literal["relu", "tanh", "identity"]
     init: Literal["torch", "normal", "ones"]
     gradient: Literal["autograd", "by_hand"]
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge
 
+from mlpfit.data import formula
 from mlpfit.errors import ConfigError
 
 TARGETS: dict[str, type["Target"]] = {}
@@ -61,6 +62,7 @@ class Target:
 
     name: ClassVar[str]
     dim: ClassVar[int] = 1
+    text: ClassVar[str | None] = None  # f(x) over the fields as formula.py reads it, if there is
     # For pydantic, which checks the YAML: no other keys, no conversions.
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
@@ -138,6 +140,22 @@ class Target:
 
     def _round(self, values: np.ndarray) -> np.ndarray:
         return values.astype(np.float32).astype(np.float64) if self.float32 else values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Formula(Target, name="formula"):
+    """f, written out: see formula.py for what may stand in it."""
+
+    f: str
+
+    text = "{f}"
+
+    def problem(self) -> str | None:
+        formula.parse(self.f)
+        return super().problem()
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return formula.parse(self.f)(x)
 
 
 def keys(target: type[Target]) -> list[str]:

@@ -115,12 +115,14 @@ class CompiledSteps:
         """The kernel for this shape."""
         units = [self.parameters[0].shape[1], *(p.shape[2] for p in self.parameters[::2])]
         double = self.parameters[0].dtype == torch.float64
-        flags = {"RELU": self.net.activation == "relu", "ADAM": self.adam, "WEIGHTED": weighted}
+        flags = {"ADAM": self.adam, "WEIGHTED": weighted}
         return "\n".join(
             [
                 f"using real = {'double' if double else 'float'};",
                 f"constexpr int UNITS[] = {{{', '.join(map(str, units))}}};",
                 f"constexpr int ROWS = {rows}, BUFFERS = {len(self.buffers)};",
+                f"enum Activation {{ {', '.join(mlp.ACTIVATIONS).upper()} }};",
+                f"constexpr Activation ACTIVATION = {self.net.activation.upper()};",
                 *(
                     f"constexpr bool {name} = {str(value).lower()};"
                     for name, value in flags.items()

@@ -6,7 +6,7 @@ layer is one ``baddbmm`` without a transpose. With R = 1 the arithmetic is that 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-Activation = Literal["relu", "identity"]
+Activation = Literal["relu", "tanh", "identity"]
 Init = Literal["torch", "normal", "ones"]
-
-
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    **{"relu": torch.relu, "tanh": torch.tanh, "identity": lambda z: z}
+}
 Layer = tuple[Tensor, Tensor]  # weight (R, in, out), bias (R, 1, out)
 
 
@@ -28,7 +29,7 @@ def outputs(layers: Sequence[Layer], x: Tensor, activation: Activation) -> list[
     for weight, bias in layers:
         z = torch.baddbmm(bias, made[-1], weight)
         hidden = len(made) < len(layers)
-        made.append(torch.relu(z) if hidden and activation == "relu" else z)
+        made.append(ACTIVATIONS[activation](z) if hidden else z)
     return made
 
 
@@ -40,7 +41,7 @@ def gradients(
 
     made as from :func:`outputs`; error = d loss / d prediction (R, n, 1). For z = h W + b and h =
     g(z): dL/dW = h^T dL/dz, dL/db = sum over rows of dL/dz, dL/dh = dL/dz W^T and dL/dz = dL/dh
-    g'(z). The derivative of ReLU at 0 is taken as 0, as autograd does.
+    g'(z). The derivative of ReLU at 0 is taken as 0, as autograd does; that of tanh is 1 - h^2.
     """
     found: list[Tensor] = []
     for layer in reversed(range(len(layers))):
@@ -50,6 +51,8 @@ def gradients(
             error = error @ layers[layer][0].transpose(1, 2)
             if activation == "relu":
                 error = error * (below > 0)
+            elif activation == "tanh":
+                error = error * (1 - below * below)
     return found
 
 

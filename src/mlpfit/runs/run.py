@@ -15,7 +15,7 @@ reads as one run.
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,10 @@ QUANTITIES = {  # in words, for tables and axes
     "sse": "sum of squares",
     "truth_mse": "mean squared distance to the truth",
     "val_mse": "mean squared error on fresh rows",
+}
+
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    **{"relu": lambda z: np.maximum(z, 0), "tanh": np.tanh, "identity": lambda z: z}
 }
 
 SEEDS = ("seed:", "seeds:", "replicas:", "ensemble.")  # differences between ensembles of one recipe
@@ -198,8 +202,8 @@ class Run:
         outputs = []
         for i, (weight, bias) in enumerate(layers):
             output = output @ weight + bias
-            if i < len(layers) - 1 and self.config["model"]["activation"] == "relu":
-                output = np.maximum(output, 0)
+            if i < len(layers) - 1:
+                output = ACTIVATIONS[self.config["model"]["activation"]](output)
             outputs.append(output)
         return outputs
 

@@ -1,5 +1,5 @@
 // What both kernels share. Before it, compiled.py writes the constants of one shape of problem: real, UNITS, ROWS,
-// BUFFERS, RELU, ADAM, WEIGHTED.
+// BUFFERS, ACTIVATION, ADAM, WEIGHTED.
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -29,8 +29,20 @@ struct Call {
 };
 
 inline V splat(real value) { return V{} + value; }
-inline V relu(V z) { return z < 0 ? V{} : z; }  // NaN stays NaN
-inline V below(V error, V h) { return RELU ? (h > 0 ? error : V{}) : error; }  // error through the activation
+
+inline V activated(V z) {
+    if constexpr (ACTIVATION == RELU) return z < 0 ? V{} : z;  // NaN stays NaN
+    if constexpr (ACTIVATION == TANH) {
+        for (int i = 0; i < LANES; ++i) z[i] = std::tanh(z[i]);
+    }
+    return z;
+}
+
+inline V below(V error, V h) {  // error through the activation whose output is h
+    if constexpr (ACTIVATION == RELU) return h > 0 ? error : V{};
+    if constexpr (ACTIVATION == TANH) return error * (1 - h * h);
+    return error;
+}
 
 inline V root(V v) {
     for (int i = 0; i < LANES; ++i) v[i] = std::sqrt(v[i]);

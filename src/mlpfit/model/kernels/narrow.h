@@ -32,7 +32,7 @@ inline void forward(const V* p, Tile& tile) {
         for (int i = 0; i < fan_in; ++i) {
             EACH_ROW z[t] += tile.h[unit_at(l) + i][t] * p[weight_at(l) + i * out + j];
         }
-        EACH_ROW tile.h[unit_at(l + 1) + j][t] = RELU && l + 1 < LAYERS ? relu(z[t]) : z[t];
+        EACH_ROW tile.h[unit_at(l + 1) + j][t] = l + 1 < LAYERS ? activated(z[t]) : z[t];
     }
     if constexpr (l + 1 < LAYERS) forward<l + 1>(p, tile);
 }

@@ -87,7 +87,7 @@ struct Replica {
             const V* bias = state + bias_at(l);
             V* out = hidden + hidden_at(l + 1);
             product<ROWS, UNITS[l], columns>(inputs<l>(), state + weight_at(l), [=](int i, int j, V sum) {
-                out[i * columns + j] = RELU ? relu(sum + bias[j]) : sum + bias[j];
+                out[i * columns + j] = activated(sum + bias[j]);
             });
             forward<l + 1>();
         }
@@ -179,6 +179,7 @@ extern "C" void run(const Call* call) {
     V *state = zeros<V>((1 + BUFFERS) * COUNT), *gradient = zeros<V>(COUNT);
     V *hidden = zeros<V>(hidden_at(LAYERS)), *transposed = zeros<V>(transposed_size());
     for (int64_t r = call->first; r < call->last; ++r) {
+        std::memset(state, 0, (1 + BUFFERS) * COUNT * sizeof(V));  // one that diverged fills layers up with NaN
         Replica replica{*call, r, state, gradient, hidden, transposed, nullptr};
         replica.each_number([](real& ours, real& torchs) { ours = torchs; });
         for (int64_t k = 0; k < call->steps; ++k) replica.step(k);

@@ -14,6 +14,8 @@ class Line(Target, name="line"):
     slope: float
     intercept: float
 
+    text = "{slope} * x + {intercept}"
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self.slope * x + self.intercept
 
@@ -23,6 +25,8 @@ class Sine(Target, name="sine"):
     """amplitude sin x."""
 
     amplitude: float
+
+    text = "{amplitude} * sin(x)"
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self.amplitude * np.sin(x)

@@ -13,5 +13,7 @@ class Parabola(Target, name="parabola"):
 
     curvature: float
 
+    text = "{curvature} * x^2"
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self.curvature * (x * x)

@@ -14,5 +14,7 @@ class Wave(Target, name="wave"):
     amplitude: float
     offset: float
 
+    text = "{amplitude} * sin(x) + {offset}"
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self.amplitude * np.sin(x) + self.offset

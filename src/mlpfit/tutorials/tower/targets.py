@@ -15,6 +15,8 @@ class Tower(Target, name="tower"):
     levels: tuple[float, float, float]
     edges: tuple[float, float]
 
+    text = "where(x < {edges[0]}, {levels[0]}, where(x < {edges[1]}, {levels[1]}, {levels[2]}))"
+
     def problem(self) -> str | None:
         if not self.edges[0] < self.edges[1]:
             return f"target.edges={list(self.edges)}: must increase"

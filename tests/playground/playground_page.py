@@ -1,0 +1,72 @@
+"""The playground opened in chromium: how its page is made, and ways of waiting for it."""
+
+import re
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from mlpfit.report import playground
+
+FRONT = ROOT / "src/playground"
+needs_node = pytest.mark.skipif(
+    shutil.which("node") is None or not (FRONT / "node_modules").is_dir(),
+    reason="no node, or no npm ci in src/playground yet: its sources are not built or tested",
+)
+
+
+@cache
+def bare(outputs: Path) -> dict[str, Any]:
+    """The evidence of reproduced runs alone: no ensembles, no ledger."""
+    return playground.evidence(outputs)
+
+
+def make_page(folder: Path, reproduced: Path) -> Path:
+    """outputs/playground.html in this folder, from reproduced runs and the ensembles it has."""
+    outputs = folder / "outputs"
+    outputs.mkdir(exist_ok=True)
+    (outputs / "runs").symlink_to(reproduced / "outputs/runs")
+    has_ensembles = (outputs / "ensembles").is_dir()
+    evidence = playground.evidence(outputs) if has_ensembles else bare(reproduced / "outputs")
+    html = playground.page(evidence)
+    (outputs / "playground.html").write_text(html, encoding="utf-8")
+    return folder
+
+
+def visit(page: Any, made: Path, fragment: str = "", refused: bool = False) -> None:
+    """Open a link afresh and wait until it has trained what it asks for, if it is not refused."""
+    page.goto("about:blank")
+    page.goto(f"{(made / 'outputs/playground.html').as_uri()}{fragment}")
+    step = None if refused else re.search(r"\bstep=(\d+)", fragment)
+    until(page, f"playground.losses().length >= {step[1] if step else 0} && !playground.running()")
+    until(page, "document.querySelector('#loss').textContent.length > 1")
+
+
+def until(page: Any, condition: str, seconds: float = 60) -> None:
+    """Wait for a condition; playwright's own way evaluates text, which the page forbids."""
+    for _ in range(int(seconds * 40)):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(f"never came true: {condition}")
+
+
+def opened(browser: Any) -> Any:
+    """A tab; whatever it complains of, or loads besides itself, fails the test: for ``yield from``
+    in a fixture."""
+    tab = browser.new_page(viewport={"width": 1300, "height": 900})
+    problems: list[str] = []
+    tab.on("console", lambda message: problems.append(message.text))
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.on("request", lambda request: problems.extend([] if _own(request.url) else [request.url]))
+    yield tab
+    tab.close()
+    assert problems == []
+
+
+def _own(url: str) -> bool:
+    page = url.split("#")[0].endswith("outputs/playground.html")
+    return page or url.startswith(("data:", "blob:"))
