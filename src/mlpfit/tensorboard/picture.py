@@ -19,7 +19,8 @@ class FitPicture:
     value, and predictions are dots."""
 
     def __init__(self, panels: FitPanels, curves: bool) -> None:
-        self.panels = panels
+        self.panels, self.order = panels, np.argsort(panels.at, kind="stable")
+        self.at = panels.at[self.order]
         mark, over, known = "-", "input", style.TRUTH
         if not curves:
             mark, over, known = ".", "observed value", style.DIAGONAL
@@ -31,8 +32,7 @@ class FitPicture:
             figure.subplots_adjust(left=0.06, right=0.99, bottom=0.1, top=0.91, wspace=0.18)
             fit.set_title(f"prediction over {over}")
             fit.plot(panels.rows, panels.y, ".", color=style.ROWS, alpha=0.5)
-            order = np.argsort(panels.at, kind="stable")
-            fit.plot(panels.at[order], panels.truth[order], "--", color=known)
+            fit.plot(self.at, panels.truth[self.order], "--", color=known)
             self.lines = fit.plot([], [], mark, color=style.FIT, animated=True)
             reach = 0.525 * float(np.ptp(panels.y)) or 0.5
             residual.set_ylim(-reach, reach)
@@ -53,9 +53,9 @@ class FitPicture:
     def draw(self, at: int) -> Image.Image:
         """The picture of this snapshot, counted from 0."""
         self.canvas.restore_region(self.background)
-        panels = self.panels
-        points = [(panels.at, panels.prediction[at]), (panels.rows, panels.residual[at])]
-        points += [(panels.at, share) for share in panels.shares[at].T]
+        panels, order = self.panels, self.order
+        points = [(self.at, panels.prediction[at][order]), (panels.rows, panels.residual[at])]
+        points += [(self.at, share) for share in panels.shares[at][order].T]
         for line, (across, up) in zip(self.lines, points, strict=True):
             line.set_data(across, up)
             line.axes.draw_artist(line)

@@ -74,7 +74,8 @@ def add_snapshots(writer: SummaryWriter, run: Run) -> None:
     """The first replica at each step whose weights were kept: over the input, or over the observed
     value where there are several inputs."""
     one_input = run.data["x"].shape[2] == 1
-    inputs = run.data["pool_x" if one_input else "x"][0]
+    inputs, over = ("pool_x", "pool_x") if one_input else ("x", "y")
+    grid = run.data[inputs][0][np.argsort(run.data[over][0, :, 0], kind="stable")]
     panels = fit_panels(run)
     picture = FitPicture(panels, one_input)
     for at, step in enumerate(run.snapshots.tolist()):
@@ -85,7 +86,7 @@ def add_snapshots(writer: SummaryWriter, run: Run) -> None:
         add_summary(writer, Summary(value=[Summary.Value(tag="fit", image=image)]), step)
         for layer, (weight, _) in enumerate(run.parameters(step)):
             add_histogram(writer, f"weights/{layer}", weight[0], step)
-        for layer, output in enumerate(run.hidden(inputs, step)):
+        for layer, output in enumerate(run.hidden(grid, step)):
             add_histogram(writer, f"activations/{layer}", output[0], step)
         if len(kinks := panels.kinks[at]):
             add_histogram(writer, "kinks", kinks[np.abs(kinks) < FARTHEST], step)
