@@ -62,10 +62,8 @@ def test_completion_names_experiments_and_keys(tmp_path):
         done = subprocess.run(command, cwd=tmp_path, env=asked, capture_output=True, text=True)
         return done.stdout.split()
 
-    assert completed("mlpfit experiment=tower/")[:2] == [
-        "experiment=tower/large",
-        "experiment=tower/small",
-    ]
+    names = ["experiment=tower/large", "experiment=tower/small"]
+    assert completed("mlpfit experiment=tower/")[:2] == names
     assert completed("mlpfit experiment=tower/small optimizer.l") == ["optimizer.lr="]
 
 
@@ -74,9 +72,8 @@ def test_a_run_goes_where_hydra_is_told_and_hydras_files_stay_with_it(tmp_path):
     done = run("mlpfit", *given, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "here/there"
-    assert {"config.yaml", "hydra.yaml", "overrides.yaml"} == {
-        file.name for file in (folder / ".hydra").iterdir()
-    }
+    names = {file.name for file in (folder / ".hydra").iterdir()}
+    assert names == {"config.yaml", "hydra.yaml", "overrides.yaml"}
     assert yaml.safe_load((folder / ".hydra/overrides.yaml").read_text()) == list(given[:2])
     again = run("mlpfit", *given, cwd=tmp_path)
     assert again.stdout == "here/there is up to date (force=true trains it again)\n"

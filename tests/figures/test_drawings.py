@@ -40,10 +40,9 @@ def test_figures_drawn_again_have_the_same_bytes(reproduced, tmp_path):
     shutil.copytree(reproduced[0] / "outputs/runs", tmp_path / "runs")
     assert draw_all([], tmp_path) == (len(drawings()), 0)
     for drawing in drawings():
-        ours, theirs = (
-            o / f"figures/{drawing.name}.svg" for o in (tmp_path, reproduced[0] / "outputs")
-        )
-        assert ours.read_bytes() == theirs.read_bytes()
+        file = f"figures/{drawing.name}.svg"
+        theirs = reproduced[0] / "outputs" / file
+        assert (tmp_path / file).read_bytes() == theirs.read_bytes()
     assert draw_all(["tower"], tmp_path) == (0, 3)
 
 
@@ -197,9 +196,8 @@ def test_the_panels_of_a_fit_add_up(experiment, quick):
     mse = (panels.residual[-1] ** 2).mean()
     assert mse == pytest.approx(trained.metrics["mse"][0], rel=1e-5)
     if experiment.startswith("parabola"):
-        np.testing.assert_allclose(
-            panels.truth, panels.at**2, atol=0.05
-        )  # between the pool's inputs
+        # between the pool's inputs
+        np.testing.assert_allclose(panels.truth, panels.at**2, atol=0.05)
         np.testing.assert_array_equal(panels.kinks[-1], trained.kinks()[0])
     else:
         assert panels.kinks.shape[1] == 0 and len(panels.at) == len(panels.y)

@@ -19,10 +19,9 @@ MANY = [str(i) for i in range(40)]
 def job(error=0.5, diverged=0.0, **keys):
     """The row of a finished job, as summary.csv holds it."""
     row = keys | {"job": "", "failure": "", "parameters": "9", "layers": "1"}
-    for quantity, (word, factor) in itertools.product(
-        QUANTITIES, {"p5": 0.5, "median": 1, "p95": 3}.items()
-    ):
-        row[f"{quantity}_{word}"] = str(error * factor)
+    factors = {"p5": 0.5, "median": 1, "p95": 3}
+    for quantity, quantile in itertools.product(QUANTITIES, factors):
+        row[f"{quantity}_{quantile}"] = str(error * factors[quantile])
     if diverged >= 0.05:
         row |= {f"{quantity}_p95": "inf" for quantity in QUANTITIES}
     if diverged >= 0.5:
@@ -38,14 +37,11 @@ def failed(**keys):
 def grid(diverged=(0.0,), **keys):
     """A job for every combination of values; errors over four decades."""
     rng = np.random.default_rng(0)
-    return [
-        job(
-            10 ** rng.uniform(-3, 1),
-            float(rng.choice(diverged)),
-            **dict(zip(keys, values, strict=True)),
-        )
-        for values in itertools.product(*keys.values())
-    ]
+    rows = []
+    for values in itertools.product(*keys.values()):
+        error, lost = 10 ** rng.uniform(-3, 1), float(rng.choice(diverged))
+        rows.append(job(error, lost, **dict(zip(keys, values, strict=True))))
+    return rows
 
 
 def marked(ax, marker):

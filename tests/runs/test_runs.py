@@ -2,32 +2,25 @@
 
 import inspect
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 
 from mlpfit import RunError, load_run
 from mlpfit.config.catalogue import PACKAGE
 from mlpfit.errors import Diverged
 from mlpfit.model.regression import Regression
 from mlpfit.runs.identity import COMPUTING_FOLDERS, is_current, published_run
+from mlpfit.runs.provenance import provenance
 from mlpfit.runs.run import differences
 from mlpfit.training.train import train
 
-SMALL = (
-    "experiment=tower/small",
-    "trainer.max_steps=60",
-    "model.hidden=4",
-    "logger=none",
-)
-MINI = (
-    "experiment=restoration/framework",
-    "trainer.max_steps=60",
-    "model.hidden=4",
-    "logger=none",
-)
+SMALL = ("experiment=tower/small", "trainer.max_steps=60", "model.hidden=4", "logger=none")
+MINI = ("experiment=restoration/framework", "trainer.max_steps=60", "model.hidden=4", "logger=none")
 
 
 def test_a_run_tells_what_it_is(quick):
@@ -52,9 +45,8 @@ def test_the_checkpoint_loads_by_itself_and_predicts_the_same(quick):
     config = quick(*SMALL)
     train(config)
     run = load_run(config.folder)
-    module = Regression.load_from_checkpoint(
-        config.folder / "checkpoints/last.ckpt", weights_only=True
-    )
+    file = config.folder / "checkpoints/last.ckpt"
+    module = Regression.load_from_checkpoint(file, weights_only=True)
     x = np.linspace(0, 3, 50)[:, None]
     with torch.no_grad():
         expected = module(torch.from_numpy(x).float()[None]).numpy()
@@ -66,9 +58,8 @@ def test_the_first_loss_is_the_error_of_the_initial_weights(quick):
     train(config)
     run = load_run(config.folder)
     initial = run.predict(run.data["x"], step=0)
-    assert run.history["loss"][0, 0] == pytest.approx(
-        ((initial - run.data["y"]) ** 2).mean(), rel=1e-5
-    )
+    error = ((initial - run.data["y"]) ** 2).mean()
+    assert run.history["loss"][0, 0] == pytest.approx(error, rel=1e-5)
 
 
 def test_a_current_run_is_left_alone_and_force_trains_it_again(quick):
@@ -98,9 +89,8 @@ def test_same_seed_same_bytes_and_seed_0_is_a_seed(tmp_path, quick):
         train(config)
     for name in ("history.npz", "weights.npz", "data.npz", "metrics.json"):
         assert (first.folder / name).read_bytes() == (again.folder / name).read_bytes()
-    assert not np.array_equal(
-        load_run(first.folder).history["loss"], load_run(other.folder).history["loss"]
-    )
+    losses = [load_run(config.folder).history["loss"] for config in (first, other)]
+    assert not np.array_equal(*losses)
 
 
 class Stop(Exception):
@@ -138,9 +128,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(setup, step, tmp_path, quick):
 def test_an_interrupted_run_with_other_settings_is_not_continued(quick):
     with pytest.raises(Stop):
         train(quick(*SMALL), report=stop_at(20))
-    with pytest.raises(
-        RunError, match=r"optimizer.lr: 0.001, now 0.1\): finish it with those, or .* force=true"
-    ):
+    message = r"optimizer.lr: 0.001, now 0.1\): finish it with those, or .* force=true"
+    with pytest.raises(RunError, match=message):
         train(quick(*SMALL, "optimizer.lr=0.1"))
     assert train(quick(*SMALL, "optimizer.lr=0.1", "force=true"))
 
@@ -177,6 +166,13 @@ def test_an_incomplete_run_is_no_run(quick):
         load_run(config.folder)
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout")
+def test_provenance_names_the_commit_and_the_locks():
+    content = provenance()
+    head = subprocess.check_output(["git", "-C", ROOT, "rev-parse", "HEAD"], text=True).strip()
+    assert content["commit"] == head and len(content["lock"]) == 64
+
+
 def test_differences_name_the_keys():
     assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == ["a.c: 2, now 3"]
 
@@ -191,40 +187,30 @@ def test_a_changed_line_of_the_code_that_decides_numbers_makes_another_run(quick
     before = identities.identity(config)["code"]
     read = Path.read_bytes
     for changed in (*files, own):
-        monkeypatch.setattr(
-            Path, "read_bytes", lambda file, c=changed: read(file) + b"#" * (file == c)
-        )
+        other = lambda file, c=changed: read(file) + b"#" * (file == c)  # noqa: E731
+        monkeypatch.setattr(Path, "read_bytes", other)
         assert identities.identity(config)["code"] != before, changed
 
 
 def test_a_checkpoint_of_another_run_is_refused(quick, tmp_path):
-    cut = {
-        seed: quick(
-            *SMALL,
-            f"seed={seed}",
-            f"output_dir={tmp_path / str(seed)}",
-            "recording.checkpoint_every=10",
-        )
-        for seed in (1, 2)
-    }
-    for config in cut.values():
+    every = (*SMALL, "recording.checkpoint_every=10")
+    cut = [quick(*every, f"seed={k}", f"output_dir={tmp_path / str(k)}") for k in (1, 2)]
+    for config in cut:
         with pytest.raises(Stop):
             train(config, report=stop_at(40))
     name = "runs/tower/small.partial/checkpoints/last.ckpt"
     shutil.copy(tmp_path / "2" / name, tmp_path / "1" / name)
-    with pytest.raises(
-        RunError, match=r"last\.ckpt: damaged, or not a checkpoint of this run; .*force=true"
-    ):
-        train(cut[1])
+    message = r"last\.ckpt: damaged, or not a checkpoint of this run; .*force=true"
+    with pytest.raises(RunError, match=message):
+        train(cut[0])
 
 
 def test_only_the_experiments_own_run_is_evidence(quick):
     for more in (["seed=3"], ["optimizer.lr=0.5", "replicas=2"]):
         train(config := quick(*SMALL, *more))
     outputs = config.folder.parents[2]
-    with pytest.raises(
-        RunError, match=r"runs/tower/small: not the run that experiment=tower/small .*seed: 3, now"
-    ):
+    message = r"runs/tower/small: not the run that experiment=tower/small .*seed: 3, now"
+    with pytest.raises(RunError, match=message):
         published_run("tower/small", outputs)
     with pytest.raises(RunError, match=r"ensembles/tower/small: .*optimizer.lr: 0.5, now 0.001"):
         published_run("tower/small", outputs, "ensembles")

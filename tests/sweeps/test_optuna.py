@@ -11,8 +11,8 @@ from conftest import run
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mlpfit import ConfigError
+from mlpfit.figures.sweep import search_figure
 from mlpfit.sweeps.search import distribution
-from mlpfit.sweeps.search_figure import search_figure
 from mlpfit.sweeps.summary import read
 
 SPACE = ("optimizer.lr=tag(log,interval(0.001,0.2))", "model.hidden=choice(2,4,8)")
@@ -82,7 +82,7 @@ def test_without_optuna_the_command_says_what_to_install(command, tmp_path, monk
 
 
 def test_hydra_finds_the_plugins_without_loading_what_they_need():
-    names = ("optuna_sweeper", "shards_sweeper", "launcher")
+    names = ("sweepers", "launcher")
     imports = "; ".join(f"import hydra_plugins.mlpfit.{name}" for name in names)
     heavy = "{'optuna', 'torch', 'lightning', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", f"import sys; {imports}; assert not {heavy}"], check=True)

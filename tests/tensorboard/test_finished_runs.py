@@ -21,7 +21,7 @@ from mlpfit.errors import RunError
 from mlpfit.runs import sealed
 from mlpfit.runs.identity import identity
 from mlpfit.sweeps import summary
-from mlpfit.sweeps.jobs import Job, write_sweep
+from mlpfit.sweeps.summary import Job, write_sweep
 from mlpfit.tensorboard.events import add_histogram, write
 from mlpfit.tensorboard.outputs import write_outputs
 from mlpfit.tensorboard.runs import LOSS, write_run
@@ -60,10 +60,8 @@ def outputs(tmp_path_factory):
 
 def events(folder):
     """Everything in the folder's event files."""
-    accumulator = EventAccumulator(
-        str(folder), size_guidance={"scalars": 0, "images": 0, "histograms": 0, "tensors": 0}
-    )
-    return accumulator.Reload()
+    everything = {"scalars": 0, "images": 0, "histograms": 0, "tensors": 0}
+    return EventAccumulator(str(folder), size_guidance=everything).Reload()
 
 
 def scalars(accumulator, tag):
@@ -166,17 +164,16 @@ def test_a_damaged_run_costs_itself_alone(outputs, tmp_path, capsys):
     assert message.startswith("mlpfit: left out: ") and "runs/tower/small/weights.npz" in message
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        (*SMALL, "optimizer.lr=1e4"),
-        ("experiment=gradient/line_autograd",),
-        ("experiment=plane/least_squares",),
-    ],
-    ids=["diverged", "linear", "solved"],
-)
-def test_every_kind_of_run_is_shown(quick, overrides, tmp_path):
-    config = quick(*overrides)
+KINDS = {
+    "diverged": (*SMALL, "optimizer.lr=1e4"),
+    "linear": ("experiment=gradient/line_autograd",),
+    "solved": ("experiment=plane/least_squares",),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_run_is_shown(quick, kind, tmp_path):
+    config = quick(*KINDS[kind])
     train(config)
     assert write_outputs(tmp_path / "outputs") == 1
     run = load_run(config.folder)
@@ -191,25 +188,14 @@ def server(folder):
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
-    process = subprocess.Popen(
-        [
-            *command,
-            "--port",
-            str(port),
-            "--load_fast=false",
-            "--reload_interval=0",
-            "--reload_task=blocking",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    command += ["--load_fast=false", "--reload_interval=0", "--reload_task=blocking"]
+    command += ["--port", str(port)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, **quiet)
 
     def get(path, body=None):
-        request = urllib.request.Request(
-            f"http://localhost:{port}/data/{path}", body and json.dumps(body).encode()
-        )
-        if body:
-            request.add_header("Content-Type", "application/json")
+        url, header = f"http://localhost:{port}/data/{path}", {"Content-Type": "application/json"}
+        request = urllib.request.Request(url, body and json.dumps(body).encode(), header)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
 
@@ -244,13 +230,11 @@ def test_a_real_server_shows_scalars_images_and_hparams(outputs):
         assert {k["name"] for k in keys} >= {"optimizer.lr", "sweep", "parameters"}
         _, rows = summary.read(outputs / "sweeps/tower/rates")
         medians = {float(row["optimizer.lr"]): float(row["mse_median"]) for row in rows}
-        shown = {
-            row["hparams"]["optimizer.lr"]: {
-                metric["name"]["tag"]: metric["value"] for metric in row["metricValues"]
-            }
-            for row in rows_of_hparams(get)
-        }
-        assert {lr: metrics["final/mse"] for lr, metrics in shown.items()} == pytest.approx(medians)
+        shown = {}
+        for row in rows_of_hparams(get):
+            numbers = {metric["name"]["tag"]: metric["value"] for metric in row["metricValues"]}
+            shown[row["hparams"]["optimizer.lr"]] = numbers["final/mse"]
+        assert shown == pytest.approx(medians)
 
 
 def test_keys_that_some_jobs_lack_are_columns_of_all(outputs, tmp_path):

@@ -28,22 +28,11 @@ SENSITIVE = {"gradient/sine_network", "parabola/eight_neurons", "restoration/fra
 
 def trace(tmp_path, name, seeds, compiled, precision, steps=100):
     """Losses (steps, R) of these seeds, trained together under the Trainer."""
-    config = compose(
-        [
-            f"experiment={name}",
-            f"seeds={list(seeds)}",
-            f"trainer.max_steps={steps}",
-            f"trainer.compile={str(compiled).lower()}",
-            f"trainer.precision={precision}",
-            f"output_dir={tmp_path}",
-            "logger=none",
-            "ensemble.history_points=1000",
-        ]
-    )
-    folder = tmp_path / f"{name}-{'-'.join(map(str, seeds))}-{compiled}-{precision}".replace(
-        "/", "-"
-    )
-    folder.mkdir(parents=True)
+    given = [f"experiment={name}", f"seeds={list(seeds)}", f"trainer.max_steps={steps}"]
+    given += [f"trainer.compile={str(compiled).lower()}", f"trainer.precision={precision}"]
+    given += [f"output_dir={tmp_path}", "logger=none", "ensemble.history_points=1000"]
+    config, folder = compose(given), tmp_path / f"{'-'.join(map(str, seeds))}-{compiled}"
+    folder.mkdir()
     train_into(folder, part(config, seeds), lambda step, loss: None)
     with np.load(folder / "history.npz") as arrays:
         return arrays["loss"]
@@ -60,9 +49,8 @@ def test_data_and_initial_weights_of_a_replica_are_those_of_its_seed_bit_for_bit
         for ours, theirs in zip(net.parameters(), single.parameters(), strict=True):
             assert torch.equal(ours[k], theirs[0])
         if data.order is not None:
-            np.testing.assert_array_equal(
-                data.order.batches(0, 20)[0][:, k], alone.order.batches(0, 20)[0][:, 0]
-            )
+            ours, theirs = (rows.order.batches(0, 20)[0] for rows in (data, alone))
+            np.testing.assert_array_equal(ours[:, k], theirs[:, 0])
 
 
 @pytest.mark.parametrize("name", RANDOM)
@@ -76,11 +64,8 @@ def test_a_replica_is_the_single_run_of_its_seed(name, tmp_path):
         np.testing.assert_allclose(together[:, k], alone[:, 0], rtol=1e-10)
 
 
-SINGLE = [
-    n
-    for n in RANDOM
-    if n not in SENSITIVE and compose([f"experiment={n}"]).trainer.precision == "32-true"
-]
+STEADY = [compose([f"experiment={name}"]) for name in RANDOM if name not in SENSITIVE]
+SINGLE = [config.name for config in STEADY if config.trainer.precision == "32-true"]
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -93,10 +78,9 @@ def test_in_single_precision_too_where_the_recipe_keeps_rounding_small(name, tmp
 
 
 def test_the_published_seed_of_the_parabola_agrees_in_single_precision(tmp_path):
-    together = trace(
-        tmp_path, "parabola/eight_neurons", [19, 20], compiled=True, precision="32-true"
-    )
-    alone = trace(tmp_path, "parabola/eight_neurons", [19], compiled=False, precision="32-true")
+    name = "parabola/eight_neurons"
+    together = trace(tmp_path, name, [19, 20], compiled=True, precision="32-true")
+    alone = trace(tmp_path, name, [19], compiled=False, precision="32-true")
     np.testing.assert_allclose(together[:, 0], alone[:, 0], rtol=1e-5)
 
 
@@ -106,20 +90,14 @@ def test_compiled_replicas_of_narrow_nets_are_the_same_bits_in_any_company(name,
     its own lane."""
     first = compose([f"experiment={name}"]).seed
     precision = compose([f"experiment={name}"]).trainer.precision
-    together = trace(
-        tmp_path, name, [first + 1, first, first + 2], compiled=True, precision=precision
-    )
+    three = [first + 1, first, first + 2]
+    together = trace(tmp_path, name, three, compiled=True, precision=precision)
     alone = trace(tmp_path, name, [first], compiled=True, precision=precision)
     np.testing.assert_array_equal(together[:, 1], alone[:, 0])
 
 
-ENSEMBLE = (
-    "experiment=tower/small",
-    "replicas=6",
-    "ensemble.shard=2",
-    "trainer.max_steps=40",
-    "model.hidden=4",
-)
+ENSEMBLE = ("experiment=tower/small", "replicas=6", "ensemble.shard=2")
+ENSEMBLE += ("trainer.max_steps=40", "model.hidden=4")
 
 
 def test_an_ensemble_reads_as_one_run(quick):
@@ -135,9 +113,8 @@ def test_an_ensemble_reads_as_one_run(quick):
     assert not train(config)
     single = quick("experiment=tower/small", "seed=4", *ENSEMBLE[3:])
     train(single)
-    np.testing.assert_allclose(
-        run.history["loss"][:, 4], load_run(single.folder).history["loss"][:, 0], rtol=1e-5
-    )
+    alone = load_run(single.folder).history["loss"][:, 0]
+    np.testing.assert_allclose(run.history["loss"][:, 4], alone, rtol=1e-5)
 
 
 def test_merged_ranges_are_one_run_of_the_same_seeds(tmp_path, quick):
@@ -171,22 +148,14 @@ def test_least_squares_has_replicas_too(quick):
 
 
 def test_a_diverging_replica_is_counted_and_leaves_its_neighbours_alone(quick, tmp_path):
-    overrides = (
-        "experiment=restoration/framework",
-        "trainer.max_steps=300",
-        "logger=none",
-    )
+    overrides = ("experiment=restoration/framework", "trainer.max_steps=300", "logger=none")
     config = quick(*overrides, "replicas=12")
     train(config)
     run = load_run(config.folder)
     assert 0 < run.diverged.sum() < 12
-    lost = np.flatnonzero(run.diverged)
-    assert (
-        np.isnan(run.metrics["mse"][lost]).any()
-        or np.isfinite(run.metrics["diverged_at"][lost]).all()
-    )
-    kept = np.flatnonzero(~run.diverged)
-    assert np.isfinite(run.history["loss"][:, kept]).all()
+    lost = {name: run.metrics[name][run.diverged] for name in ("mse", "diverged_at")}
+    assert np.isnan(lost["mse"]).any() or np.isfinite(lost["diverged_at"]).all()
+    assert np.isfinite(run.history["loss"][:, ~run.diverged]).all()
 
 
 def test_published_steps_are_always_kept():
@@ -194,14 +163,14 @@ def test_published_steps_are_always_kept():
 
     for name in RANDOM:
         config = compose([f"experiment={name}", "replicas=2"])
-        published = {
-            n.step for n in tutorial(name.split("/")[0]).numbers if n.experiment == name and n.step
-        }
-        kept = set(part(config, config.replica_seeds).kept_steps(config.trainer.max_steps).tolist())
-        assert published | {1, config.trainer.max_steps} <= kept
-        assert len(kept) <= config.ensemble.history_points + 1
+        numbers = tutorial(name.split("/")[0]).numbers
+        published = {n.step for n in numbers if n.experiment == name and n.step}
+        last = config.trainer.max_steps
+        steps = part(config, config.replica_seeds).recorded_steps(last).tolist()
+        assert published | {1, last} <= set(steps)
+        assert len(steps) <= config.ensemble.history_points + 1
     single = compose(["experiment=parabola/eight_neurons"])
-    assert len(part(single, [19]).kept_steps(5000)) == 5000
+    assert len(part(single, [19]).recorded_steps(5000)) == 5000
 
 
 def test_compiled_steps_leave_torchs_own_optimiser_state():

@@ -30,12 +30,8 @@ def test_parabola_is_the_plain_pytorch_loop(reproduced):
 def hand_written(hidden: int, activation: bool) -> tuple[list[float], np.ndarray]:
     """Losses and final predictions of the page's arithmetic in numpy, float64."""
     np.random.seed(1234)
-    w1, w2, b1, b2 = (
-        np.random.randn(1, hidden),
-        np.random.randn(hidden, 1),
-        np.zeros(hidden),
-        np.zeros(1),
-    )
+    w1, w2 = np.random.randn(1, hidden), np.random.randn(hidden, 1)
+    b1, b2 = np.zeros(hidden), np.zeros(1)
     grid = np.linspace(-3, 3, 1024, dtype=np.float32)[:, None]
     shuffled = grid[np.random.permutation(1024)]
 
@@ -60,11 +56,8 @@ def hand_written(hidden: int, activation: bool) -> tuple[list[float], np.ndarray
 
 def test_restoration_is_the_hand_written_arithmetic(reproduced):
     grid = np.linspace(-3, 3, 1024, dtype=np.float32)[:, None]
-    for name, hidden, activation in (
-        ("narrow", 5, True),
-        ("wide", 100, True),
-        ("linear", 5, False),
-    ):
+    pages = (("narrow", 5, True), ("wide", 100, True), ("linear", 5, False))
+    for name, hidden, activation in pages:
         losses, prediction = hand_written(hidden, activation)
         run = load_run(reproduced[0] / "outputs/runs/restoration" / name)
         np.testing.assert_allclose(run.history["loss"][:, 0], losses, rtol=1e-9)
@@ -89,12 +82,8 @@ def test_framework_is_momentum_descent_over_puzzlelibs_blocks(reproduced):
                 losses.append(0.5 * float(np.mean(error**2)))
                 error = error / np.float32(len(a))
                 below = (error @ w[2].T) * (h > 0)
-                slopes = [
-                    a.T @ below,
-                    below.sum(0, keepdims=True),
-                    h.T @ error,
-                    error.sum(0, keepdims=True),
-                ]
+                biases = [v.sum(0, keepdims=True) for v in (below, error)]
+                slopes = [a.T @ below, biases[0], h.T @ error, biases[1]]
                 momentum = [np.float32(0.9) * m + g for m, g in zip(momentum, slopes, strict=True)]
                 w = [v - np.float32(0.01) * m for v, m in zip(w, momentum, strict=True)]
     run = load_run(reproduced[0] / "outputs/runs/restoration/framework")

@@ -22,9 +22,9 @@ from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError
 from mlpfit.judging.variants import variants
 from mlpfit.runs.folder import claimed
-from mlpfit.runs.run import MARKER, load_run
-from mlpfit.training.ensemble import cores, shards, train_shards
+from mlpfit.runs.run import load_run
 from mlpfit.training.progress import console, display
+from mlpfit.training.train import cores, shards, train_shards
 
 VARIANTS = "--variants"
 
@@ -49,8 +49,7 @@ def variant_configs(experiments: list[str]) -> list[Config]:
 
 
 def ensemble(experiment: str, overrides: list[str]) -> Config:
-    """The config of an experiment's ensemble: as many replicas as it asks for, where the overrides
-    say nothing else."""
+    """Its config, with as many replicas as it asks for, where the overrides say nothing else."""
     config = compose([f"experiment={experiment}", *overrides])
     if any(override.startswith(("replicas=", "seeds=")) for override in overrides):
         return config
@@ -61,32 +60,24 @@ def train_ensembles(configs: Sequence[Config]) -> None:
     """Train these ensembles, unless they are up to date."""
     started = time.time()
     with ExitStack() as stack:
-        folders = [
-            (config, stack.enter_context(claimed(config, config.folder))) for config in configs
-        ]
-        todo = [shard for config, folder in folders if folder for shard in shards(config, folder)]
+        folders = [stack.enter_context(claimed(config, config.folder)) for config in configs]
+        pairs = zip(configs, folders, strict=True)
+        todo = [shard for config, folder in pairs if folder for shard in shards(config, folder)]
         if not todo:
             console.print(f"everything is up to date: {len(configs)} ensembles")
             return
         processes = configs[0].ensemble.processes or cores()
-        left = [shard for shard in todo if not (shard.folder / MARKER).is_file()]
+        left = [shard for shard in todo if not shard.finished]
         predicted = sum(shard.seconds for shard in left) / processes + 15
         trained = len({shard.config.name for shard in todo})
-        console.print(
-            f"{trained} ensembles, {len(left)} shards, {processes} processes: about "
-            f"{predicted:.0f} s"
-        )
-        with (
-            display(runs=1) as shown,
-            shown.ensemble("model-steps", sum(s.model_steps for s in todo)) as report,
-        ):
+        parts = f"{trained} ensembles, {len(left)} shards, {processes} processes"
+        console.print(f"{parts}: about {predicted:.0f} s")
+        steps = sum(shard.model_steps for shard in todo)
+        with display(runs=1) as shown, shown.counted("model-steps", steps) as report:
             train_shards(todo, processes, report)
     for config in configs:
         run = load_run(config.folder)
-        lost = int(run.diverged.sum())
+        replicas = f"{run.replicas:>5} replicas, {int(run.diverged.sum()):>3} diverged"
         seconds = run.provenance["seconds"]
-        console.print(
-            f"{config.name:<26} {run.replicas:>5} replicas, {lost:>3} diverged, {seconds:6.1f} "
-            "core-seconds"
-        )
+        console.print(f"{config.name:<26} {replicas}, {seconds:6.1f} core-seconds")
     console.print(f"predicted {predicted:.0f} s, took {time.time() - started:.0f} s")

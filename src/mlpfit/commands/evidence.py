@@ -17,9 +17,8 @@ from mlpfit.report import page
 from mlpfit.report import playground as live
 from mlpfit.report import table as results
 from mlpfit.runs.files import write_file
-from mlpfit.sweeps.closing import close
-from mlpfit.sweeps.figure import draw_sweep
-from mlpfit.sweeps.jobs import SWEEP
+from mlpfit.sweeps.closing import close, draw_sweep
+from mlpfit.sweeps.summary import SWEEP
 from mlpfit.training.progress import console
 
 OUTPUTS = Path("outputs")
@@ -29,13 +28,11 @@ def figures() -> int:
     sweeps = [a.removeprefix("sweep=") for a in sys.argv[1:] if a.startswith("sweep=")]
     for name in sweeps:
         if not (OUTPUTS / "sweeps" / name / "summary.csv").is_file():
-            found = sorted(
-                str(f.parent.relative_to(OUTPUTS / "sweeps"))
-                for f in OUTPUTS.glob("sweeps/**/summary.csv")
-            )
+            summaries = sorted((OUTPUTS / "sweeps").rglob("summary.csv"))
+            known = [str(file.parent.relative_to(OUTPUTS / "sweeps")) for file in summaries]
             raise ConfigError(
                 f"sweep={name}: no such sweep under {OUTPUTS}/sweeps; there are "
-                f"{', '.join(found) or 'none'}"
+                f"{', '.join(known) or 'none'}"
             )
         print(draw_sweep(OUTPUTS / "sweeps" / name))
     names = [a for a in sys.argv[1:] if not a.startswith("sweep=")]
@@ -63,11 +60,10 @@ def sweep() -> int:
 
 
 def ledger() -> int:
-    outputs = Path("outputs")
-    content = judging.ledger(judging.ensembles(outputs))
-    changed = judging.write(content, outputs)
-    if (outputs / "results.csv").is_file():
-        results.update_readme(outputs)
+    content = judging.ledger(judging.ensembles(OUTPUTS))
+    changed = judging.write(content, OUTPUTS)
+    if (OUTPUTS / "results.csv").is_file():
+        results.update_readme(OUTPUTS)
     show(content)
     if changed:
         print(f"mlpfit: {len(changed)} verdicts changed: {'; '.join(changed)}", file=sys.stderr)
@@ -75,9 +71,8 @@ def ledger() -> int:
 
 
 def show(content: dict[str, Any]) -> None:
-    table = Table(
-        "published number", "value", "verdict", "percentile", "p", "median", "5 to 95 %", box=None
-    )
+    heads = ("published number", "value", "verdict", "percentile", "p", "median", "5 to 95 %")
+    table = Table(*heads, box=None)
     for e in content["numbers"]:
         cells = [e["key"], f"{e['published']:g}", e["verdict"]]
         if "percentile" in e:
@@ -86,18 +81,15 @@ def show(content: dict[str, Any]) -> None:
         table.add_row(*cells)
     console.print(table)
     for e in content["traces"]:
-        console.print(
-            f"trace {e['experiment']:<26} p {e['p']:.3f}, adjusted {e['p_adjusted']:.3f}: "
-            f"{e['verdict']}"
-        )
+        p = f"p {e['p']:.3f}, adjusted {e['p_adjusted']:.3f}"
+        console.print(f"trace {e['experiment']:<26} {p}: {e['verdict']}")
     for e in content["conclusions"]:
         interval = "identity" if e["low"] is None else f"{e['low']:.1%} to {e['high']:.1%}"
         console.print(f"{e['share']:7.1%} ({interval})  {e['tutorial']}: {e['claim']}")
     for e in content["slips"]:
         if "median" in e:
-            p5, median, p95 = (
-                "diverged" if e[name] is None else f"{e[name]:.4g}" for name in QUANTILES
-            )
+            quantiles = [e[name] for name in QUANTILES]
+            p5, median, p95 = ("diverged" if q is None else f"{q:.4g}" for q in quantiles)
             console.print(f"{e['tutorial']}: {e['measure']}: median {median} ({p5} to {p95})")
     for kind in ("experiments", "numbers"):
         counts = Counter(e["verdict"] for e in content[kind])
@@ -107,17 +99,14 @@ def show(content: dict[str, Any]) -> None:
 
 
 def report() -> int:
-    outputs = Path("outputs")
-    if (
-        "--judge" in sys.argv
-    ):  # first draw the figures over their bands and bring the ledger up to date
-        draw_all([], outputs)
-        for line in judging.write(judging.ledger(judging.ensembles(outputs)), outputs):
+    if "--judge" in sys.argv:  # first the figures over their bands, and the ledger
+        draw_all([], OUTPUTS)
+        for line in judging.write(judging.ledger(judging.ensembles(OUTPUTS)), OUTPUTS):
             print(f"verdict changed: {line}")
-        results.update_readme(outputs)
-    html = page.report(outputs)
-    write_file(outputs / "report.html", html.encode())
-    print(f"outputs/report.html ({len(html.encode()) / 2**20:.1f} MiB)")
+        results.update_readme(OUTPUTS)
+    html = page.report(OUTPUTS).encode()
+    write_file(OUTPUTS / "report.html", html)
+    print(f"outputs/report.html ({len(html) / 2**20:.1f} MiB)")
     return 0
 
 
@@ -133,22 +122,15 @@ def playground() -> int:
 
 
 def tensorboard() -> int:
-    outputs = Path(sys.argv[1] if sys.argv[1:] else "outputs")
+    outputs = Path(sys.argv[1]) if sys.argv[1:] else OUTPUTS
     from mlpfit.tensorboard.outputs import ADDRESSES, write_outputs
 
     started = time.time()
     if not outputs.is_dir():
-        raise ConfigError(
-            f"{outputs}: no such folder; name one that holds runs, or none for outputs"
-        )
-    written = write_outputs(outputs)
-    print(
-        f"TensorBoard of {outputs}: {written} event files written ({time.time() - started:.1f} s)"
-    )
-    print(
-        "With more than 40 runs TensorBoard shows none until they are chosen. These addresses "
-        "choose:"
-    )
+        raise ConfigError(f"{outputs}: no such folder; name one with runs, or none for outputs")
+    written, seconds = write_outputs(outputs), time.time() - started
+    print(f"TensorBoard of {outputs}: {written} event files written ({seconds:.1f} s)")
+    print("Of more than 40 runs TensorBoard shows those that are chosen. These addresses choose:")
     for what, address in ADDRESSES.items():
         print(f"  {what:<28} http://localhost:6006/#{address}")
     return 0

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from mlpfit.config.catalogue import experiments, tutorials
+from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import as_published
-from mlpfit.errors import ConfigError
 from mlpfit.figures import draw
 from mlpfit.report import table as results
 from mlpfit.runs.identity import is_current
@@ -22,8 +21,7 @@ OUTPUTS = Path("outputs")
 
 
 def main() -> int:
-    started = time.time()
-    names = sys.argv[1:]
+    started, names = time.time(), sys.argv[1:]
     wanted = selected(names)
     configs = [as_published(name) for name in wanted]
     stale = [config for config in configs if not is_current(config, config.folder)]
@@ -32,21 +30,18 @@ def main() -> int:
             for config in stale:
                 with shown.run(config.name, config.trainer.max_steps) as report:
                     train(config, report=report)
-    figures = [n for n in names if n not in experiments()] + [
-        n for n in names if n in experiments()
-    ]
-    drawn, current = draw.draw_all(figures, OUTPUTS)
+    drawn, current = draw.draw_all(names, OUTPUTS)
     if not stale and not drawn:
         console.print(
             f"everything is up to date: {len(wanted)} runs, {current} figures "
             f"({time.time() - started:.1f} s)"
         )
         return 0
-    found = [results.result(name, OUTPUTS) for name in wanted]
+    finished = [results.result(name, OUTPUTS) for name in wanted]
     if wanted == experiments():
-        results.write(found, OUTPUTS)
+        results.write(finished, OUTPUTS)
         results.update_readme(OUTPUTS)
-    console.print(closing_table(found))
+    console.print(closing_table(finished))
     console.print(
         f"{len(stale)} trained, {drawn} figures drawn, {current} up to date "
         f"({time.time() - started:.1f} s)"
@@ -55,54 +50,26 @@ def main() -> int:
 
 
 def selected(names: list[str]) -> list[str]:
-    """The experiments that the named tutorials, experiments and figures need; all if none is
-    named."""
+    """The experiments that the named tutorials, experiments and figures need; of none, all."""
     every = experiments()
-    if not names:
-        return every
-    needed = {p.name: p.experiment for p in draw.drawings()}
-    known = [*(tutorial.name for tutorial in tutorials()), *every, *needed]
-    for name in names:
-        if name not in known:
-            allowed = ", ".join(known)
-            raise ConfigError(
-                f"{name}: no such tutorial, experiment or figure; there are {allowed}"
-            )
-    return [
-        e
-        for e in every
-        if e in names or e.split("/")[0] in names or e in {needed.get(n) for n in names}
-    ]
+    needed = {p.name: p.experiment for p in draw.drawings()} if names else {}
+    draw.check_names(names)
+    chosen = {*names, *(needed.get(name) for name in names)}
+    return [e for e in every if not names or {e, e.split("/")[0]} & chosen]
 
 
-def closing_table(found: list[results.Result]) -> Table:
-    table = Table(
-        "experiment",
-        "steps",
-        "seconds",
-        "final number",
-        "published",
-        "figures",
-        box=None,
-        pad_edge=False,
-    )
-    for r in found:
-        stems = [Path(f).stem for f in r.figures]
-        folder = str(Path(r.figures[0]).parent) if r.figures else ""
-        paths = (
-            f"{folder}/{stems[0] if len(stems) == 1 else '{' + ','.join(stems) + '}'}.svg"
-            if stems
-            else ""
-        )
+def closing_table(finished: list[results.Result]) -> Table:
+    heads = ("experiment", "steps", "seconds", "final number", "published", "figures")
+    table = Table(*heads, box=None, pad_edge=False)
+    for r in finished:
+        files = ""
+        if r.figures:
+            stems = ",".join(Path(file).stem for file in r.figures)
+            stems = stems if len(r.figures) == 1 else f"{{{stems}}}"
+            files = f"{Path(r.figures[0]).parent}/{stems}.svg"
         known = "" if r.published is None else f"{r.published:.10g}"
-        table.add_row(
-            r.experiment,
-            str(r.steps),
-            f"{r.seconds:.1f}",
-            f"{r.quantity} {r.value:.5g}",
-            known,
-            paths,
-        )
+        value = f"{r.quantity} {r.value:.5g}"
+        table.add_row(r.experiment, str(r.steps), f"{r.seconds:.1f}", value, known, files)
     for column in table.columns[:-1]:
         column.no_wrap = True
     table.columns[-1].overflow = "fold"

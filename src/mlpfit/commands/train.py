@@ -9,7 +9,6 @@ Every flag of Hydra's works as its documentation says. Keys and defaults are in 
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -27,7 +26,8 @@ from mlpfit.errors import ConfigError, RunError, exit_code
 from mlpfit.runs.folder import discard_unfinished
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import Run, load_run
-from mlpfit.sweeps.jobs import objective, run_job
+from mlpfit.sweeps.launcher import run_job
+from mlpfit.sweeps.summary import objective
 from mlpfit.training.progress import console, display
 from mlpfit.training.train import train, train_part
 
@@ -105,11 +105,7 @@ def train_shards_of(config: Config, folder: Path, alone: bool) -> float:
 
 def final_numbers(run: Run) -> str:
     """In a line; medians where there are several replicas, a diverged one counting as infinite."""
-    names: dict[str, Any] = {
-        "mse": "mse",
-        "sse": "sum of squares",
-        "truth_mse": "distance to the truth",
-    }
+    names = {"mse": "mse", "sse": "sum of squares", "truth_mse": "distance to the truth"}
     lost = f"; {run.diverged.sum()} of {run.replicas} replicas diverged" * bool(run.diverged.any())
     parts = [f"{label} {objective(run, name):.6g}" for name, label in names.items()]
     return ", ".join(parts) + lost

@@ -79,10 +79,8 @@ def _tutorials(search_path: str) -> tuple[Tutorial, ...]:
     names = [tutorial.name for tutorial in (*own, *users)]
     for tutorial in users:
         if names.count(tutorial.name) > 1:
-            raise ConfigError(
-                f"{tutorial.folder}: there is a tutorial {tutorial.name} already; name the "
-                "folder otherwise"
-            )
+            taken = f"there is a tutorial {tutorial.name} already"
+            raise ConfigError(f"{tutorial.folder}: {taken}; name the folder otherwise")
     return (*own, *users)
 
 
@@ -90,9 +88,8 @@ def _announced() -> Iterator[Tutorial]:
     for point in entry_points(group="mlpfit.tutorials"):
         spec = importlib.util.find_spec(point.value)
         if spec is None or not spec.submodule_search_locations:
-            raise ConfigError(
-                f"entry point mlpfit.tutorials {point.name}={point.value}: no package"
-            )
+            named = f"{point.name}={point.value}"
+            raise ConfigError(f"entry point mlpfit.tutorials {named}: no package")
         folder = Path(next(iter(spec.submodule_search_locations)))
         yield Tutorial(point.name, point.value, folder, folder / "conf")
 
@@ -105,9 +102,8 @@ def _on_path(search_path: str) -> Iterator[Tutorial]:
             raise ConfigError(f"{where} is no folder")
         if not folder.name.isidentifier():
             raise ConfigError(f"{where}: name the folder in letters, digits and underscores")
-        if stray := [
-            p.name for p in (folder / "conf/experiment").glob("*") if p.name != folder.name
-        ]:
+        groups = [path.name for path in (folder / "conf/experiment").glob("*")]
+        if stray := [name for name in groups if name != folder.name]:
             raise ConfigError(f"{folder}/conf/experiment/{stray[0]}: must lie under {folder.name}/")
         package = f"mlpfit.tutorials.{folder.name}"
         known = sys.modules.get(package)
@@ -131,9 +127,8 @@ def tutorial(name: str) -> Tutorial:
     for candidate in tutorials():
         if candidate.name == stem:
             return candidate
-    raise ConfigError(
-        f"{name}: no such tutorial; there are {', '.join(t.name for t in tutorials())}"
-    )
+    known = ", ".join(tutorial.name for tutorial in tutorials())
+    raise ConfigError(f"{name}: no such tutorial; there are {known}")
 
 
 def experiments() -> list[str]:
@@ -156,11 +151,8 @@ def choices(group: str) -> list[str]:
     if group == "experiment":
         return experiments()
     folders = [conf / group for conf in confs()]
-    return [
-        str(file.relative_to(folder).with_suffix(""))
-        for folder in folders
-        for file in sorted(folder.rglob("*.yaml"))
-    ]
+    files = [(folder, file) for folder in folders for file in sorted(folder.rglob("*.yaml"))]
+    return [str(file.relative_to(folder).with_suffix("")) for folder, file in files]
 
 
 def load_targets() -> None:
@@ -190,14 +182,12 @@ class ReadySweep:
 
 
 def ready_sweep(name: str) -> ReadySweep:
-    """The ready sweep of this name. Raises ConfigError if there is none, or its file is no
-    sweep."""
+    """The ready sweep of this name. Raises ConfigError if there is none."""
     if name not in ready_sweeps():
         raise ConfigError(f"sweep={name}: no such sweep; there are {', '.join(ready_sweeps())}")
     file = tutorial(name).conf / "sweep" / f"{name}.yaml"
-    with users_code(
-        f"{file}: hydra.callbacks.experiments needs question, may have figure, sharpness"
-    ):
+    needs = "hydra.callbacks.experiments needs question, may have figure, sharpness"
+    with users_code(f"{file}: {needs}"):
         settings = yaml.safe_load(file.read_text())["hydra"]
         params = {key: str(value) for key, value in settings["sweeper"]["params"].items()}
         return ReadySweep(name, params, **settings["callbacks"]["experiments"])

@@ -22,9 +22,7 @@ def compose(overrides: Sequence[str]) -> Config:
         return checked_config(_by_hydra("config", overrides))
     except ConfigError:
         raise
-    except (
-        Exception
-    ) as error:  # besides its own and YAML's: endless recursion, bytes that are no text
+    except Exception as error:  # its own, YAML's, endless recursion, bytes that are no text
         raise ConfigError(as_one_line(error, overrides)) from error
 
 
@@ -60,20 +58,27 @@ def checked_config(composed: Any) -> Config:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    composed = without_hydra(composed)
     if OmegaConf.is_missing(composed, "name"):
         raise ConfigError(f"experiment=...: say which one; there are {', '.join(experiments())}")
     try:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(as_one_line(error)) from error
-    config = parse({str(key): value for key, value in plain.items() if key != "hydra"})  # type: ignore[union-attr]
+    config = parse(plain)  # type: ignore[arg-type]
     check_place(config.output_dir)
     return config
 
 
+def without_hydra(composed: Any) -> Any:
+    """What Hydra composed, but its own settings."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+
+
 def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
-    """What Hydra and OmegaConf say in paragraphs, with the key that they name apart, or else all
-    that was given."""
+    """What Hydra and OmegaConf say in paragraphs, with the key they name, or all that was given."""
     causes = [error, *([error.__cause__] if error.__cause__ else [])]
     text = " ".join(" ".join(str(cause).split()) for cause in causes) or type(error).__name__
     text = text.split(" Config search path:")[0]
@@ -85,8 +90,7 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
 
 
 def as_published(experiment: str) -> Config:
-    """The config of an experiment as its YAML has it; composed once, and again when a file of
-    conf/ has changed."""
+    """The config of an experiment as its YAML has it; composed again when a file has changed."""
     files = (file for conf in confs() for file in conf.rglob("*.yaml"))
     return _as_published(experiment, tuple((str(f), f.stat().st_mtime_ns) for f in files))
 

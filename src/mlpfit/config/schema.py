@@ -1,22 +1,18 @@
-"""From plain data to a checked, frozen Config.
-
-Every key, its type and its range is a field of one of the dataclasses below, checked by pydantic;
-defaults live in ``conf/`` only.
-"""
+"""From plain data to a checked, frozen Config. Every key, its type and its range is a field of one
+of the dataclasses below; defaults live in ``conf/`` only."""
 
 import dataclasses
-import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import Field, PlainValidator
 
 from mlpfit.config.catalogue import load_targets, tutorials
+from mlpfit.config.checking import Section, checked
 from mlpfit.data import order, streams
 from mlpfit.data.targets import TARGETS, Target
 from mlpfit.errors import ConfigError, users_code
@@ -33,20 +29,12 @@ LIGHTNING = DECIDING | {
     *("reload_dataloaders_every_n_epochs", "enable_autolog_hparams"),
 }
 INSTANTIATED = ("lightning.pytorch.", "mlpfit.training.")  # what callbacks and loggers may be
-UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name for it
-SHOULD = "Input should be "
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Objects = dict[str, dict[str, Any] | None]  # name -> {_target_: ..., arguments}; null: not used
-
-
-class Section:
-    """What pydantic is told of every dataclass here: no other keys, no conversions."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -65,14 +53,13 @@ class Model(Section):
     gradient: Literal["autograd", "by_hand"]
 
     def widths(self) -> tuple[int, ...]:
-        """Widths of the hidden layers, from the first: "64-32" -> (64, 32), "none" -> ()."""
+        """Of the hidden layers, from the first: "64-32" -> (64, 32), "none" -> ()."""
         if self.hidden == "none":
             return ()
         parts = str(self.hidden).split("-")
         if not all(re.fullmatch("[1-9][0-9]{0,8}", part) for part in parts):
-            raise ConfigError(
-                f"model.hidden={self.hidden}: allowed are widths such as 8 or 64-64-64, or none"
-            )
+            allowed = "allowed are widths such as 8 or 64-64-64, or none"
+            raise ConfigError(f"model.hidden={self.hidden}: {allowed}")
         return tuple(int(part) for part in parts)
 
 
@@ -94,9 +81,7 @@ class Adam(Section):
 
 @dataclass(frozen=True)
 class LeastSquares(Section):
-    """The closed form, in place of steps."""
-
-    name: Literal["least_squares"]
+    name: Literal["least_squares"]  # the closed form, in place of steps
 
 
 @dataclass(frozen=True)
@@ -130,7 +115,7 @@ def _target(plain: Any) -> Target:
     if not isinstance(name, str) or name not in TARGETS or not isinstance(plain, Mapping):
         raise ConfigError(f"target.name={name}: allowed are {', '.join(TARGETS)}")
     fields = {key: value for key, value in plain.items() if key != "name"}
-    return checked(_adapter(TARGETS[name]), fields, "target.")  # type: ignore[arg-type]
+    return checked(TARGETS[name], fields, "target.")
 
 
 @dataclass(frozen=True)
@@ -170,7 +155,6 @@ class Config(Section):
 
     @property
     def replica_seeds(self) -> tuple[int, ...]:
-        """The seed of every replica, in order."""
         return tuple(streams.named_seeds(self.seed, self.replicas, self.seeds))
 
     @property
@@ -186,26 +170,21 @@ class Config(Section):
         of a replica and their order."""
         from mlpfit.model import mlp  # late: it imports torch, and a config is read without
 
-        return {
-            "target": self.target,
-            "steps": self.trainer.max_steps,
-            **vars(self.data),
-            "streams": self.streams,
-            "weight_draws": mlp.normals_drawn(self.units, self.model.init),
-        }
+        draws = mlp.normals_drawn(self.units, self.model.init)
+        drawn = {"target": self.target, "streams": self.streams, "weight_draws": draws}
+        return drawn | {"steps": self.trainer.max_steps} | vars(self.data)
+
+    @property
+    def plain_seconds(self) -> float:
+        """Predicted for uncompiled steps."""
+        steps, rows = self.trainer.max_steps, self.data.batch_size or self.rows
+        return layout.plain_seconds(steps, len(self.replica_seeds), rows, self.units[1:])
 
     @property
     def worth_compiling(self) -> bool:
         """Whether its steps are to be compiled: as the config says, or (auto) when it pays."""
-        if self.trainer.compile == "auto":
-            return layout.compiling_pays(self.plain_seconds)
-        return self.trainer.compile
-
-    @property
-    def plain_seconds(self) -> float:
-        """Predicted for uncompiled steps: see :func:`mlpfit.model.layout.plain_seconds`."""
-        rows, replicas = self.data.batch_size or self.rows, len(self.replica_seeds)
-        return layout.plain_seconds(self.trainer.max_steps, replicas, rows, self.units[1:])
+        wanted = self.trainer.compile
+        return layout.compiling_pays(self.plain_seconds) if wanted == "auto" else wanted
 
     @property
     def folder(self) -> Path:
@@ -230,79 +209,25 @@ class Config(Section):
             recipe["trainer"].pop(name, None)
         return recipe
 
-    def fingerprint(self) -> str:
-        return hashlib.sha256(json.dumps(self.recipe(), sort_keys=True).encode()).hexdigest()
-
     def __reduce__(self) -> tuple[Any, ...]:
         """As YAML would hold it: the process that unpickles it then finds the user's targets."""
         return parse, (self.plain(),)
 
 
 def parse(plain: Mapping[str, Any]) -> Config:
-    """Check every key, type, range and combination of a config.
-
-    Raises ConfigError in one line that names the key and what is allowed.
-    """
+    """Check every key, type, range and combination. Raises ConfigError in one line that names the
+    key and what is allowed."""
     load_targets()
     plain = dict(plain)
     if isinstance(trainer := plain.get("trainer"), Mapping):
-        given = {key: value for key, value in trainer.items() if key in LIGHTNING}
-        arguments = {key: value for key, value in given.items() if value is not None}
         own = {key: value for key, value in trainer.items() if key not in LIGHTNING}
-        plain["trainer"] = own | {"arguments": arguments}
-    config: Config = checked(_adapter(Config), plain)
+        given = {k: v for k, v in trainer.items() if k in LIGHTNING and v is not None}
+        plain["trainer"] = own | {"arguments": given}
+    config: Config = checked(Config, plain)
     with users_code(f"target {config.target.name}"):
-        for problem in _problems(config):
+        if problem := next(_problems(config), ""):
             raise ConfigError(problem)
     return config
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    with users_code(f"{kind.__name__}: a key's type can't be checked"):
-        return TypeAdapter(kind)
-
-
-def checked(adapter: TypeAdapter[Any], plain: Mapping[str, Any], prefix: str = "") -> Any:
-    """Plain data as the adapter's type. Raises ConfigError in one line that names the key."""
-    try:
-        return adapter.validate_json(json.dumps(plain))
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-    first = next(
-        (e for e in errors if e["type"] == UNKNOWN_KEY), errors[0]
-    )  # explains a missing one
-    if isinstance(cause := first.get("ctx", {}).get("error"), ConfigError):
-        raise cause
-    raise ConfigError(_sentence(first, errors, plain, prefix))
-
-
-def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str:
-    """pydantic's error as "key=value: must be ..."; of its location, only what are keys."""
-    at, keys, above = plain, [], plain
-    location = []  # with the names of types and tags that pydantic puts between
-    for part in first["loc"]:
-        within = isinstance(at, dict) and part in at
-        if not within and not (isinstance(at, list) and part in range(len(at))):
-            continue
-        above, at = at, at[part]
-        location = first["loc"][: first["loc"].index(part) + 1]
-        keys.append(f"[{part}]" if isinstance(part, int) else f".{part}")
-    key = prefix + "".join(keys).lstrip(".")
-    given = f"{key}={at if isinstance(at, str) else json.dumps(at)}"
-    if first["type"] == UNKNOWN_KEY:
-        known = [f"{key.rpartition('.')[0]}.{name}".lstrip(".") for name in above]
-        return f"{key}: no such key; allowed are {', '.join(n for n in known if n != key)}"
-    if first["type"] == "union_tag_invalid":
-        tag = first["ctx"]
-        name = tag["discriminator"].strip("'")
-        return f"{key}.{name}={tag['tag']}: allowed are {tag['expected_tags']}"
-    if first["type"] == "missing":
-        return (
-            f"{given}: too short" if isinstance(at, list) else f"{key}.{first['loc'][-1]}: missing"
-        )
-    same = [e["msg"] for e in errors if e["loc"][: len(location)] == location]
-    return f"{given}: must be {' or '.join(dict.fromkeys(m.removeprefix(SHOULD) for m in same))}"
 
 
 def _problems(config: Config) -> Iterator[str]:
@@ -315,12 +240,11 @@ def _problems(config: Config) -> Iterator[str]:
         yield problem
     yield from _seed_problems(config)
     yield from _data_problems(config)
-    steps = config.trainer.max_steps
-    widths = config.model.widths()
-    closed_form = isinstance(config.optimizer, LeastSquares)
-    if closed_form and (widths or steps):
-        yield "optimizer=least_squares: needs model.hidden=none and trainer.max_steps=0"
-    if not closed_form and steps < 1:
+    steps, widths = config.trainer.max_steps, config.model.widths()
+    if isinstance(config.optimizer, LeastSquares):
+        if widths or steps:
+            yield "optimizer=least_squares: needs model.hidden=none and trainer.max_steps=0"
+    elif steps < 1:
         yield f"trainer.max_steps={steps}: must be at least 1"
     if not config.train and config.ckpt_path is None:
         yield "train=false: evaluates a checkpoint; name it with ckpt_path=..."
@@ -329,44 +253,35 @@ def _problems(config: Config) -> Iterator[str]:
 
 
 def _seed_problems(config: Config) -> Iterator[str]:
-    if config.seeds is not None and not config.seeds:
+    named, only = config.seeds, config.ensemble.only
+    if named == ():
         yield "seeds=[]: must name at least one seed, or be null"
         return
     if len(set(config.replica_seeds)) < len(config.replica_seeds):
         yield f"seeds={list(config.replica_seeds)}: every seed once"
     if config.replica_seeds[-1] >= 2**32:
         yield f"seed={config.seed} with replicas={config.replicas}: seeds must stay below {2**32}"
-    if config.ensemble.only is not None:
-        yield from _part_problems(config, config.ensemble.only)
-    if config.seeds is not None and config.replicas not in (1, len(config.seeds)):
-        yield f"replicas={config.replicas}: leave it out, seeds names {len(config.seeds)} replicas"
-
-
-def _part_problems(config: Config, only: tuple[int, ...]) -> Iterator[str]:
-    count = len(config.shard_seeds)
-    given = f"ensemble.only={json.dumps(only)}"
-    if len(config.replica_seeds) == 1:
-        yield f"{given}: goes with replicas > 1"
-    elif not only or len(set(only)) < len(only) or max(only) >= count:
-        yield f"{given}: must name shards, each once, of the {count} from 0 to {count - 1}"
+    if only is not None:
+        count, given = len(config.shard_seeds), f"ensemble.only={json.dumps(only)}"
+        if len(config.replica_seeds) == 1:
+            yield f"{given}: goes with replicas > 1"
+        elif not only or len(set(only)) < len(only) or max(only) >= count:
+            yield f"{given}: must name shards, each once, of the {count} from 0 to {count - 1}"
+    if named is not None and config.replicas not in (1, len(named)):
+        yield f"replicas={config.replicas}: leave it out, seeds names {len(named)} replicas"
 
 
 def _data_problems(config: Config) -> Iterator[str]:
     data, batch, rows = config.data, config.data.batch_size, config.rows
     below, macro = data.start_below, data.macro_batch
     if (batch is None) != (data.order == "full"):
-        yield (
-            f"data.batch_size={batch} with data.order={data.order}: a batch size goes with an "
-            "order "
-            "other than full"
-        )
+        other = f"data.batch_size={batch} with data.order={data.order}"
+        yield f"{other}: a batch size goes with an order other than full"
     if batch is not None and batch > rows:
         yield f"data.batch_size={batch}: must be at most the {rows} rows there are"
     if (below is None) == (data.order in ("slices", "consecutive")):
-        yield (
-            f"data.start_below={below}: goes with data.order=slices or consecutive, and only "
-            "with them"
-        )
+        ordered = "data.order=slices or consecutive"
+        yield f"data.start_below={below}: goes with {ordered}, and only with them"
     if below is not None and batch is not None and not batch < below <= rows:
         yield f"data.start_below={below}: must be above the batch size and at most the {rows} rows"
     if (macro is None) == (data.order == "blocks"):

@@ -8,22 +8,23 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from mlpfit.config.catalogue import choices, confs
 
 IN_FOLDERS = ("experiment", "sweep")  # groups whose choices are named tutorial/...
-REQUESTS = (  # how, not what
-    *("output_dir", "force", "ensemble.processes", "ensemble.only", "metric", "hydra"),
-)
+# how, not what
+REQUESTS = ("output_dir", "force", "ensemble.processes", "ensemble.only", "metric", "hydra")
 
 
 class Conf(FileConfigSource):
@@ -53,9 +54,8 @@ def teach() -> None:
     """Register sources, search path and resolvers, once a process."""
     SourcesRegistry.instance().register(Conf)
     Plugins.instance().register(SearchPath)
-    OmegaConf.register_new_resolver("kind_of_run", kind_of_run)
-    OmegaConf.register_new_resolver("sweep_folder", sweep_folder)
-    OmegaConf.register_new_resolver("job_folder", job_folder)
+    for resolver in (kind_of_run, sweep_folder, job_folder):
+        OmegaConf.register_new_resolver(resolver.__name__, resolver)
 
 
 def kind_of_run(replicas: int, seeds: Sequence[int] | None) -> str:
@@ -83,12 +83,8 @@ def sweep_folder(overrides: Sequence[str], chosen: Mapping[str, str | None]) -> 
         digest = hashlib.sha256("|".join(sorted(space)).encode()).hexdigest()[:8]
         fixed.append(f"search-{digest}")
     if ready := chosen.get("sweep"):
-        return "/".join(
-            [
-                ready.rpartition("/")[0],
-                folder_name([ready.rpartition("/")[2], *swept, *sorted(fixed)]),
-            ]
-        )
+        owner, _, name = ready.rpartition("/")
+        return f"{owner}/{folder_name([name, *swept, *sorted(fixed)])}"
     return f"{experiment}/{folder_name(['+'.join(swept) or 'one', *sorted(fixed)])}"
 
 
@@ -102,6 +98,14 @@ def deciding(overrides: Sequence[str]) -> list[str]:
     return sorted(
         str(o) for o in overrides if not str(o).startswith((*REQUESTS, "experiment=", "sweep="))
     )
+
+
+def overrides_of(loader: Any, master: DictConfig) -> list[Override]:
+    """Of a multirun's command and its sweeper's params, parsed; of a key given twice, the last."""
+    params = master.hydra.sweeper.get("params") or {}
+    given = [*(f"{k}={v}" for k, v in params.items()), *map(str, master.hydra.overrides.task)]
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
+    return list({override.get_key_element(): override for override in parsed}.values())
 
 
 def folder_name(parts: Sequence[str]) -> str:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 
 def distribution(ensembles: Mapping[str, Run]) -> Figure:
-    """One panel an experiment: histogram of its final number over the replicas, the published one
-    marked."""
+    """One panel an experiment: its final number over the replicas, the published one marked."""
     figure, axes = grid_of_axes(
         rows=1, columns=min(len(ensembles), 2), panels=len(ensembles), share_y=False, share_x=False
     )
@@ -82,8 +81,7 @@ def overview(
 
 
 def printed_trace(experiment: str) -> list[published.Number]:
-    """The losses, each before its step's update, that the page prints of a run; empty if fewer
-    than two."""
+    """The losses, each before its step's update, that the page prints of a run, if several."""
     numbers = published.tutorial(experiment.split("/")[0]).numbers
     own = [n for n in numbers if n.experiment == experiment and n.update == "before"]
     traces = [[n for n in own if n.quantity == quantity] for quantity in published.LOSSES]

@@ -6,7 +6,6 @@ mlpfit figures [tutorial | experiment | tutorial/figure ...]
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,18 +35,20 @@ def drawings() -> list[Drawing]:
     return every
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Raises ConfigError for what is no tutorial, experiment or figure."""
+    figures = [drawing.name for drawing in drawings()]
+    known = dict.fromkeys([*(t.name for t in tutorials()), *experiments(), *figures])
+    if unknown := [name for name in names if name not in known]:
+        kinds = "tutorial, experiment or figure"
+        raise ConfigError(f"{unknown[0]}: no such {kinds}; there are {', '.join(known)}")
+
+
 def draw_all(names: Sequence[str], outputs: Path) -> tuple[int, int]:
     """Draw the figures of these tutorials, experiments or figure names; all if none is named.
     Returns how many were drawn and how many were up to date. Raises ConfigError, RunError."""
-    every = drawings()
-    own = [tutorial.name for tutorial in tutorials()]
-    known = dict.fromkeys([*own, *experiments(), *(d.name for d in every)])
-    if unknown := [name for name in names if name not in known]:
-        allowed = ", ".join(known)
-        raise ConfigError(
-            f"{unknown[0]}: no such tutorial, experiment or figure; there are {allowed}"
-        )
-    chosen = [d for d in every if not names or {d.tutorial, d.experiment, d.name} & {*names}]
+    check_names(names)
+    chosen = [d for d in drawings() if not names or {d.tutorial, d.experiment, d.name} & {*names}]
     needed = sorted({d.experiment for d in chosen})
     if missing := [e for e in needed if not (outputs / "runs" / e / MARKER).is_file()]:
         raise RunError(
@@ -55,29 +56,28 @@ def draw_all(names: Sequence[str], outputs: Path) -> tuple[int, int]:
             "train first (make reproduce)"
         )
     drawn = [anew for drawing in chosen for anew in draw(drawing, outputs)]
-    for name in own:
-        if not names or any(name == given.split("/")[0] for given in names):
-            drawn += draw_distribution(name, outputs)
+    for owner in tutorials():
+        if not names or owner.name in {name.split("/")[0] for name in names}:
+            drawn += draw_distribution(owner.name, outputs)
     if not names:
         drawn += draw_overview(outputs)
     return sum(drawn), len(drawn) - sum(drawn)
 
 
 def draw(drawing: Drawing, outputs: Path) -> list[bool]:
-    """Draw the figure, and once more over a band where there is an ensemble. Returns which were
-    drawn anew."""
+    """Draw the figure, and once more over an ensemble's band. Returns which were drawn anew."""
     run = published_run(drawing.experiment, outputs)
     code = tutorial(drawing.tutorial).folder / "figures.py"
     file = outputs / "figures" / f"{drawing.name}.svg"
     caption = drawing.caption + ("; not shown on the page" if drawing.ours else "")
-    drawn = [_draw(file, partial(picture, drawing, run), caption, [run], code)]
+    drawn = [_draw(file, lambda: picture(drawing, run), caption, [run], code)]
     replicas = _ensemble(drawing.experiment, outputs) if drawing.band else None
     if replicas is not None:
         file = file.with_name(f"{file.stem}_band.svg")
         lost = int(replicas.diverged.sum())
         caption += f"; behind it {replicas.replicas} replicas" + (f", {lost} diverged" * (lost > 0))
-        over_band = partial(picture, drawing, run, replicas)
-        drawn.append(_draw(file, over_band, caption, [run, replicas], code))
+        runs = [run, replicas]
+        drawn.append(_draw(file, lambda: picture(drawing, *runs), caption, runs, code))
     return drawn
 
 
@@ -85,15 +85,13 @@ def picture(drawing: Drawing, *runs: Run) -> Figure:
     """The figure, marked where it is ours."""
     figure = drawing.draw(*runs)
     if drawing.ours:
-        figure.suptitle(
-            "ours, not shown on the page", x=1, ha="right", fontsize=8, color=style.ROWS
-        )
+        mark = "ours, not shown on the page"
+        figure.suptitle(mark, x=1, ha="right", fontsize=8, color=style.ROWS)
     return figure
 
 
 def draw_distribution(name: str, outputs: Path) -> list[bool]:
-    """Draw how a tutorial's final numbers are distributed over the replicas, if all its ensembles
-    are there."""
+    """Draw how a tutorial's final numbers are distributed, if all its ensembles are there."""
     own = tutorial(name)
     ensembles = {e: run for e in own.experiments() if (run := _ensemble(e, outputs))}
     if not ensembles or len(ensembles) < len(own.experiments()):
@@ -101,8 +99,8 @@ def draw_distribution(name: str, outputs: Path) -> list[bool]:
     code = HERE / "distribution.py", own.folder / "published.yaml"
     caption = f"Final numbers of {name} over the replicas, published values marked"
     file = outputs / "figures" / name / "distribution.svg"
-    sources = list(ensembles.values())
-    return [_draw(file, partial(distribution, ensembles), caption, sources, *code)]
+    runs = list(ensembles.values())
+    return [_draw(file, lambda: distribution(ensembles), caption, runs, *code)]
 
 
 def draw_overview(outputs: Path) -> list[bool]:
@@ -115,8 +113,8 @@ def draw_overview(outputs: Path) -> list[bool]:
     code = HERE / "distribution.py", *(folder / "published.yaml" for folder in folders)
     caption = "Every trace of losses that the pages print, over the replicas of its experiment"
     file = outputs / "figures" / "overview.svg"
-    make = partial(overview, traces, ensembles)
-    return [_draw(file, make, caption, list(ensembles.values()), *code)]
+    runs = list(ensembles.values())
+    return [_draw(file, lambda: overview(traces, ensembles), caption, runs, *code)]
 
 
 def _draw(

@@ -34,8 +34,7 @@ def is_current(file: Path, description: str) -> bool:
 
 
 def description(sources: Sequence[Run], code: Sequence[Path]) -> str:
-    """What decides a picture: experiments and seeds, and hashes of the drawn data and of the
-    drawing code."""
+    """What decides a picture: experiments and seeds, and hashes of its data and its code."""
     contents = [file.read_bytes() if file.is_file() else b"" for file in code]
     names = [
         f"{run.identity['recipe']['name']} "

@@ -1,5 +1,6 @@
 """A sweep as a picture, from the rows of its summary.csv: curves along one swept key, maps of two
-or three. A row holds texts by column; that of a failed job only what was swept."""
+or three, the trials of a search. A row holds texts by column; that of a failed job only what was
+swept."""
 
 from __future__ import annotations
 
@@ -135,6 +136,57 @@ def maps(rows: Sequence[Row], keys: Sequence[str]) -> Figure:
     return figure
 
 
+def search_figure(rows: Sequence[Row], keys: Sequence[str], metric: str) -> Figure:
+    """The searched number of every trial in their order, with the least so far, and once more over
+    each searched key. Later trials are darker, the best has a ring, and a cross above the panel is
+    a trial without a number: it failed, or most of its replicas diverged."""
+    numbers = np.array([number(row.get(f"{metric}_median", "")) for row in rows])
+    panels = 1 + len(keys)
+    columns = min(panels, 3)
+    figure, axes = grid_of_axes(rows=1, columns=columns, panels=panels, share_x=False)
+    figure.set_size_inches(9.6, 3.8 * -(-panels // columns))
+    at = np.arange(float(len(rows)))
+    scatter(axes[0], at, numbers)
+    least = np.minimum.accumulate(numbers)
+    least[np.isinf(least)] = np.nan
+    axes[0].step(at, least, where="post", color=style.TRUTH, lw=1, label="least so far")
+    axes[0].set(xlabel="trial")
+    for ax, key in zip(axes[1:], keys, strict=True):
+        texts = values_of(rows, key)
+        scale_x(ax, texts, 500 / columns)
+        at = np.array([number(row[key]) for row in rows])
+        if np.isinf(at).any():  # no numbers: side by side
+            at = np.array([float(texts.index(row[key])) for row in rows])
+        scatter(ax, at, numbers)
+        ax.set_xlabel(key)
+    for ax in axes[::columns]:
+        ax.set_ylabel(QUANTITIES[metric])
+    if wide(numbers[np.isfinite(numbers)]):
+        for ax in axes:
+            ax.set_yscale("log")
+            log_ticks(ax.yaxis)
+    figure.suptitle("medians over the replicas, later trials darker", fontsize=9)
+    add_legend(figure, "")
+    return figure
+
+
+def scatter(ax: Axes, at: np.ndarray, numbers: np.ndarray) -> None:
+    """One point a trial: at (n,), numbers (n,), infinite where there is none."""
+    from matplotlib.colors import to_rgba_array
+
+    known = np.isfinite(numbers)
+    colors = np.repeat(to_rgba_array(style.FIT), len(at), axis=0)
+    colors[:, 3] = np.linspace(0.25, 1, len(at))
+    ax.scatter(at[known], numbers[known], s=18, c=colors[known], lw=0, zorder=3, label="trial")
+    if known.any():
+        best = int(np.argmin(numbers))
+        ring: dict[str, Any] = {"mfc": "none", "ls": "", "label": "the best"}
+        ax.plot(at[best], numbers[best], "o", ms=9, color=style.TRUTH, zorder=4, **ring)
+    if not known.all():
+        height, above = np.full((~known).sum(), 1.03), ax.get_xaxis_transform()
+        ax.plot(at[~known], height, "x", color=style.FIT, transform=above, clip_on=False, **CROSS)
+
+
 def scale_x(ax: Axes, texts: Sequence[str], width: float) -> None:
     """Ticks at the values of x where they have room in this width (points)."""
     from matplotlib.ticker import MaxNLocator
@@ -168,16 +220,11 @@ def name_ticks(axis: Axis, names: Sequence[str], room: float) -> None:
 
 def add_legend(figure: Figure, title: str) -> None:
     """Right of the panels, every label once, marks last."""
-    found = [ax.get_legend_handles_labels() for ax in figure.axes]
-    marks = {name: mark for marks, names in found for mark, name in zip(marks, names, strict=True)}
-    if names := sorted(filter(None, marks), key=(LOST["label"], CROSS["label"]).__contains__):
-        figure.legend(
-            [marks[name] for name in names],
-            names,
-            loc="outside right upper",
-            ncols=1 + len(names) // 18,
-            title=title,
-        )
+    labelled = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in figure.axes]
+    marks = {name: mark for pairs in labelled for mark, name in pairs if name}
+    if names := sorted(marks, key=(LOST["label"], CROSS["label"]).__contains__):
+        handles, columns = [marks[name] for name in names], 1 + len(names) // 18
+        figure.legend(handles, names, loc="outside right upper", ncols=columns, title=title)
 
 
 def values_of(rows: Sequence[Row], key: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Files written whole or not at all."""
 
+import hashlib
 import io
 import os
 import zipfile
@@ -9,8 +10,7 @@ import numpy as np
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write beside the target and move into place: readers see the old file or the whole new
-    one."""
+    """Write beside and move into place: readers see the old file or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -23,9 +23,12 @@ def write_file(path: Path, content: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """As numpy.savez, but the same bytes from every Python: its zip headers differ between patch
-    versions."""
+    """As numpy.savez, but the same bytes from every Python, whose zip headers differ."""
     with zipfile.ZipFile(path, "w") as parts:
         for name, values in arrays.items():
             buffer = io.BytesIO()

@@ -13,30 +13,23 @@ from filelock import FileLock
 
 from mlpfit.config.schema import Config
 from mlpfit.errors import RunError
-from mlpfit.runs.files import write_file
+from mlpfit.runs.files import sha256, write_file
 from mlpfit.runs.identity import identity as identity_of
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import MARKER, SHARDS, differences, load_run
 
 HYDRA = ".hydra"  # config, overrides and hydra.yaml as Hydra writes them; never read here
-
 IDENTITY = "identity.json"  # of an unfinished run
 
 
 def seal(folder: Path, identity: dict[str, Any]) -> None:
-    """Write the marker: from now on the folder is a finished run, or an ensemble of the finished
-    shards in it."""
-    shards = (
-        sorted((p.name for p in (folder / SHARDS).iterdir()), key=lambda name: (len(name), name))
-        if (folder / SHARDS).is_dir()
-        else []
-    )
+    """Write the marker: from now on the folder is a finished run, or an ensemble of its shards."""
+    names = [path.name for path in (folder / SHARDS).glob("*")]
+    shards = sorted(names, key=lambda name: (len(name), name))
     apart = {SHARDS, HYDRA}
     inside = (p for p in folder.rglob("*") if not apart & {*p.relative_to(folder).parts})
     files = sorted(p for p in inside if p.is_file() and p.name not in (MARKER, IDENTITY))
-    digests = {
-        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files
-    }
+    digests = {str(p.relative_to(folder)): sha256(p) for p in files}
     content = {"identity": identity, "files": digests} | ({"shards": shards} if shards else {})
     write_file(folder / MARKER, json.dumps(content, indent=1).encode())
 
@@ -103,7 +96,10 @@ def begin(partial: Path, identity: dict[str, Any]) -> None:
     if (partial / MARKER).is_file():
         earlier = load_run(partial).identity
     elif file.is_file():
-        earlier = _read(file)
+        try:
+            earlier = json.loads(file.read_bytes())
+        except (ValueError, RecursionError):
+            raise RunError(f"{file}: damaged; start anew with force=true") from None
     else:  # nothing there, or killed before the first file was whole
         shutil.rmtree(partial, ignore_errors=True)
         write_file(file, json.dumps(identity).encode())
@@ -128,13 +124,6 @@ def remove_empty(folder: Path) -> None:
         if place == Path.cwd() or not place.is_dir() or any(place.iterdir()):
             return
         place.rmdir()
-
-
-def _read(file: Path) -> Any:
-    try:
-        return json.loads(file.read_bytes())
-    except (ValueError, RecursionError):
-        raise RunError(f"{file}: damaged; start anew with force=true") from None
 
 
 @contextmanager

@@ -15,9 +15,7 @@ HOW = (
     *("trainer.compile:", "trainer.accelerator:", "trainer.chunk_steps:"),
     *("recording.", "logger.", "ensemble."),
 )
-
 COMPUTING_PACKAGES = ("torch", "lightning", "numpy")
-
 COMPUTING_FOLDERS = ("data", "model", "training")  # whose code decides a run's numbers
 
 
@@ -27,20 +25,18 @@ def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
     differ, and an ensemble's seeds."""
     path = outputs / kind / experiment
     run = load_run(path)
-    found = differences(run.identity["recipe"], as_published(experiment).recipe())
-    found = [d for d in found if not d.startswith(HOW + (SEEDS if kind == "ensembles" else ()))]
-    if found:
+    differing = differences(run.identity["recipe"], as_published(experiment).recipe())
+    allowed = HOW + (SEEDS if kind == "ensembles" else ())
+    if others := [d for d in differing if not d.startswith(allowed)]:
         raise RunError(
-            f"{path}: not the run that experiment={experiment} describes ({'; '.join(found)}): "
-            "train that again, and "
-            "yours with another output_dir"
+            f"{path}: not the run that experiment={experiment} describes ({'; '.join(others)}): "
+            "train that again, and yours with another output_dir"
         )
     return run
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """What two runs must share to be the same run: recipe, code and packages that decide the
-    numbers."""
+    """What makes two runs the same: recipe, code and packages that decide the numbers."""
     package, digest = Path(__file__).parents[1], hashlib.sha256()
     folders = [package / folder for folder in COMPUTING_FOLDERS]
     files = [f for suffix in ("*.py", "*.h") for folder in folders for f in folder.rglob(suffix)]

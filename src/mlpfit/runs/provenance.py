@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LOCKS = [ROOT / "requirements.lock", ROOT / "requirements-torch.lock"]
 SOURCES = ("src", "conf", "pyproject.toml", *(lock.name for lock in LOCKS))
 PACKAGES = ("torch", "lightning", "hydra-core", "tensorboard", "matplotlib", "numpy", "scipy")
@@ -17,18 +17,16 @@ PACKAGES = ("torch", "lightning", "hydra-core", "tensorboard", "matplotlib", "nu
 def provenance() -> dict[str, Any]:
     """Commit and whether the tree differs from it (None where that can't be known: no checkout, no
     git, somebody else's folder), hash of the lock files, versions, platform."""
-    ours = (
-        _git("ls-files", "--error-unmatch", "src/mlpfit/provenance.py") is not None
-    )  # not a repository around a copy
-    commit = _git("rev-parse", "HEAD") if ours else None
+    here = str(Path(__file__).relative_to(ROOT))  # else a repository around a copy
+    commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", here) else None
     status = _git("status", "--porcelain", "--", *SOURCES) if commit else None
     locks = b"".join(lock.read_bytes() for lock in LOCKS if lock.is_file())
+    versions = {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
     return {
         "commit": commit,
         "dirty": None if status is None else bool(status),
         "lock": hashlib.sha256(locks).hexdigest() if locks else None,
-        "versions": {"python": platform.python_version()}
-        | {name: _version(name) for name in PACKAGES},
+        "versions": versions,
         "platform": platform.platform(),
         **_processor(),
     }
@@ -54,8 +52,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> dict[str, str | None]:
-    """Its name; and family, model, stepping and a hash of the instruction sets: those of one kind
-    round alike."""
+    """Its name, and its kind, by model and instruction sets: those of one kind round alike."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -64,12 +61,10 @@ def _processor() -> dict[str, str | None]:
     for line in lines:
         key, _, value = line.partition(":")
         first.setdefault(key.strip(), value.strip())
-    flags = hashlib.sha256(" ".join(sorted(first.get("flags", "").split())).encode()).hexdigest()[
-        :8
-    ]
+    flags = " ".join(sorted(first.get("flags", "").split()))
+    digest = hashlib.sha256(flags.encode()).hexdigest()[:8]
     model = "/".join(first.get(key, "?") for key in ("cpu family", "model", "stepping"))
-    name = first.get("model name", platform.machine())
     return {
-        "processor": name,
-        "processor_kind": f"family/model/stepping {model}, instructions {flags}",
+        "processor": first.get("model name", platform.machine()),
+        "processor_kind": f"family/model/stepping {model}, instructions {digest}",
     }

@@ -26,9 +26,8 @@ import yaml
 from mlpfit.data.streams import named_seeds
 from mlpfit.errors import RunError
 
-MARKER = "complete.json"
-
-SHARDS = "shards"
+MARKER, SHARDS = "complete.json", "shards"
+AGAIN = "train the run again with force=true"
 
 KEYS = {
     "history.npz": {"step", "loss"},
@@ -77,29 +76,24 @@ class Run:
         try:
             return yaml.safe_load(self._read("config.yaml"))
         except yaml.YAMLError:  # tags of Python objects among them: they are never made
-            raise RunError(
-                f"{self.path / 'config.yaml'}: not plain YAML; train the run again with force=true"
-            ) from None
+            raise RunError(f"{self.path / 'config.yaml'}: not plain YAML; {AGAIN}") from None
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
-        """Of an ensemble: that of its first block, with all seeds and the seconds of all blocks
-        together."""
+        """Of an ensemble: that of its first shard, with all seeds and the seconds of all shards."""
         if not self.parts:
             return json.loads(self._read("provenance.json"))
-        made = [part.provenance for part in self.parts]
-        seeds = [seed for m in made for seed in m["seeds"]]
-        return made[0] | {"seeds": seeds, "seconds": sum(m["seconds"] for m in made)}
+        own = [part.provenance for part in self.parts]
+        seeds = [seed for part in own for seed in part["seeds"]]
+        return own[0] | {"seeds": seeds, "seconds": sum(part["seconds"] for part in own)}
 
     @cached_property
     def metrics(self) -> dict[str, np.ndarray]:
         if self.parts:
-            return {
-                k: np.concatenate([p.metrics[k] for p in self.parts]) for k in self.parts[0].metrics
-            }
-        return {
-            k: np.array(v, dtype=float) for k, v in json.loads(self._read("metrics.json")).items()
-        }
+            own = [part.metrics for part in self.parts]
+            return {name: np.concatenate([part[name] for part in own]) for name in own[0]}
+        content = json.loads(self._read("metrics.json"))
+        return {name: np.array(values, dtype=float) for name, values in content.items()}
 
     @cached_property
     def history(self) -> dict[str, np.ndarray]:
@@ -130,9 +124,8 @@ class Run:
 
     def final(self, name: str) -> np.ndarray:
         """A final number of every replica, a diverged one counting as infinite: (R,)."""
-        return np.where(
-            self.diverged | ~np.isfinite(self.metrics[name]), np.inf, self.metrics[name]
-        )
+        values = self.metrics[name]
+        return np.where(self.diverged | ~np.isfinite(values), np.inf, values)
 
     def is_whole(self) -> bool:
         """Whether every file is there that was when the run was finished."""
@@ -152,14 +145,11 @@ class Run:
 
     def parameters(self, step: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
         """(weight (R, in, out), bias (R, 1, out)) per layer after that many steps; None: the final
-        ones.
-
-        Raises KeyError if the weights were not kept at that step.
-        """
-        kept = self.snapshots.tolist()
-        if step is not None and step not in kept:
-            raise KeyError(f"{self.path}: no weights of step {step}; kept are {kept}")
-        at = len(kept) - 1 if step is None else kept.index(step)
+        ones. Raises KeyError if the weights were not kept at that step."""
+        steps = self.snapshots.tolist()
+        if step is not None and step not in steps:
+            raise KeyError(f"{self.path}: no weights of step {step}; kept are {steps}")
+        at = -1 if step is None else steps.index(step)
         layers = range((len(self._weights) - 1) // 2)
         return [(self._weights[f"weight_{i}"][at], self._weights[f"bias_{i}"][at]) for i in layers]
 
@@ -172,11 +162,8 @@ class Run:
         return self._outputs(x, step)[:-1]
 
     def kinks(self, step: int | None = None) -> np.ndarray:
-        """Inputs at which the units of the first layer switch, -b / w: (R, h); of one input only.
-
-        Infinite or NaN where a weight is 0. Raises ValueError with several inputs or no hidden
-        layer.
-        """
+        """Inputs at which the units of the first layer switch, -b / w: (R, h); not finite where a
+        weight is 0. Raises ValueError with several inputs or no hidden layer."""
         (weight, bias), *rest = self.parameters(step)
         if weight.shape[1] != 1 or not rest:
             raise ValueError(f"{self.path}: kinks need one input and a hidden layer")
@@ -213,28 +200,24 @@ class Run:
 
     def _arrays(self, name: str, replica_axis: int) -> dict[str, np.ndarray]:
         if self.parts:
-            loaded = [
+            own = [
                 p.data if name == "data.npz" else p._arrays(name, replica_axis) for p in self.parts
             ]
-            joined = {
-                k: np.concatenate([a[k] for a in loaded], replica_axis)
-                for k in loaded[0]
-                if k != "step"
+            return {
+                k: v if k == "step" else np.concatenate([a[k] for a in own], replica_axis)
+                for k, v in own[0].items()
             }
-            return joined if "step" not in loaded[0] else {"step": loaded[0]["step"], **joined}
         content = io.BytesIO(self._read(name))
         try:
-            with np.load(content, allow_pickle=False) as arrays:
-                found = {key: arrays[key] for key in arrays.files}
-            if found.keys() >= KEYS[name] and all(
-                isinstance(value, np.ndarray) for value in found.values()
+            with np.load(content, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in file.files}
+            if arrays.keys() >= KEYS[name] and all(
+                isinstance(values, np.ndarray) for values in arrays.values()
             ):
-                return found
-            raise ValueError(name)
+                return arrays
         except Exception:  # pickled objects among others: they are never made
-            raise RunError(
-                f"{self.path / name}: no file of plain arrays; train the run again with force=true"
-            ) from None
+            pass
+        raise RunError(f"{self.path / name}: no file of plain arrays; {AGAIN}")
 
     def check(self) -> None:
         """Raises RunError if a file is gone or not as it was written."""
@@ -248,73 +231,55 @@ class Run:
         try:
             content = file.read_bytes()
         except OSError as error:
-            raise RunError(
-                f"{file}: can't be read ({error.strerror}); train the run again"
-            ) from None
+            reason = f"can't be read ({error.strerror})"
+            raise RunError(f"{file}: {reason}; train the run again") from None
         if hashlib.sha256(content).hexdigest() != self._digests.get(name):
-            raise RunError(f"{file}: not as it was written; train the run again with force=true")
+            raise RunError(f"{file}: not as it was written; {AGAIN}")
         return content
 
 
 def load_run(path: str | Path) -> Run:
-    """The finished run or ensemble in this folder. Raises RunError, naming the file, if incomplete
-    or damaged."""
-    marker = Path(path) / MARKER
+    """The finished run or ensemble in this folder. Raises RunError, which names the file."""
+    path = Path(path)
     try:
-        content = json.loads(marker.read_text())
-        parts = [
-            load_run(Path(path) / SHARDS / Path(name).name) for name in content.get("shards", [])
-        ]
-        run = Run(
-            Path(path),
-            {"identity": dict(content["identity"]), "files": dict(content["files"])},
-            parts,
-        )
+        content = json.loads((path / MARKER).read_text())
+        parts = [load_run(path / SHARDS / Path(name).name) for name in content.get("shards", [])]
+        marker = {"identity": dict(content["identity"]), "files": dict(content["files"])}
+        recipe = dict(marker["identity"]["recipe"])
     except OSError:
         raise RunError(f"{path}: no finished run here (no {MARKER}); train it first") from None
-        dict(run.identity["recipe"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise RunError(f"{marker}: damaged; train the run again with force=true") from None
+        raise RunError(f"{path / MARKER}: damaged; {AGAIN}") from None
+    run = Run(path, marker, parts)
     for part in parts:
         if part.identity != run.identity:
-            raise RunError(
-                f"{part.path}: a shard of another run; train the ensemble again with force=true"
-            )
-    recipe = run.identity["recipe"] if parts else {}
+            raise RunError(f"{part.path}: a shard of another run; {AGAIN}")
     if parts and run.seeds != named_seeds(recipe["seed"], recipe["replicas"], recipe["seeds"]):
-        raise RunError(
-            f"{path}: its shards are not the replicas it names; train the ensemble again with "
-            "force=true"
-        )
+        raise RunError(f"{path}: its shards are not the replicas it names; {AGAIN}")
     return run
 
 
 def merge(runs: Sequence[Run]) -> Run:
-    """Runs of one recipe with different seeds, read as one ensemble. Raises RunError if they don't
-    go together."""
+    """Runs of one recipe with different seeds, read as one ensemble. Raises RunError for others."""
     if not runs:
         raise RunError("no runs to merge: none was given")
     for other in runs[1:]:
-        found = differences(runs[0].identity, other.identity)
-        if differing := [d for d in found if not d.startswith(SEEDS)]:
+        every = differences(runs[0].identity, other.identity)
+        if differing := [d for d in every if not d.startswith(SEEDS)]:
             raise RunError(
                 f"{other.path} is not of the same recipe as {runs[0].path}: {'; '.join(differing)}"
             )
     parts = [part for run in runs for part in (run.parts or [run])]
     merged = Run(runs[0].path, {"identity": runs[0].identity, "files": {}}, parts)
     if len(set(merged.seeds)) < merged.replicas:
-        raise RunError(
-            f"{', '.join(str(run.path) for run in runs)} share seeds: every seed counts once"
-        )
+        paths = ", ".join(str(run.path) for run in runs)
+        raise RunError(f"{paths} share seeds: every seed counts once")
     return merged
 
 
 def differences(a: Any, b: Any, key: str = "") -> list[str]:
     """Keys whose values differ, as "optimizer.lr: 0.01, now 0.02"."""
     if isinstance(a, dict) and isinstance(b, dict):
-        return [
-            d
-            for k in sorted({*a, *b})
-            for d in differences(a.get(k), b.get(k), f"{key}.{k}" if key else k)
-        ]
+        below = [(k, f"{key}.{k}" if key else k) for k in sorted({*a, *b})]
+        return [d for k, name in below for d in differences(a.get(k), b.get(k), name)]
     return [] if a == b else [f"{key.removeprefix('recipe.')}: {a}, now {b}"]

@@ -21,8 +21,7 @@ def read_json(file: Path, remedy: str) -> dict[str, Any]:
     """What json_bytes wrote, without the hash. Raises RunError, which ends in the remedy."""
     try:
         content = json.loads(file.read_bytes())
-        found = content.pop(KEY)
-        if found == _of(content):
+        if content.pop(KEY) == _of(content):
             return content
     except OSError:
         raise RunError(f"{file} is not there: {remedy}") from None

@@ -1,29 +1,39 @@
 """How a sweep ends: its table, what it answers, its figure, and which jobs failed."""
 
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
-from mlpfit.config.catalogue import ready_sweeps, tutorial
-from mlpfit.errors import users_code
-from mlpfit.sweeps.figure import draw_sweep
-from mlpfit.sweeps.jobs import diverged, read_sweep, searched_in
-from mlpfit.sweeps.summary import Row, write
+from mlpfit.config.catalogue import ready_sweep, ready_sweeps, tutorial
+from mlpfit.errors import ConfigError, users_code
+from mlpfit.figures.save import save, short_hash
+from mlpfit.figures.sweep import curves, maps, search_figure
+from mlpfit.sweeps.summary import (
+    QUANTITIES,
+    Row,
+    diverged,
+    read,
+    read_sweep,
+    searched_in,
+    stability_of,
+    write,
+)
 from mlpfit.training.progress import console
 
 BEST = 10  # trials that the end of a search shows
 
 
 def close(folder: Path, sharpness: bool) -> bool:
-    """Write the summary of a sweep and its figure, say what they answer and which jobs failed.
-    Returns whether any did."""
+    """Write a sweep's summary and figure, say what they answer and whether any jobs failed."""
     keys, _ = read_sweep(folder)
     rows = write(folder, sharpness)
     metric = searched_in(folder)
     console.print(closing_table(rows, keys) if metric is None else best_table(rows, keys, metric))
-    name = str(folder).rpartition("sweeps/")[2]
-    if sentence := answer(name, rows):
+    if sentence := answer(name_of(folder), rows):
         console.print(sentence)
     console.print(f"{folder}/summary.csv, {draw_sweep(folder)}", soft_wrap=True)
     failed = [row for row in rows if row["failure"]]
@@ -33,11 +43,14 @@ def close(folder: Path, sharpness: bool) -> bool:
         given = ", ".join(f"{key}={row[key]}" for key in keys) or row["job"]
         print(f"mlpfit: {given}: {row['failure']}", file=sys.stderr)
     if failed:
-        print(
-            f"mlpfit: {len(failed)} of {len(rows)} jobs failed; the same command runs them again",
-            file=sys.stderr,
-        )
+        count = f"{len(failed)} of {len(rows)} jobs failed"
+        print(f"mlpfit: {count}; the same command runs them again", file=sys.stderr)
     return bool(failed)
+
+
+def name_of(folder: Path) -> str:
+    """Of the sweep in this folder, "tower/width_and_depth"."""
+    return str(folder).rpartition("sweeps/")[2]
 
 
 def best_table(rows: list[Row], keys: list[str], metric: str) -> Table:
@@ -54,9 +67,8 @@ def closing_table(rows: list[Row], keys: list[str]) -> Table:
     heads = (*keys, "replicas", "diverged", "mse, median (5 to 95 %)", "seconds")
     table = Table(*heads, box=None, pad_edge=False)
     for row in rows:
-        if row["failure"]:
-            cells = ["", "", "failed", ""]
-        else:
+        cells = ["", "", "failed", ""]
+        if not row["failure"]:
             low, middle, high = (f"{float(row[f'mse_{q}']):.4g}" for q in ("p5", "median", "p95"))
             lost, seconds = f"{float(row['diverged']):.0%}", f"{float(row['seconds']):.1f}"
             cells = [row["replicas"], lost, f"{middle} ({low} to {high})", seconds]
@@ -73,3 +85,55 @@ def answer(sweep: str, rows: list[Row]) -> str:
     name = sweep.split("/")[1]
     with users_code(f"the answer of sweep={sweep}"):
         return answers[name](rows) if name in answers else ""
+
+
+def draw_sweep(folder: Path) -> str:
+    """Draw figure.svg beside the summary: curves for one swept key, maps for two or three, what its
+    file says for a ready sweep, trials for a search. Returns its path, or why there is none. Raises
+    RunError without a summary."""
+    if ".." in folder.parts:
+        raise ConfigError(f"sweep={folder}: must be the name of a sweep under outputs/sweeps")
+    keys, rows = read(folder)
+    name, metric = name_of(folder), searched_in(folder)
+    spec = checked_spec(name, keys) if name in ready_sweeps() else None
+    if spec is None and metric is None and len(keys) > 3:
+        return f"no figure of {len(keys)} swept keys (three at most)"
+    finished = [row for row in rows if not row["failure"]]
+    if not finished:
+        (folder / "figure.svg").unlink(missing_ok=True)
+        return "no figure: no job has finished"
+    facts = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+    source = f"{name}, {len(rows)} jobs; data {short_hash(json.dumps(facts).encode())}"
+
+    def draw() -> Any:
+        if metric is not None:
+            return search_figure(rows, keys, metric)
+        if spec is None and len(keys) > 1:
+            return maps(rows, keys)
+        along = spec or {"x": keys[0] if keys else "parameters"}
+        measured = "sharpness_median" in rows[0]
+        limits = stability_of(finished, along["x"]) if measured else None
+        return curves(rows, **along, stability=limits)
+
+    save(folder / "figure.svg", draw, f"Sweep {name}", source)
+    return str(folder / "figure.svg")
+
+
+def checked_spec(ready: str, keys: Sequence[str]) -> dict[str, Any] | None:
+    """How a ready sweep's figure is to be drawn: x, and perhaps lines and panels. Raises
+    ConfigError if it can't be."""
+    spec = ready_sweep(ready).figure
+    if not spec:
+        return spec
+    along = [*keys, "parameters", "layers"]
+    allowed = {"x": along, "lines": along, "panels": [*QUANTITIES]}
+    for name, value in spec.items() if isinstance(spec, dict) else [("", spec)]:
+        given = f"sweep={ready}: figure.{name}="
+        if name not in allowed:
+            raise ConfigError(f"{given}{value}: a figure has x, perhaps lines and panels")
+        values = value if name == "panels" and isinstance(value, list) else [value]
+        if wrong := [v for v in values if v not in allowed[name]]:
+            raise ConfigError(f"{given}{wrong[0]}: allowed are {', '.join(allowed[name])}")
+    if "x" not in spec:
+        raise ConfigError(f"sweep={ready}: its figure needs an x; allowed are {', '.join(along)}")
+    return spec

@@ -1,4 +1,4 @@
-"""Jobs of a multirun in a few processes of this machine.
+"""Jobs of a multirun: each in its folder, in a few processes of this machine.
 
 Jobs that are finished are not run again, those of one compiled graph run in succession, the longest
 graphs first, and one that fails or is killed stops no other. The Hydra plugin that uses this is
@@ -8,34 +8,69 @@ graphs first, and one that fails or is killed stops no other. The Hydra plugin t
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from hydra.core import utils
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from mlpfit.config.compose import checked_config
 from mlpfit.config.schema import Config
 from mlpfit.config.sources import teach
-from mlpfit.errors import RunError
+from mlpfit.errors import RunError, Stopped, one_line
+from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.run import load_run
-from mlpfit.sweeps.jobs import (
-    Job,
-    again_if_damaged,
-    objective,
-    planned,
-    read_sweep,
-    searched_in,
-    started_of,
-)
-from mlpfit.training.ensemble import cores, shards
+from mlpfit.sweeps.summary import Job, hash_of, objective, read_sweep, searched_in, started_of
 from mlpfit.training.processes import Idle, work
 from mlpfit.training.progress import console, display
+from mlpfit.training.train import cores, shards, train
 
 STARTING = 4.0  # seconds for a process to import torch and Lightning
 COMPILING = 0.5  # seconds for a kernel
+TaskFunction = Callable[[Any], Any]
+
+
+def planned(config: Config | None, settings: Any, started: str) -> Job:
+    """The job that Hydra's settings (``hydra``) describe."""
+    overrides = tuple(str(o) for o in settings.overrides.task)
+    known = None if config is None else hash_of(identity(config))
+    return Job(int(settings.job.num), overrides, started, known)
+
+
+def run_job(composed: Any, settings: Any) -> float:
+    """Train a job of a sweep in its folder; what goes wrong is left there for the summary.
+
+    Returns its number for a sweeper to minimise, infinite where it failed.
+    """
+    folder = Path(settings.runtime.output_dir)
+    started = started_of(Path(settings.sweep.dir))
+    job = planned(None, settings, started)
+    try:
+        config = checked_config(composed)
+        job = planned(config, settings, started)
+        job.write(folder)
+        train(again_if_damaged(config, folder), folder)
+        job.write(folder)  # the run has taken the folder's place
+        return objective(load_run(folder), config.metric)
+    except Stopped:
+        raise
+    except (Exception, SystemExit) as error:  # a job must not take the others with it
+        replace(job, failure=one_line(error)).write(folder)
+        return float("inf")
+
+
+def again_if_damaged(config: Config, folder: Path) -> Config:
+    """The config, told to train again where there is a finished run with a damaged file."""
+    try:
+        if is_current(config, folder):
+            load_run(folder).check()
+    except RunError:
+        return replace(config, force=True)
+    return config
 
 
 @dataclass(frozen=True)
@@ -60,11 +95,10 @@ class Task:
     @property
     def seconds(self) -> float:
         """Predicted for the job and its files."""
-        if self.config.worth_compiling:
-            every = shards(self.config, Path())
-            only = self.config.ensemble.only
-            return sum(s.seconds for s in (every if only is None else [every[k] for k in only]))
-        return 0.5 + self.config.plain_seconds
+        if not self.config.worth_compiling:
+            return 0.5 + self.config.plain_seconds
+        every, only = shards(self.config, Path()), self.config.ensemble.only
+        return sum(s.seconds for s in (every if only is None else [every[k] for k in only]))
 
     @property
     def graph(self) -> str:
@@ -79,7 +113,7 @@ class Task:
 
 def launch(
     context: HydraContext,
-    function: Callable[[Any], Any],
+    function: TaskFunction,
     master: DictConfig,
     overrides: Sequence[Sequence[str]],
     first: int,
@@ -90,19 +124,25 @@ def launch(
     :func:`mlpfit.training.processes.work`. Returns what each returned."""
     sweep = Path(str(master.hydra.sweep.dir))
     tasks = [_task(context, master, list(o), first + i, sweep) for i, o in enumerate(overrides)]
-    for task in tasks:
-        if not task.part:
-            task.job.write(task.folder)
-    left = _in_order([task for task in tasks if task.left])
+    whole = [task for task in tasks if not task.part]
+    for task in whole:
+        task.job.write(task.folder)
+    graphs = by_graph([task for task in tasks if task.left])
+    left = [task for graph in graphs for task in graph]
+    failures: dict[int, str] = {}
     if left:
-        most = min(processes or cores(), worthwhile(left))
+        spent = sum(map(_seconds, graphs))  # a process takes its time to start
+        most = min(processes or cores(), max(1, round(spent / STARTING)), len(left))
         if searched_in(sweep) is None:  # a search tells of each trial
-            console.print(prediction(sweep, len(tasks), left, most), soft_wrap=True)
+            console.print(
+                f"{os.path.relpath(sweep)}: {len(tasks)} jobs, {len(tasks) - len(left)} need no "
+                f"training, {len(left)} in {most} processes: "
+                f"about {STARTING + spent / most:.0f} s",
+                soft_wrap=True,
+            )
         failures = _run_here(context, function, left, most, warm)
-        failed = {left[index].job.number: failure for index, failure in failures.items()}
-    else:
-        failed = {}
-    return [_returned(task, sweep, failed.get(task.job.number)) for task in tasks]
+    jobs = read_sweep(sweep)[1] if whole else {}
+    return [_returned(task, jobs, failures.get(task.job.number)) for task in tasks]
 
 
 def _task(
@@ -111,79 +151,52 @@ def _task(
     composed = context.config_loader.load_sweep_config(master, overrides)
     with open_dict(composed):
         composed.hydra.job.id = composed.hydra.job.num = number
-    config = checked_config(without_hydra(composed))
     folder = sweep / str(composed.hydra.sweep.subdir)
-    config = again_if_damaged(config, folder)
+    config = again_if_damaged(checked_config(composed), folder)
     return Task(composed, config, folder, planned(config, composed.hydra, started_of(sweep)))
 
 
-def without_hydra(composed: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-
-
-def _in_order(tasks: list[Task]) -> list[Task]:
-    """Those of one graph in succession, the longest graphs first."""
-    ordered = sorted(_groups(tasks), key=_seconds, reverse=True)
-    return [task for group in ordered for task in group]
-
-
-def _seconds(tasks: Sequence[Task]) -> float:
-    """Predicted for jobs of one graph, with its compilation."""
-    return sum(task.seconds for task in tasks) + COMPILING * tasks[0].config.worth_compiling
-
-
-def _groups(tasks: Sequence[Task]) -> list[list[Task]]:
-    """Those of one graph together."""
+def by_graph(tasks: Sequence[Task]) -> list[list[Task]]:
+    """Those of one compiled graph together, the longest graphs first."""
     graphs: dict[str, list[Task]] = {}
     for task in tasks:
         graphs.setdefault(task.graph, []).append(task)
-    return list(graphs.values())
+    return sorted(graphs.values(), key=_seconds, reverse=True)
 
 
-def worthwhile(tasks: Sequence[Task]) -> int:
-    """How many processes pay, each of which takes its time to start."""
-    spent = sum(_seconds(group) for group in _groups(tasks))
-    return min(max(1, round(spent / STARTING)), len(tasks))
-
-
-def prediction(sweep: Path, jobs: int, left: Sequence[Task], processes: int) -> str:
-    spent = sum(_seconds(group) for group in _groups(left))
-    return (
-        f"{os.path.relpath(sweep)}: {jobs} jobs, {jobs - len(left)} need no training, {len(left)} "
-        f"in {processes} processes: about {STARTING + spent / processes:.0f} s"
-    )
+def _seconds(graph: Sequence[Task]) -> float:
+    """Predicted for jobs of one graph, with its compilation."""
+    return sum(task.seconds for task in graph) + COMPILING * graph[0].config.worth_compiling
 
 
 def _run_here(
-    context: HydraContext,
-    function: Callable[[Any], Any],
-    tasks: list[Task],
-    processes: int,
-    warm: Idle,
+    context: HydraContext, function: TaskFunction, tasks: list[Task], processes: int, warm: Idle
 ) -> dict[int, str]:
-    """Run the tasks; returns why which of them failed, by their index."""
+    """Run the tasks; returns why which of them failed, by their job's number."""
     sent = [(context, function, task.composed) for task in tasks]
     failures: dict[int, str] = {}
-    with display(runs=1) as shown, shown.jobs(len(tasks)) as ended:
+    ended = count(1)
+    with display(runs=1) as shown, shown.counted("jobs", len(tasks)) as report:
 
         def done(index: int, failure: str | None) -> None:
+            task = tasks[index]
             if failure is not None:
-                failures[index] = failure
-                if not tasks[index].part:
-                    replace(tasks[index].job, failure=failure).write(tasks[index].folder)
-            ended()
+                failures[task.job.number] = failure
+                if not task.part:
+                    replace(task.job, failure=failure).write(task.folder)
+            report(next(ended))
 
         work(_run_job, sent, processes, done, warm)
     return failures
 
 
-def _run_job(sent: tuple[HydraContext, Callable[[Any], Any], DictConfig]) -> None:
+def _run_job(sent: tuple[HydraContext, TaskFunction, DictConfig]) -> None:
     """One job in a process of its own, as Hydra's launchers run it."""
     context, function, composed = sent
-    setup_globals()
+    utils.setup_globals()
     teach()
     HydraConfig.instance().set_config(composed)
-    result = run_job(
+    result = utils.run_job(
         hydra_context=context,
         task_function=function,
         config=composed,
@@ -193,16 +206,15 @@ def _run_job(sent: tuple[HydraContext, Callable[[Any], Any], DictConfig]) -> Non
     _ = result.return_value  # raises what the job raised
 
 
-def _returned(task: Task, sweep: Path, failure: str | None) -> JobReturn:
-    result = JobReturn(
-        overrides=list(task.job.overrides), cfg=task.composed, status=JobStatus.COMPLETED
-    )
+def _returned(task: Task, jobs: dict[Path, Job], failure: str | None) -> JobReturn:
+    """What Hydra is told; jobs: as they stand in the sweep's folder, of a search also earlier ones.
+    A part of an ensemble is in none of them."""
+    result = JobReturn(overrides=list(task.job.overrides), cfg=task.composed)
+    result.status = JobStatus.FAILED if task.part and failure else JobStatus.COMPLETED
     if task.part:
         result.return_value = RunError(failure) if failure else None
-        result.status = JobStatus.FAILED if failure else JobStatus.COMPLETED
-        return result
-    job = read_sweep(sweep)[1].get(task.folder, task.job)
-    failed = bool(job.outcome(task.folder))
-    number = float("inf") if failed else objective(load_run(task.folder), task.config.metric)
-    result.return_value = number
+    elif jobs.get(task.folder, task.job).outcome(task.folder):
+        result.return_value = float("inf")
+    else:
+        result.return_value = objective(load_run(task.folder), task.config.metric)
     return result

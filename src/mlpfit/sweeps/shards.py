@@ -3,7 +3,7 @@
 A job trains its shards into the ensemble's own unfinished folder, which all machines see; the
 command then seals the ensemble as if it had been trained here. A shard that is finished is not
 trained again, and one that is being trained is waited for, whoever trains it. The Hydra plugin
-that uses this is ``hydra_plugins.mlpfit.shards_sweeper.Shards``.
+that uses this is ``hydra_plugins.mlpfit.sweepers.Shards``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,15 +20,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from mlpfit.config.compose import checked_config
+from mlpfit.config.compose import checked_config, without_hydra
 from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError, RunError, one_line
 from mlpfit.runs.folder import HYDRA, claimed, discard_unfinished, remove_empty
 from mlpfit.runs.identity import is_current
-from mlpfit.sweeps.launcher import without_hydra
-from mlpfit.training.ensemble import Shard, shards
 from mlpfit.training.progress import console
-from mlpfit.training.train import try_out
+from mlpfit.training.train import Shard, shards, try_out
 
 SECONDS = 5.0  # between two looks at what is finished
 
@@ -53,14 +51,11 @@ class Ensemble:
         """Predicted seconds and overrides of each job that is left."""
         left = [(k, s) for k, s in enumerate(self.shards(partial)) if not s.finished]
         groups = [left[i : i + per_job] for i in range(0, len(left), per_job)]
-        return [
-            (sum(s.seconds for _, s in group), [*self.overrides, only([k for k, _ in group])])
-            for group in groups
-        ]
-
-
-def only(numbers: Sequence[int]) -> str:
-    return f"ensemble.only=[{','.join(map(str, numbers))}]"
+        jobs = []
+        for group in groups:
+            only = f"ensemble.only=[{','.join(str(k) for k, _ in group)}]"
+            jobs.append((sum(s.seconds for _, s in group), [*self.overrides, only]))
+        return jobs
 
 
 def ensembles(loader: Any, master: DictConfig, arguments: Sequence[str]) -> list[Ensemble]:
@@ -71,14 +66,12 @@ def ensembles(loader: Any, master: DictConfig, arguments: Sequence[str]) -> list
     jobs = BasicSweeper.split_arguments(overrides, None)[0]
     if not counted:
         jobs = [[*job, "replicas=${ensemble.replicas}"] for job in jobs]
-    every = [_ensemble(loader, master, list(job)) for job in jobs]
+    every = []
+    for job in jobs:
+        composed = loader.load_sweep_config(master, list(job))
+        folder = Path(str(composed.hydra.run.dir))
+        every.append(Ensemble(tuple(job), composed, checked_config(composed), folder))
     return sorted(every, key=lambda ensemble: ensemble.folder)
-
-
-def _ensemble(loader: Any, master: DictConfig, overrides: list[str]) -> Ensemble:
-    composed = loader.load_sweep_config(master, overrides)
-    config = checked_config(without_hydra(composed))
-    return Ensemble(tuple(overrides), composed, config, Path(str(composed.hydra.run.dir)))
 
 
 def check(loader: Any, master: DictConfig, arguments: Sequence[str], keys: Sequence[str]) -> None:
@@ -93,15 +86,12 @@ def check(loader: Any, master: DictConfig, arguments: Sequence[str], keys: Seque
         )
     every = ensembles(loader, master, arguments)
     if len({ensemble.folder for ensemble in every}) < len(every):
-        raise ConfigError(
-            "hydra/sweeper=shards: two ensembles would share a folder; name each once"
-        )
-    for ensemble in every:
-        if len(ensemble.config.replica_seeds) == 1:
-            raise ConfigError(
-                f"hydra/sweeper=shards: {ensemble.config.name} has one replica; say replicas=..."
-            )
-        if ensemble.config.ensemble.only is not None:
+        raise ConfigError("hydra/sweeper=shards: two ensembles share a folder; name each once")
+    for config in (ensemble.config for ensemble in every):
+        if len(config.replica_seeds) == 1:
+            given = f"{config.name} has one replica"
+            raise ConfigError(f"hydra/sweeper=shards: {given}; say replicas=...")
+        if config.ensemble.only is not None:
             raise ConfigError("hydra/sweeper=shards: sets ensemble.only itself; leave it out")
 
 
@@ -151,13 +141,11 @@ def launch(launcher: Launcher, claims: Sequence[tuple[Ensemble, Path]], per_job:
     while jobs := [job for e, partial in claims for job in e.jobs(partial, per_job)]:
         if len(jobs) == before:
             break
-        before = len(jobs)
-        ordered = sorted(jobs, key=lambda job: -job[0])
+        jobs.sort(key=lambda job: -job[0])
         try:
-            returns = launcher.launch([overrides for _, overrides in ordered], first)
+            returns = launcher.launch([overrides for _, overrides in jobs], first)
         except Exception as error:  # of whatever kind launchers raise
-            reason = one_line(error)
-            first += len(jobs)
+            first, reason, before = first + len(jobs), one_line(error), len(jobs)
             continue
         failed = [r for r in returns if r.status == JobStatus.FAILED]
         return one_line(failed[0]._return_value) if failed else ""
@@ -174,15 +162,14 @@ def told(claims: Sequence[tuple[Ensemble, Path]]) -> Iterator[None]:
     before, ended = sum(shard.finished for shard in every), Event()
     console.print(f"{len(every)} shards, {len(every) - before} to be trained")
 
-    def watch() -> None:
-        said = before
+    def watch(told: int) -> None:
         while not ended.wait(SECONDS):
             finished = sum(shard.finished for shard in every)
-            if finished * 10 // len(every) > said * 10 // len(every):
-                said = finished
+            if finished * 10 // len(every) > told * 10 // len(every):
+                told = finished
                 console.print(f"{finished} of {len(every)} shards finished")
 
-    thread = Thread(target=watch, daemon=True)
+    thread = Thread(target=watch, args=(before,), daemon=True)
     thread.start()
     try:
         yield
@@ -199,8 +186,7 @@ def outcome(ensemble: Ensemble, reason: str) -> str:
         return ""
     partial = ensemble.folder.with_name(ensemble.folder.name + ".partial")
     left = sum(not shard.finished for shard in ensemble.shards(partial))
-    cause = f" ({reason})" if reason else ""
-    missing = f"{left} of {count} shards are missing{cause}"
+    missing = f"{left} of {count} shards are missing" + (f" ({reason})" if reason else "")
     return f"{ensemble.folder}: {missing}; the same command trains those"
 
 

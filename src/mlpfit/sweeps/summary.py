@@ -1,4 +1,9 @@
-"""summary.csv of a sweep, one row a job, from the finished runs.
+"""What a sweep leaves in its folder.
+
+sweep.json           swept keys, when the command was started, the number whose least is searched
+*/job.json           in each job's folder, which is its run folder: overrides and, where it failed,
+                     why
+summary.csv          one row a job, from the finished runs, in these columns:
 
 swept keys           as given
 job, failure         folder; why it has no numbers
@@ -14,22 +19,110 @@ sha256               of all other cells of the table
 """
 
 import csv
+import hashlib
 import io
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mlpfit.errors import RunError
+from mlpfit.errors import Diverged, RunError
 from mlpfit.judging.statistics import QUANTILES, median_interval, quantiles
 from mlpfit.runs import sealed
 from mlpfit.runs.files import write_file
 from mlpfit.runs.run import Run, load_run
-from mlpfit.sweeps.jobs import read_sweep, searched_in
 
+SWEEP, JOB = "sweep.json", "job.json"
+UNKNOWN = "no exit status recorded: killed, or never started"
 FIRST = "job"  # the column after the swept keys
 QUANTITIES = ("mse", "truth_mse", "val_mse")
 Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job. identity: a hash of its run's; None if its config was refused."""
+
+    number: int
+    overrides: tuple[str, ...]
+    started: str  # of the sweep
+    identity: str | None
+    failure: str | None = None
+
+    def write(self, folder: Path) -> None:
+        write_file(folder / JOB, json.dumps(asdict(self), indent=1).encode())
+
+    def value_of(self, key: str) -> str:
+        """What the job was given for a key; the last one counts."""
+        return dict(o.partition("=")[::2] for o in self.overrides).get(key, "")
+
+    def outcome(self, folder: Path) -> str:
+        """Why the job is not done; empty if it is."""
+        if self.failure is not None:
+            return self.failure
+        try:
+            run = load_run(folder)
+            run.check()
+        except RunError as error:
+            return str(error) if (folder / "complete.json").exists() else UNKNOWN
+        return "" if hash_of(run.identity) == self.identity else UNKNOWN
+
+
+def hash_of(identity: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def write_sweep(
+    folder: Path, keys: Sequence[str], started: str, searched: str | None = None
+) -> None:
+    """Note what is swept, when the command starts; searched: the number whose least is searched."""
+    content = {"keys": list(keys), "started": started, "search": searched}
+    write_file(folder / SWEEP, json.dumps(content, indent=1).encode())
+
+
+def read_sweep(folder: Path) -> tuple[list[str], dict[Path, Job]]:
+    """The swept keys, and the jobs of the sweep's last command in order, by folder."""
+    try:
+        content = json.loads((folder / SWEEP).read_bytes())
+        jobs = {}
+        for file in folder.glob(f"*/{JOB}"):
+            fields = json.loads(file.read_bytes())
+            jobs[file.parent] = Job(**fields | {"overrides": tuple(fields["overrides"])})
+        mine = {path: job for path, job in jobs.items() if job.started == content["started"]}
+        return list(content["keys"]), dict(sorted(mine.items(), key=lambda item: item[1].number))
+    except OSError:
+        raise RunError(f"{folder}: no sweep here (no {SWEEP}); run it first") from None
+    except (ValueError, KeyError, TypeError):
+        raise RunError(f"{folder}: {SWEEP} or a {JOB} is damaged; run the sweep again") from None
+
+
+def started_of(sweep: Path) -> str:
+    return str(_noted(sweep, "started") or "")
+
+
+def searched_in(sweep: Path) -> str | None:
+    """The number whose least is searched; None in a sweep that is no search."""
+    return _noted(sweep, "search")
+
+
+def _noted(sweep: Path, key: str) -> Any:
+    try:
+        return json.loads((sweep / SWEEP).read_bytes())[key]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def diverged(failure: str) -> bool:
+    """Whether a job failed because its loss became infinite."""
+    return failure.startswith(Diverged.__name__)
+
+
+def objective(run: Run, metric: str) -> float:
+    """Median of a final number over the replicas, a diverged one counting as infinite."""
+    return float(quantiles(run.final(metric), (0.5,))[0])
 
 
 def write(folder: Path, sharpness: bool) -> list[Row]:
@@ -54,8 +147,7 @@ def write(folder: Path, sharpness: bool) -> list[Row]:
 
 
 def read(folder: Path) -> tuple[list[str], list[Row]]:
-    """The swept keys and the rows. Raises RunError if there is no summary, or it is not as it was
-    written."""
+    """The swept keys and the rows. Raises RunError without a summary as it was written."""
     file = folder / "summary.csv"
     try:
         with open(file, newline="", encoding="utf-8") as table:
@@ -79,11 +171,8 @@ def measured(run: Run, sharpness: bool, searched: str | None = None) -> Row:
     parameters = sum((fan_in + 1) * width for fan_in, width in layers)
     values: dict[str, object] = {"replicas": run.replicas, "diverged": run.diverged.mean()}
     values |= {"parameters": parameters, "layers": len(layers) - 1}
-    quantities = {
-        name: run.final(name)
-        for name in dict.fromkeys([*QUANTITIES, searched or "mse"])
-        if name in run.metrics
-    }
+    names = dict.fromkeys([*QUANTITIES, searched or "mse"])
+    quantities = {name: run.final(name) for name in names if name in run.metrics}
     if sharpness:
         from mlpfit.judging.sharpness import sharpness as largest
 
@@ -103,11 +192,9 @@ def stability_of(rows: list[Row], x: str) -> tuple[float, float, float, float | 
     the smallest)."""
     gentle = min(rows, key=lambda row: (float(row[x]), float(row["mse_median"])))
     low, middle, high = (2 / float(gentle[f"sharpness_{q}"]) for q in ("p95", "median", "p5"))
-    lossy = [float(row[x]) for row in rows if float(row["diverged"]) > 0]
-    kept = [
-        value for value in (float(row[x]) for row in rows) if value < min(lossy, default=np.inf)
-    ]
-    return low, middle, high, max(kept, default=None)
+    lossy = min((float(row[x]) for row in rows if float(row["diverged"]) > 0), default=np.inf)
+    stable = [float(row[x]) for row in rows if float(row[x]) < lossy]
+    return low, middle, high, max(stable, default=None)
 
 
 @dataclass(frozen=True)

@@ -7,43 +7,40 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy import ndarray as Array
 from PIL import Image
 
 from mlpfit.figures import style
+from mlpfit.figures.parts import FitPanels
 
 
 class FitPicture:
-    """Left the prediction over the rows, in the middle the residuals, right each unit's share.
+    """Left the prediction over the rows, in the middle the residuals, right each unit's share, its
+    scale that of the final ones. ``curves``: over the net's input; otherwise over the observed
+    value, and predictions are dots."""
 
-    x, y (n, 1) are the rows; grid, truth (m, 1) the noise-free function, in ascending order; shares
-    (m, hidden) the final ones, for the scale. ``curves``: x is the net's input; otherwise x is the
-    observed value, and predictions are dots.
-    """
-
-    def __init__(
-        self, x: Array, y: Array, grid: Array, truth: Array, shares: Array, curves: bool
-    ) -> None:
-        self.x, self.y, self.grid = x, y, grid
+    def __init__(self, panels: FitPanels, curves: bool) -> None:
+        self.panels, self.order = panels, np.argsort(panels.at, kind="stable")
+        self.at = panels.at[self.order]
         mark, over, known = "-", "input", style.TRUTH
         if not curves:
             mark, over, known = ".", "observed value", style.DIAGONAL
-        panels = 3 if shares.shape[1] else 2
+        count = 3 if panels.shares.shape[2] else 2
         with style.use(), rc_context({"figure.constrained_layout.use": False, "axes.titlesize": 8}):
-            figure = Figure(figsize=(3.0 * panels, 2.4), dpi=60)
+            figure = Figure(figsize=(3.0 * count, 2.4), dpi=60)
             self.canvas = FigureCanvasAgg(figure)
-            fit, residual, *third = figure.subplots(1, panels, sharex=True)
+            fit, residual, *third = figure.subplots(1, count, sharex=True)
             figure.subplots_adjust(left=0.06, right=0.99, bottom=0.1, top=0.91, wspace=0.18)
             fit.set_title(f"prediction over {over}")
-            fit.plot(x, y, ".", color=style.ROWS, alpha=0.5)
-            fit.plot(grid, truth, "--", color=known)
+            fit.plot(panels.rows, panels.y, ".", color=style.ROWS, alpha=0.5)
+            fit.plot(self.at, panels.truth[self.order], "--", color=known)
             self.lines = fit.plot([], [], mark, color=style.FIT, animated=True)
-            reach = 0.525 * float(np.ptp(y)) or 0.5
+            reach = 0.525 * float(np.ptp(panels.y)) or 0.5
             residual.set_ylim(-reach, reach)
             residual.set_title("residual (observed - predicted)")
             residual.axhline(0, color=style.TRUTH, lw=0.8)
             self.lines += residual.plot([], [], ".", color=style.ROWS, animated=True)
             for ax in third:
+                shares = panels.shares[-1]
                 finite = np.abs(shares[np.isfinite(shares)])
                 reach = 1.2 * float(finite.max(initial=0.0)) or 1.0
                 ax.set_ylim(-reach, reach)
@@ -53,11 +50,12 @@ class FitPicture:
             self.canvas.draw()
             self.background = self.canvas.copy_from_bbox(figure.bbox)
 
-    def draw(self, at_grid: Array, at_rows: Array, shares: Array) -> Image.Image:
-        """Predictions at_grid (m, 1) and at_rows (n, 1), shares (m, hidden) -> one picture."""
+    def draw(self, at: int) -> Image.Image:
+        """The picture of this snapshot, counted from 0."""
         self.canvas.restore_region(self.background)
-        points = [(self.grid, at_grid), (self.x, self.y - at_rows)]
-        points += [(self.grid, share) for share in shares.T]
+        panels, order = self.panels, self.order
+        points = [(self.at, panels.prediction[at][order]), (panels.rows, panels.residual[at])]
+        points += [(self.at, share) for share in panels.shares[at][order].T]
         for line, (across, up) in zip(self.lines, points, strict=True):
             line.set_data(across, up)
             line.axes.draw_artist(line)

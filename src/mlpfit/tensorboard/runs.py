@@ -14,6 +14,7 @@ import yaml
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
+from mlpfit.figures.parts import fit_panels
 from mlpfit.judging.statistics import QUANTILES, quantiles
 from mlpfit.runs.run import Run
 from mlpfit.tensorboard.events import add_curve, add_histogram, add_summary, write
@@ -40,12 +41,9 @@ def write_run(run: Run, verdicts: Verdicts) -> int:
 def write_ensemble(run: Run, verdicts: Verdicts) -> int:
     """Three event files; the number of those that were out of date."""
     sources = [run.drawn_files(), verdicts]
-    if not run.config["trainer"]["max_steps"]:
-        return 0
-    return sum(
-        write(run.path / name, sources, partial(add_quantile, run, verdicts, name))
-        for name in QUANTILES
-    )
+    names = QUANTILES if run.config["trainer"]["max_steps"] else ()
+    adders = {name: partial(add_quantile, run, verdicts, name) for name in names}
+    return sum(write(run.path / name, sources, add) for name, add in adders.items())
 
 
 def add_texts(writer: SummaryWriter, run: Run, verdicts: Verdicts) -> None:
@@ -76,25 +74,21 @@ def add_snapshots(writer: SummaryWriter, run: Run) -> None:
     """The first replica at each step whose weights were kept: over the input, or over the observed
     value where there are several inputs."""
     one_input = run.data["x"].shape[2] == 1
-    inputs, over, truth = ("pool_x", "pool_x", "pool_truth") if one_input else ("x", "y", "y")
-    order = np.argsort(run.data[over][0, :, 0], kind="stable")
-    grid, across, up = (run.data[name][0][order] for name in (inputs, over, truth))
-    x, y = run.data["x"][0], run.data["y"][0]
-    picture = FitPicture(x if one_input else y, y, across, up, run.shares(grid)[0], one_input)
-    for step in run.snapshots.tolist():
-        at_grid, at_rows = run.predict(grid, step)[0], run.predict(x, step)[0]
-        drawn = picture.draw(at_grid, at_rows, run.shares(grid, step)[0])
+    inputs, over = ("pool_x", "pool_x") if one_input else ("x", "y")
+    grid = run.data[inputs][0][np.argsort(run.data[over][0, :, 0], kind="stable")]
+    panels = fit_panels(run)
+    picture = FitPicture(panels, one_input)
+    for at, step in enumerate(run.snapshots.tolist()):
+        drawn = picture.draw(at)
         # Not add_image: its PNG files have no palette, and a run three times the bytes.
         image = Summary.Image(height=drawn.height, width=drawn.width, colorspace=3)
         image.encoded_image_string = png(drawn)
-        fit = Summary.Value(tag="fit", image=image)
-        add_summary(writer, Summary(value=[fit]), step)
+        add_summary(writer, Summary(value=[Summary.Value(tag="fit", image=image)]), step)
         for layer, (weight, _) in enumerate(run.parameters(step)):
             add_histogram(writer, f"weights/{layer}", weight[0], step)
         for layer, output in enumerate(run.hidden(grid, step)):
             add_histogram(writer, f"activations/{layer}", output[0], step)
-        if one_input and len(run.parameters()) > 1:
-            kinks = run.kinks(step)[0]
+        if len(kinks := panels.kinks[at]):
             add_histogram(writer, "kinks", kinks[np.abs(kinks) < FARTHEST], step)
 
 

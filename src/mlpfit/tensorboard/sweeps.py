@@ -60,8 +60,7 @@ def finished_jobs(folder: Path) -> list[tuple[Path, Row, dict[str, Any]]]:
 
 
 def looked_up(config: dict[str, Any], key: str) -> Any:
-    """optimizer.lr -> config["optimizer"]["lr"], a group's name, a list as text; None if there is
-    no such key."""
+    """optimizer.lr -> config["optimizer"]["lr"], a group's name, a list as text; else None."""
     value: Any = config
     for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else None
@@ -75,8 +74,7 @@ def add_row(row: Row, choices: dict[str, Any], writer: SummaryWriter) -> None:
     metrics = {f"final/{name.removesuffix('_median')}": float(row[name]) for name in known}
     # Not add_hparams: it writes into a folder of its own, and a list of columns that hides those
     # which the first job has no number for.
-    _, start, end = hparams(choices, metrics)
-    add_summary(writer, start, 0)
-    add_summary(writer, end, 0)
+    for summary in hparams(choices, metrics)[1:]:
+        add_summary(writer, summary, 0)
     for tag, value in metrics.items():
         add_curve(writer, tag, np.zeros(1, dtype=int), np.array([value]))

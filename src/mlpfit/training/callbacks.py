@@ -24,38 +24,36 @@ from mlpfit.model.regression import Regression
 from mlpfit.runs.files import write_file
 
 Progress = Callable[[int, float], None]  # steps done, last loss (median over replicas)
+# ``module`` is a Regression in what follows, for which Lightning's signatures have its own base.
 
 
 def snapshot_steps(steps: int, count: int) -> list[int]:
-    """0, the last step and about ``count`` between them, close together at the beginning, where
-    most happens."""
+    """0, the last step and about ``count`` between them, close together at the beginning."""
     spaced = np.geomspace(1, steps, count).round().astype(int).tolist() if steps else []
     return sorted({0, steps, *spaced})
 
 
 class Snapshots(pl.Callback):
-    """Keeps the parameters, and the error on fresh rows, after the given steps; they travel with
-    the checkpoints."""
+    """Parameters, and the error on fresh rows, after the given steps; checkpoints hold them."""
 
     def __init__(self, steps: Sequence[int], data: ReplicaData) -> None:
         self.steps, self.data = set(steps), data
         self.parameters: dict[int, list[Tensor]] = {}
         self.val_mse: dict[int, Tensor] = {}  # (R,)
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         if not self.parameters:
             self.keep(trainer.global_step, module)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         if trainer.global_step in self.steps:
             self.keep(trainer.global_step, module)
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         if trainer.global_step not in self.parameters:  # ended early
             self.keep(trainer.global_step, module)
 
-    def keep(self, step: int, module: pl.LightningModule) -> None:
-        assert isinstance(module, Regression)
+    def keep(self, step: int, module: Any) -> None:
         self.parameters[step] = [p.detach().clone() for p in module.parameters()]
         self.val_mse[step] = module.error_on(self.data.val_dataloader())
 
@@ -83,11 +81,9 @@ class Snapshots(pl.Callback):
 
 
 class Divergence(pl.Callback):
-    """Stops a single run whose loss is no longer finite. In an ensemble it is not used: the other
-    replicas go on."""
+    """Stops a single run whose loss is no longer finite; in an ensemble the others go on."""
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        assert isinstance(module, Regression)
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         trace = module.losses[-1]
         if not trace.isfinite().all():
             bad = int((~trace.isfinite()).any(1).nonzero()[0])
@@ -108,30 +104,26 @@ class Checkpoints(pl.Callback):
         self.ended: str | None = None  # why, once it has
         self.stopping = False  # asked to before the interruption
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         trainer.should_stop |= self.stopping
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         loop = trainer.fit_loop.epoch_loop
         fetcher = trainer.fit_loop._data_fetcher
         if fetcher is None or not loop._should_check_val_fx(fetcher):
-            self._save_at_step(trainer, module)
+            self.on_validation_end(trainer, module)
 
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
         """A step that is validated is saved with what callbacks have concluded from it."""
-        self._save_at_step(trainer, module)
-
-    def _save_at_step(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.global_step in self.steps:
             self.save(trainer, module)
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         self.ended = reason(trainer)
         if trainer.global_step not in self.steps:  # ended early
             self.save(trainer, module)
 
-    def save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, Regression)
+    def save(self, trainer: pl.Trainer, module: Any) -> None:
         if self.best > float("-inf"):  # else the error of all replicas would be computed in vain
             error = float(module.error_on([{"x": self.data.x, "y": self.data.y}]).nanmedian())
             if error < self.best:
@@ -139,14 +131,10 @@ class Checkpoints(pl.Callback):
                 trainer.save_checkpoint(self.folder / "best.ckpt")
         trainer.save_checkpoint(self.folder / "last.ckpt")
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: Any) -> None:
         checkpoint |= {"run": self.run, "ended": self.ended, "stopping": trainer.should_stop}
 
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: Any) -> None:
         self.stopping = checkpoint.get("run") == self.run and checkpoint["stopping"]
 
     def state_dict(self) -> dict[str, Any]:
@@ -174,9 +162,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     lie on another file system: then a kill or a full disk leaves half a file where the last good
     one was."""
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
+    def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         write_file(Path(path), buffer.getvalue())
@@ -200,8 +186,7 @@ class Report(pl.Callback):
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        assert isinstance(module, Regression)
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         self.progress(trainer.global_step, float(module.losses[-1][-1].nanmedian()))
 
 
@@ -241,8 +226,7 @@ class Scalars(pl.Callback):
             torch.from_numpy(data.arrays[name]).to(data.x) for name in ("pool_x", "pool_truth")
         )
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, Regression)
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         if trainer.global_step:
             return
         command = f"`mlpfit experiment={self.config.name} seed={self.config.replica_seeds[0]}`"
@@ -252,8 +236,7 @@ class Scalars(pl.Callback):
                 logger.experiment.add_text("command", command)
         self._tell(trainer, self._of_snapshot(module, 0), 0)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        assert isinstance(module, Regression)
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         done, trace = trainer.global_step, module.losses[-1][:, 0].tolist()
         for step, loss in enumerate(trace, start=done - len(trace) + 1):
             if step % self.every == 0 or step == 1:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, cast
 
@@ -25,30 +26,16 @@ def work(
     """Call function(task) for every task, in spawned processes, in the order of the tasks.
 
     done(i, failure) is told of each as it ends; failure is None, what was raised, or which signal
-    killed the process. The processes end with this one, however that ends. They begin without
-    torch: a fork after torch has started its threads would hang. ``warm``: processes that earlier
-    work for the same function has left there, taken first and left there again.
+    killed the process. The processes end with this one, however that ends. ``warm``: processes that
+    earlier work for the same function has left there, taken first and left there again.
     """
-    context = multiprocessing.get_context("spawn")
     left = list(range(len(tasks)))[::-1]
     busy: dict[Connection, tuple[Any, int]] = {}
     idle: Idle = [pair for pair in warm or () if pair[0].is_alive()]
-
-    def start() -> tuple[Any, Connection]:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(function, theirs, os.getpid()), daemon=True)
-        # Ctrl-C reaches every process of a terminal; the parent decides. Blocked from their start,
-        # which takes seconds.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        process.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
-        return process, ours
-
     try:
         while left or busy:
             while left and len(busy) < processes:
-                process, pipe = idle.pop() if idle else start()
+                process, pipe = idle.pop() if idle else _start(function)
                 index = left.pop()
                 pipe.send(tasks[index])
                 busy[pipe] = process, index
@@ -59,28 +46,43 @@ def work(
                     idle.append((process, pipe))
                 except (EOFError, ConnectionError):
                     process.join()
-                    failure = f"its process ended early ({_ending(process.exitcode)})"
+                    code = process.exitcode
+                    ending = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+                    failure = f"its process ended early ({ending})"
                 done(index, failure)
     finally:
-        for process, _ in busy.values():
-            process.terminate()
-        ending = [(process, pipe) for pipe, (process, _) in busy.items()]
-        if warm is None:
-            ending += idle
-        else:
-            warm[:] = idle
-        for process, pipe in ending:
-            pipe.close()  # an idle process ends when its pipe does
-            process.join()
+        _end(busy, idle, warm)
 
 
-def _ending(code: int | None) -> str:
-    return f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+def _start(function: Callable[[Any], None]) -> tuple[Any, Connection]:
+    """Without torch: a fork after torch has started its threads would hang."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(function, theirs, os.getpid()), daemon=True)
+    # Ctrl-C reaches every process of a terminal; the parent decides. Blocked from their start,
+    # which takes seconds.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    process.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    theirs.close()
+    return process, ours
+
+
+def _end(busy: dict[Connection, tuple[Any, int]], idle: Idle, warm: Idle | None) -> None:
+    for process, _ in busy.values():
+        process.terminate()
+    ending = [(process, pipe) for pipe, (process, _) in busy.items()]
+    if warm is None:
+        ending += idle
+    else:
+        warm[:] = idle
+    for process, pipe in ending:
+        pipe.close()  # an idle process ends when its pipe does
+        process.join()
 
 
 def _serve(function: Callable[[Any], None], pipe: Connection, parent: int) -> None:
-    """What a process does: one task after another, until it is told to stop or the parent is
-    gone."""
+    """What a process does: one task after another, until the parent has gone."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -88,17 +90,11 @@ def _serve(function: Callable[[Any], None], pipe: Connection, parent: int) -> No
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    while True:
-        try:
-            task = pipe.recv()
-            pipe.send(_outcome(function, task))
-        except (EOFError, OSError):  # the parent has gone
-            return
-
-
-def _outcome(function: Callable[[Any], None], task: Any) -> str | None:
-    try:
-        function(task)
-    except BaseException as error:  # whatever a user's function may raise
-        return one_line(error)
-    return None
+    with suppress(EOFError, OSError):  # the parent has gone
+        while True:
+            task, failure = pipe.recv(), None
+            try:
+                function(task)
+            except BaseException as error:  # whatever a user's function may raise
+                failure = one_line(error)
+            pipe.send(failure)

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -38,40 +37,37 @@ def train_into(folder: Path, part: Part, report: Progress) -> None:
         checkpoint = given_checkpoint(config)
         restore(checkpoint, module)
         snapshots.keep(checkpoint["global_step"], module)
-    made = {"seeds": part.seeds, "ended": ended, "compiled": module.compile_steps}
-    write(folder, part, data, module, snapshots, made | {"seconds": time.time() - started})
+    steps = write_results(folder, part, data, module, snapshots)
+    content = provenance() | {
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "steps": steps,
+        "seeds": part.seeds,
+        "ended": ended,
+        "compiled": module.compile_steps,
+        "seconds": time.time() - started,
+    }
+    (folder / "provenance.json").write_text(json.dumps(content, indent=1))
+    wanted = config.trainer.max_steps
+    if config.train and steps < wanted:
+        console.print(f"{config.name}: ended at step {steps} of {wanted} ({ended})")
 
 
-def write(
-    folder: Path,
-    part: Part,
-    data: ReplicaData,
-    module: Regression,
-    snapshots: Snapshots,
-    made: dict[str, Any],
-) -> None:
-    """Every file of the run; made: what its provenance says beside machine and versions."""
+def write_results(
+    folder: Path, part: Part, data: ReplicaData, module: Regression, snapshots: Snapshots
+) -> int:
+    """Every file of the run but its provenance; returns the number of steps."""
     history = module.history().numpy()
     numbers = metrics(module, data, history, snapshots)
     (folder / "metrics.json").write_text(json.dumps(numbers, indent=1))
-    kept = part.kept_steps(len(history))
-    write_arrays(folder / "history.npz", {"step": kept, "loss": history[kept - 1]})
+    steps = part.recorded_steps(len(history))
+    write_arrays(folder / "history.npz", {"step": steps, "loss": history[steps - 1]})
     write_arrays(folder / "weights.npz", snapshots.weights())
     write_arrays(folder / "validation.npz", snapshots.validation())
-    write_arrays(folder / "data.npz", {name: once(values) for name, values in data.arrays.items()})
+    rows = {k: v[:1] if (v == v[:1]).all() else v for k, v in data.arrays.items()}
+    write_arrays(folder / "data.npz", rows)  # once, where all replicas have the same
     (folder / "config.yaml").write_text(yaml.safe_dump(part.whole, sort_keys=False))
-    machine: dict[str, Any] = {"capability": torch.backends.cpu.get_cpu_capability()}
-    machine |= {"threads": torch.get_num_threads(), "steps": len(history)}
-    (folder / "provenance.json").write_text(json.dumps(provenance() | machine | made, indent=1))
-    wanted = part.config.trainer.max_steps
-    if part.config.train and len(history) < wanted:
-        name = part.config.name
-        console.print(f"{name}: ended at step {len(history)} of {wanted} ({made['ended']})")
-
-
-def once(values: np.ndarray) -> np.ndarray:
-    """(R, ...) -> (1, ...) if all replicas have the same values."""
-    return values[:1] if (values == values[:1]).all() else values
+    return len(history)
 
 
 def rows_of(config: Config, stops: Sequence[int] = ()) -> ReplicaData:

@@ -1,17 +1,26 @@
-"""Train the run of a config, whatever its number of replicas."""
+"""Train the run of a config, whatever its number of replicas.
 
+An ensemble is split into shards, trained in parallel processes. Each shard is a run of its own
+seeds in a folder of its own, so a killed ensemble goes on with the shards that are missing, and
+memory does not grow with the number of replicas.
+"""
+
+import gc
 import multiprocessing
+import os
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from mlpfit.config.schema import Config
 from mlpfit.data.streams import streams
-from mlpfit.errors import ConfigError, Diverged, users_code
-from mlpfit.runs.folder import claimed, shared
-from mlpfit.runs.identity import is_current
-from mlpfit.training import ensemble
+from mlpfit.errors import ConfigError, Diverged, RunError, users_code
+from mlpfit.runs.folder import claimed, locked, seal, shared
+from mlpfit.runs.identity import identity, is_current
+from mlpfit.runs.run import MARKER, SHARDS
+from mlpfit.training.processes import work
 
 Report = Callable[[int, float], None]  # steps done, last loss
 
@@ -46,13 +55,11 @@ def train_part(config: Config, final: Path) -> None:
     The ensemble is put together by whoever trains it whole, from finished shards alone if they are
     all there. Raises RunError if an interrupted run of another identity is in the way.
     """
-    only = config.ensemble.only or ()
     whole = replace(config, ensemble=replace(config.ensemble, only=None))
-    partial = shared(whole, final)
-    if partial is not None:
-        shards = ensemble.shards(whole, partial)
-        processes = whole.ensemble.processes or 1
-        ensemble.train_shards([shards[k] for k in only], processes, lambda done: None)
+    if (partial := shared(whole, final)) is not None:
+        every = shards(whole, partial)
+        named = [every[k] for k in config.ensemble.only or ()]
+        train_shards(named, whole.ensemble.processes or 1, lambda done: None)
 
 
 def try_out(config: Config) -> None:
@@ -88,11 +95,92 @@ def _train(config: Config, partial: Path, report: Report) -> None:
         from mlpfit.training.trainer import part
 
         return train_into(partial, part(config, config.replica_seeds), report)
-    shards = ensemble.shards(config, partial)
-    worth = sum(shard.seconds for shard in shards) > 20  # starting a process takes five seconds
-    processes = config.ensemble.processes or (ensemble.cores() if worth else 1)
+    todo = shards(config, partial)
+    worth = sum(shard.seconds for shard in todo) > 20  # starting a process takes five seconds
+    processes = config.ensemble.processes or (cores() if worth else 1)
     if multiprocessing.current_process().daemon:  # one of several already
         processes = 1
-    return ensemble.train_shards(
-        shards, processes, lambda done: report(done // replicas, float("nan"))
-    )
+    return train_shards(todo, processes, lambda done: report(done // replicas, float("nan")))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Replicas trained together, and where."""
+
+    config: Config
+    seeds: tuple[int, ...]
+    folder: Path
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / MARKER).is_file()
+
+    @property
+    def model_steps(self) -> int:
+        return len(self.seeds) * self.config.trainer.max_steps
+
+    @property
+    def seconds(self) -> float:
+        """Predicted from the floating-point operations of a step (forward 2, backward 4 per weight
+        and row) and the rate that ``make bench`` finds, some 60 billion a second and core, half in
+        double precision; and half a second for the Trainer and the files."""
+        config = self.config
+        rows = config.data.batch_size or config.rows
+        operations = 6 * rows * sum(a * b for a, b in pairwise(config.units))
+        rate = 30e9 if config.trainer.precision == "64-true" else 60e9
+        return self.model_steps * (operations / rate + 2e-7) + 0.5
+
+
+def shards(config: Config, folder: Path) -> list[Shard]:
+    """All shards of an ensemble, in the order of the seeds."""
+    every = enumerate(config.shard_seeds)
+    return [Shard(config, seeds, folder / SHARDS / f"{k:04d}") for k, seeds in every]
+
+
+def train_shards(todo: Sequence[Shard], processes: int, report: Callable[[int], None]) -> None:
+    """Train the shards that are not finished; report gets the number of model-steps done so far.
+
+    Raises RunError if a shard fails, after all others are done.
+    """
+    missing = [shard for shard in todo if not shard.finished]
+    steps = sum(shard.model_steps for shard in todo) - sum(s.model_steps for s in missing)
+    failures: list[str] = []
+
+    def done(index: int, failure: str | None) -> None:
+        nonlocal steps
+        if failure is not None:
+            failures.append(f"{missing[index].folder}: {failure}; run it again")
+            return
+        steps += missing[index].model_steps
+        report(steps)
+
+    if min(processes, len(missing)) <= 1:
+        for index, shard in enumerate(missing):
+            train_shard(shard)
+            done(index, None)
+        return
+    missing.sort(key=lambda shard: -shard.seconds)
+    report(steps)
+    work(train_shard, missing, processes, done)
+    if failures:
+        raise RunError(failures[0])
+
+
+def train_shard(shard: Shard) -> None:
+    """Train a shard, unless another process has finished it, or the ensemble, in the meantime."""
+    from mlpfit.training.run import train_into
+    from mlpfit.training.trainer import part
+
+    with locked(shard.config, shard.folder):
+        if shard.finished or not shard.folder.parents[1].is_dir():
+            return
+        shard.folder.mkdir(parents=True, exist_ok=True)
+        train_into(shard.folder, part(shard.config, shard.seeds), lambda step, loss: None)
+        # only for going on with an unfinished shard
+        shutil.rmtree(shard.folder / "checkpoints", ignore_errors=True)
+        seal(shard.folder, identity(shard.config))
+    gc.collect()  # Trainer and module refer to each other: without this, memory grows
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

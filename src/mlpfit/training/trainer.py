@@ -62,7 +62,7 @@ class Part:
             return sorted({0, steps})
         wanted, chunk = callbacks.snapshot_steps(steps, count), self.config.trainer.chunk_steps
         if not self.config.callbacks and "overfit_batches" not in self.config.trainer.arguments:
-            return wanted
+            chunk = 1
         return sorted({min(-(-step // chunk) * chunk, steps) for step in wanted})
 
     @property
@@ -70,7 +70,7 @@ class Part:
         steps, every = self.config.trainer.max_steps, self.config.recording.checkpoint_every
         return sorted({*range(every, steps, every), steps} - {0})
 
-    def kept_steps(self, steps: int) -> np.ndarray:
+    def recorded_steps(self, steps: int) -> np.ndarray:
         """Of these steps, those whose loss is kept, counted from 1: all of a single run; of an
         ensemble the first, the last and every 1st, 2nd, 5th or 10th, so that about
         ``ensemble.history_points`` remain."""
@@ -96,14 +96,12 @@ def dtype(config: Config) -> str:
 
 
 def compiles(config: Config) -> bool:
-    """Whether the steps are compiled: where it is wanted, on the processor, and there is a C++
-    compiler."""
+    """Whether the steps are compiled: where wanted, on the processor, with a C++ compiler."""
     if config.trainer.accelerator != "cpu" and torch.accelerator.is_available():
         return False
     if config.worth_compiling and compiled.compiler() is None:
-        console.print(
-            "no C++ compiler (g++ or clang++): the steps run uncompiled, some hundred times slower"
-        )
+        missing = "no C++ compiler (g++ or clang++)"
+        console.print(f"{missing}: the steps run uncompiled, some hundred times slower")
         return False
     return config.worth_compiling
 
@@ -131,7 +129,7 @@ def fit(
     own: list[pl.Callback] = [snapshots, callbacks.Report(report)]
     if part.single:
         own += [callbacks.Divergence(), callbacks.Scalars(config, data, snapshots)]
-    with lightnings_words():
+    with quiet_lightning():
         trainer = trainer_of(part, folder, own, [saved])
         trainer.fit(module, data, ckpt_path=source if start else None, weights_only=True)
     if profile := config.trainer.arguments.get("profiler"):
@@ -149,29 +147,27 @@ def fit(
 
 
 def resumable(file: Path, part: Part) -> dict[str, Any] | None:
-    """The checkpoint of an interrupted run, if there is one. Raises RunError if it is another run's
-    or damaged."""
+    """An interrupted run's checkpoint, if there is one. Raises RunError for another run's."""
     if not file.is_file():
         return None
     checkpoint = callbacks.read_checkpoint(file)
     if checkpoint is None or checkpoint.get("run") != part.run:
-        raise RunError(
-            f"{file}: damaged, or not a checkpoint of this run; start anew with force=true"
-        )
+        problem = "damaged, or not a checkpoint of this run"
+        raise RunError(f"{file}: {problem}; start anew with force=true")
     return checkpoint
 
 
 def given_checkpoint(config: Config) -> dict[str, Any]:
     """What ``ckpt_path`` names. Raises ConfigError if it is no checkpoint of such a model."""
     given = f"ckpt_path={config.ckpt_path}"
-    checkpoint = callbacks.read_checkpoint(Path(config.ckpt_path or ""))
+    checkpoint: Any = callbacks.read_checkpoint(Path(config.ckpt_path or ""))
     try:
-        hyper_parameters = checkpoint["hyper_parameters"]  # type: ignore[index]
-        settings = {k: hyper_parameters[k] for k in ("units", "activation", "dtype")}
-        settings["replicas"] = len(hyper_parameters["seeds"])
-        settings["optimizer"] = hyper_parameters["optimizer"]["name"]
-        checkpoint["state_dict"], checkpoint["losses"]  # type: ignore[index]
-    except (KeyError, TypeError):
+        if not {"state_dict", "losses"} <= checkpoint.keys():
+            raise KeyError
+        own = checkpoint["hyper_parameters"]
+        settings = {k: own[k] for k in ("units", "activation", "dtype")}
+        settings |= {"replicas": len(own["seeds"]), "optimizer": own["optimizer"]["name"]}
+    except (KeyError, TypeError, AttributeError):
         raise ConfigError(f"{given}: no checkpoint of a run, or damaged") from None
     wanted: dict[str, Any] = {"units": list(config.units), "activation": config.model.activation}
     wanted |= {"dtype": dtype(config), "replicas": len(config.replica_seeds)}
@@ -179,7 +175,7 @@ def given_checkpoint(config: Config) -> dict[str, Any]:
     for name, value in wanted.items():
         if settings[name] != value and (config.train or name != "optimizer"):
             raise ConfigError(f"{given}: its {name} is {settings[name]}, the config's {value}")
-    return checkpoint  # type: ignore[return-value]
+    return checkpoint
 
 
 def restore(
@@ -234,7 +230,7 @@ def trainer_of(
 
 def try_trainer(config: Config) -> None:
     """Raises ConfigError if the Trainer of this config can't be made. Nothing is written."""
-    with lightnings_words():
+    with quiet_lightning():
         trainer_of(part(config, config.replica_seeds[:1]), Path(config.output_dir))
 
 
@@ -266,17 +262,16 @@ def _places(logger: type, folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def lightnings_words() -> Iterator[None]:
-    """Quiet where Lightning tells of what is as it should be; what it refuses becomes a ConfigError
-    in one line."""
+def quiet_lightning() -> Iterator[None]:
+    """Quiet where all is as it should be; what Lightning refuses becomes a ConfigError."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # tips, and absent devices
     with warnings.catch_warnings():
-        for words in (
+        for known in (
             ".*LeafSpec.*",  # Lightning 2.6 asks after a class that torch 2.13 has deprecated
             ".*Experiment logs directory.*exists",  # the run's folder, or a run going on
             ".*smaller than the logging interval.*",
         ):
-            warnings.filterwarnings("ignore", message=words)
+            warnings.filterwarnings("ignore", message=known)
         try:
             yield
         except MisconfigurationException as error:

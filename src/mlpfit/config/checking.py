@@ -1,0 +1,61 @@
+"""From plain data to a dataclass, checked by pydantic, whose errors become one line."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from mlpfit.errors import ConfigError, users_code
+
+UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name for it
+SHOULD = "Input should be "
+
+
+class Section:
+    """What pydantic is told of every dataclass here: no other keys, no conversions."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    with users_code(f"{kind.__name__}: a key's type can't be checked"):
+        return TypeAdapter(kind)
+
+
+def checked(kind: Any, plain: Mapping[str, Any], prefix: str = "") -> Any:
+    """Plain data as a dataclass of this kind. Raises ConfigError in one line that names the key."""
+    try:
+        return _adapter(kind).validate_json(json.dumps(plain))
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    unknown = [e for e in errors if e["type"] == UNKNOWN_KEY]  # explains a missing one
+    first = (unknown or errors)[0]
+    if isinstance(cause := first.get("ctx", {}).get("error"), ConfigError):
+        raise cause
+    raise ConfigError(_sentence(first, errors, plain, prefix))
+
+
+def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str:
+    """pydantic's error as "key=value: must be ..."; of its location, only what are keys."""
+    at, above, key, depth = plain, plain, "", 0  # between them pydantic puts types and tags
+    for place, part in enumerate(first["loc"], start=1):
+        if isinstance(at, dict | list) and part in (at if isinstance(at, dict) else range(len(at))):
+            above, at, depth = at, at[part], place
+            key += f"[{part}]" if isinstance(part, int) else f".{part}"
+    key = prefix + key.lstrip(".")
+    given = f"{key}={at if isinstance(at, str) else json.dumps(at)}"
+    if first["type"] == UNKNOWN_KEY:
+        known = [f"{key.rpartition('.')[0]}.{name}".lstrip(".") for name in above]
+        return f"{key}: no such key; allowed are {', '.join(n for n in known if n != key)}"
+    if first["type"] == "union_tag_invalid":
+        tag = first["ctx"]
+        name = tag["discriminator"].strip("'")
+        return f"{key}.{name}={tag['tag']}: allowed are {tag['expected_tags']}"
+    if first["type"] == "missing":
+        absent = f"{key}.{first['loc'][-1]}: missing"
+        return f"{given}: too short" if isinstance(at, list) else absent
+    same = [e["msg"] for e in errors if e["loc"][:depth] == first["loc"][:depth]]
+    return f"{given}: must be {' or '.join(dict.fromkeys(m.removeprefix(SHOULD) for m in same))}"
