@@ -15,6 +15,7 @@ from mlpfit.data import formula
 from mlpfit.data.targets import TARGETS, Target
 from mlpfit.errors import RunError
 from mlpfit.report import playground
+from mlpfit.runs import sealed
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,13 @@ def test_what_is_missing_is_said_in_one_line(reproduced, tmp_path):
     assert line.startswith("ensembles of ") and line.endswith(
         "(make ensembles); the ledger (make report)"
     )
+
+
+def test_a_ledger_of_another_version_is_named_in_one_line(tmp_path):
+    assert playground.judged(tmp_path) == ({}, [])
+    (tmp_path / "ledger.json").write_bytes(sealed.json_bytes({"experiments": []}))
+    with pytest.raises(RunError, match=r"ledger\.json: of another version .*; make report"):
+        playground.judged(tmp_path)
 
 
 def test_a_tutorial_of_the_readers_own_is_left_out_where_it_must_be(made, own, tmp_path):

@@ -10,6 +10,7 @@ from conftest import AXE, run
 
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.judging import published
+from mlpfit.report import playground
 from mlpfit.report.explorer import POINTS, Axis, explorer
 from mlpfit.report.page import render
 from mlpfit.runs import sealed
@@ -158,6 +159,21 @@ def test_every_run_tutorial_and_conclusion_is_counted_once(judged):
     sentences = page.partition('<section id="sentences">')[2].partition("</section>")[0]
     assert sentences.count("<li>") == len(tutorials())
     assert 'aria-label="overview"' in sentences
+
+
+def test_the_playground_says_what_the_ledger_says(judged):
+    outputs = judged / "outputs"
+    content, ledger = playground.evidence(outputs), sealed.read_ledger(outputs)
+    assert playground.missing(content, outputs) == ""
+    assert len(playground.page(content).encode()) < 1.5 * 2**20
+    said = {e["experiment"]: e["verdict"] for e in ledger["experiments"]}
+    for name, entry in content["experiments"].items():
+        assert entry["verdict"]["verdict"] == said[name]
+        assert entry["band"]["replicas"] == ledger["runs"][name]["replicas"]
+        assert entry["band"]["diverged"] == ledger["runs"][name]["diverged"]
+    shown = {name.split("/")[0] for name in content["experiments"]}
+    columns = [(e["claim"], e["column"]) for e in ledger["conclusions"] if e["tutorial"] in shown]
+    assert [(e["claim"], e["column"]) for e in content["claims"]] == columns != []
 
 
 def test_what_a_ledger_says_is_text_never_markup(judged):

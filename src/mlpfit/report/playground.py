@@ -67,8 +67,7 @@ def evidence(outputs: Path) -> dict[str, Any]:
     shown = {name: config for name, config in configs.items() if name not in left_out}
     if not shown:
         raise RunError(f"no finished run under {outputs}/runs: make reproduce first")
-    ledger = read_ledger(outputs) if (outputs / "ledger.json").is_file() else None
-    judged = {e["experiment"]: e for e in ledger["experiments"]} if ledger else {}
+    verdicts, claims = judged(outputs)
     tutorials = {name.split("/")[0] for name in shown}
     return {
         "targets": targets(),
@@ -79,16 +78,28 @@ def evidence(outputs: Path) -> dict[str, Any]:
         },
         "texts": {name: target.text for name, target in TARGETS.items() if target.text},
         "experiments": {
-            name: experiment(name, config, outputs) | {"verdict": _part(judged.get(name), VERDICT)}
+            name: experiment(name, config, outputs) | {"verdict": verdicts.get(name)}
             for name, config in shown.items()
         },
         "left_out": {name: left_out[name] for name in configs if name in left_out},
-        "claims": [
-            _part(claim, CLAIM)
-            for claim in (ledger["conclusions"] if ledger else [])
-            if claim["tutorial"] in tutorials
-        ],
+        "claims": [claim for claim in claims if claim["tutorial"] in tutorials],
     }
+
+
+def judged(outputs: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """What the ledger says of the published runs, by experiment, and its conclusions; nothing if
+    there is no ledger. Raises RunError if it can't be read."""
+    file = outputs / "ledger.json"
+    if not file.is_file():
+        return {}, []
+    ledger = read_ledger(outputs)
+    try:
+        runs = {e["experiment"]: {k: e.get(k) for k in VERDICT} for e in ledger["experiments"]}
+        return runs, [{key: claim[key] for key in CLAIM} for claim in ledger["conclusions"]]
+    except KeyError as error:
+        raise RunError(
+            f"{file}: of another version (no {error}); make report writes it again"
+        ) from None
 
 
 def missing(content: dict[str, Any], outputs: Path) -> str:
@@ -232,7 +243,3 @@ def _packed(values: np.ndarray) -> dict[str, str]:
     with np.errstate(over="ignore"):
         kind = "f4" if np.array_equal(values.astype("f4"), values, equal_nan=True) else "f8"
     return {kind: base64.b64encode(values.astype(f"<{kind}").tobytes()).decode()}
-
-
-def _part(entry: dict[str, Any] | None, keys: tuple[str, ...]) -> dict[str, Any] | None:
-    return entry and {key: entry.get(key) for key in keys}

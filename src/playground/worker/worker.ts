@@ -47,8 +47,9 @@ function answer(request: Request): void {
       from: training.steps,
     };
     next();
-  } else if (request.kind === "pause") {
+  } else if (request.kind === "pause" && run) {
     run = null;
+    report([], [], 0); // the last word: a report that runs may be under way
   } else if (request.kind === "seeds") {
     ({ id } = request);
     for (const seed of request.seeds) {
