@@ -8,11 +8,7 @@ SWEEPS := $(patsubst conf/sweep/%.yaml,%,$(wildcard conf/sweep/*/*.yaml))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-<<<<<<< HEAD
-.PHONY: help install reproduce ensembles evidence sweeps $(SWEEPS) figures report $(TUTORIALS) test test-launchers lint format tensorboard tour verify torture bench clean distclean FORCE
-=======
-.PHONY: help install reproduce ensembles evidence sweeps $(SWEEPS) figures report playground $(TUTORIALS) test test-launchers lint format tensorboard verify torture bench clean distclean FORCE
->>>>>>> e44792037b090ff425436c5d413f986d140deb72
+.PHONY: help install reproduce ensembles evidence sweeps $(SWEEPS) figures report playground $(TUTORIALS) test test-slow test-launchers lint format tensorboard tour verify torture bench clean distclean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z$$()A-Z\/%. -]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sed -e 's/$$(TUTORIALS)/tower, plane, .../' -e 's|$$(SWEEPS)|parabola/hidden_units...|'
@@ -36,7 +32,7 @@ ensembles: $(INSTALLED) ## every experiment over 1000 to 20000 seeds
 evidence: $(INSTALLED) ## other recipes, for power, assumptions and sensitivity (after ensembles)
 	@$(BIN)/python -m mlpfit ensembles --variants
 
-sweeps: $(SWEEPS) ## every ready sweep, 64 replicas a job (three to five minutes)
+sweeps: $(SWEEPS) ## every ready sweep, 64 replicas a job (two to four minutes)
 
 $(SWEEPS): $(INSTALLED) ## one ready sweep
 	@$(BIN)/python -m mlpfit -m sweep=$@
@@ -53,9 +49,12 @@ outputs/figures/%.svg: FORCE $(INSTALLED) ## one figure and the run it needs
 test: $(INSTALLED) ## run the tests
 	@$(BIN)/python -m pytest
 
+test-slow: $(INSTALLED) ## the tests that take half a minute each, and a few trials of every promise
+	@$(BIN)/python -m pytest -m slow
+
 test-launchers: $(INSTALLED) ## the same bits through joblib, submitit and a local Ray cluster (installs them)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check hydra-submitit-launcher==1.2.0 hydra-ray-launcher==1.2.2 hydra-joblib-launcher==1.2.0
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m slow tests/sweeps/test_launchers.py
 
 lint: $(INSTALLED) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -70,16 +69,14 @@ tensorboard: $(INSTALLED) ## open TensorBoard on all runs, ensembles and sweeps
 report: $(INSTALLED) ## judge the published numbers and write outputs/report.html (after reproduce and ensembles)
 	@$(BIN)/python -m mlpfit report --judge
 
-<<<<<<< HEAD
-tour: $(INSTALLED) ## run notebooks/tour.ipynb and keep what it shows
-	@$(BIN)/python tests/report/tour.py
-=======
 playground: $(INSTALLED) ## outputs/playground.html: train a net live beside the evidence (after report)
 	@if ! command -v npm >/dev/null; then echo "no node here: the page is taken as it was built, from src/mlpfit/report"; \
 	elif (cd src/playground && npm ci --silent --no-audit --no-fund && npm run --silent build); then :; \
 	else echo "npm failed: the page is taken as it was built, from src/mlpfit/report"; fi
 	@$(BIN)/python -m mlpfit playground
->>>>>>> e44792037b090ff425436c5d413f986d140deb72
+
+tour: $(INSTALLED) ## run notebooks/tour.ipynb and keep what it shows
+	@$(BIN)/python tests/report/tour.py
 
 verify: $(INSTALLED) ## train everything again, compare with what is kept (ENSEMBLES=1: the ledger, too)
 	@$(BIN)/python -m mlpfit verify ensembles=$(or $(ENSEMBLES),0)

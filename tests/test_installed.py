@@ -57,7 +57,8 @@ def mlpfit(wheel, tmp_path_factory):
 def test_the_wheel_holds_every_file_the_program_reads(wheel):
     with zipfile.ZipFile(wheel) as files:
         held = set(files.namelist())
-    source = [f for f in (ROOT / "src").rglob("*") if f.is_file() and f.suffix != ".pyc"]
+    packages = [ROOT / "src/mlpfit", ROOT / "src/hydra_plugins"]
+    source = [f for p in packages for f in p.rglob("*") if f.is_file() and f.suffix != ".pyc"]
     wanted = {str(f.relative_to(ROOT / "src")) for f in source if "egg-info" not in str(f)}
     wanted |= {f"mlpfit/{f.relative_to(ROOT)}" for f in (ROOT / "conf").rglob("*.yaml")}
     assert wanted - held == set()
@@ -65,6 +66,7 @@ def test_the_wheel_holds_every_file_the_program_reads(wheel):
     assert not [name for name in held if name.startswith(("tests/", "outputs/", "notebooks/"))]
 
 
+@pytest.mark.slow
 def test_the_installed_command_trains_sweeps_and_reproduces(mlpfit):
     done = mlpfit(*SHORT)
     assert done.returncode == 0, done.stderr

@@ -58,8 +58,8 @@ def test_the_whole_config_of_one_experiment():
         "recording": {"scalars": 200, "snapshots": 20, "checkpoint_every": 1000},
         "ensemble": {
             "only": None,
-            "replicas": 1000,
-            "shard": None,
+            "replicas": 4000,
+            "shard": 1000,
             "processes": None,
             "history_points": 600,
         },

@@ -54,6 +54,17 @@ def until(page: Any, condition: str, seconds: float = 60) -> None:
     raise AssertionError(f"never came true: {condition}")
 
 
+def settled(page: Any, picture: str) -> Any:
+    """What an expression gives once it is the same in two readings, some frames apart."""
+    before = None
+    for _ in range(100):
+        if (now := page.evaluate(picture)) == before:
+            return now
+        before = now
+        page.wait_for_timeout(100)
+    raise AssertionError(f"never came to rest: {picture}")
+
+
 def opened(browser: Any) -> Any:
     """A tab; whatever it complains of, or loads besides itself, fails the test: for ``yield from``
     in a fixture."""

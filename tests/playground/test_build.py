@@ -110,6 +110,7 @@ def test_the_committed_page_is_what_its_sources_build_to():
     assert built.returncode == 0, built.stderr
 
 
+@pytest.mark.slow
 @needs_node
 @pytest.mark.parametrize("script", ["check", "test"])
 def test_the_sources_pass_their_own_checks(script):

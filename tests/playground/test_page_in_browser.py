@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import AXE
-from playground_page import make_page, opened, until, visit
+from playground_page import make_page, opened, settled, until, visit
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def test_a_link_gives_the_same_picture_and_back_and_forward_work(made, page):
         link == "#experiment=parabola/eight_neurons&model.activation=tanh&optimizer.lr=0.05&step=3"
     )
     picture = "[...document.querySelectorAll('canvas')].map((canvas) => canvas.toDataURL())"
-    before = page.evaluate(picture)
+    before = settled(page, picture)
     visit(page, made, link)
-    assert page.evaluate(picture) == before
+    assert settled(page, picture) == before
     visit(page, made)
     page.select_option("#set-experiment", "tower/small")
     page.fill("#set-seed", "4")
@@ -119,8 +119,9 @@ def test_everything_can_be_done_from_the_keyboard(made, page):
     page.focus("#chips button")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    assert page.get_attribute("#chips button:nth-of-type(2)", "aria-pressed") == "true"
-    assert "unit=2" in page.evaluate("location.hash")
+    second = "document.querySelector('#chips button:nth-of-type(2)')"
+    until(page, f"{second}.getAttribute('aria-pressed') === 'true'")
+    until(page, "location.hash.includes('unit=2')")
     page.focus("#play")
     page.keyboard.press("Enter")
     until(page, "document.querySelector('#play').textContent === 'Pause'")

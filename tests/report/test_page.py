@@ -22,7 +22,7 @@ def judged(reproduced, tmp_path_factory) -> Path:
     """A folder with runs, ensembles of four replicas, figures, ledger and report."""
     folder = tmp_path_factory.mktemp("judged")
     shutil.copytree(reproduced[0] / "outputs", folder / "outputs")
-    made = run("mlpfit", "ensembles", "replicas=4", "trainer.compile=false", cwd=folder)
+    made = run("mlpfit", "ensembles", "replicas=4", "trainer.compile=true", cwd=folder)
     assert made.returncode == 0, made.stderr
     done = run("mlpfit", "report", "--judge", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -186,28 +186,57 @@ def test_what_a_ledger_says_is_text_never_markup(judged):
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; more" in page
 
 
-def test_a_tutorial_of_the_readers_own_gets_a_section_without_published_numbers_or_figures(
-    judged, tmp_path
-):
-    mine = tmp_path / "mine"
-    (mine / "conf/experiment/mine").mkdir(parents=True)
-    (mine / "conf/experiment/mine/ramp.yaml").write_text(
-        "# @package _global_\n"
-        "defaults: [{override /target: line}]\n"
-        "name: mine/ramp\n"
-        "question: How steep is <this>?\n"
-        "trainer: {max_steps: 5}\n"
+def recipe(name: str) -> str:
+    return (
+        "# @package _global_\ndefaults: [{override /target: line}]\n"
+        f"name: {name}\nquestion: How steep is <this>?\ntrainer: {{max_steps: 5}}\n"
     )
-    folder = tmp_path / "copy"
+
+
+JUDGED = {
+    "conf/experiment/judged/ramp.yaml": recipe("judged/ramp"),
+    "published.yaml": """
+author: A. Reader
+title: A ramp
+numbers:
+  - {experiment: judged/ramp, quantity: mse, update: before, convention: before the update,
+     steps: [5], values: [1e9]}
+""",
+    "claims.py": """
+from mlpfit.judging.claims import Claim, always_falls
+
+CLAIMS = [Claim("the loss falls", "every loss", ("judged/ramp",), always_falls("judged/ramp", 1),
+                where="last line")]
+""",
+}
+
+
+@pytest.mark.slow
+def test_tutorials_of_the_readers_own_are_judged_and_get_a_section(judged, tmp_path):
+    """One without published numbers or figures, and one with numbers and a claim."""
+    files = {f"judged/{name}": text for name, text in JUDGED.items()}
+    files["bare/conf/experiment/bare/ramp.yaml"] = recipe("bare/ramp")
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    folder, path = tmp_path / "copy", f"{tmp_path}/bare:{tmp_path}/judged"
     shutil.copytree(judged, folder)
+    small = ("replicas=4", "trainer.compile=false")
     for arguments in (
-        ["experiment=mine/ramp"],
-        ["experiment=mine/ramp", "replicas=2", "trainer.compile=false"],
+        ["reproduce", "bare", "judged"],
+        ["ensembles", "bare", "judged", *small],
         ["report", "--judge"],
     ):
-        done = run("mlpfit", *arguments, cwd=folder, MLPFIT_PATH=str(mine))
+        done = run("mlpfit", *arguments, cwd=folder, MLPFIT_PATH=path)
         assert (done.returncode, done.stderr) == (0, "")
     page = (folder / "outputs/report.html").read_text()
-    section = page.partition('<section id="mine">')[2].partition("</section>")[0]
-    assert 'id="explore-mine-ramp"' in section and "How steep is &lt;this&gt;?" in section
+    section = page.partition('<section id="bare">')[2].partition("</section>")[0]
+    assert 'id="explore-bare-ramp"' in section and "How steep is &lt;this&gt;?" in section
     assert "published" not in re.sub('alt="[^"]*"|<figcaption>.*?</figcaption>', "", section)
+    ledger = sealed.read_ledger(folder / "outputs")
+    (number,) = [n for n in ledger["numbers"] if n["tutorial"] == "judged"]
+    assert number["beyond"] and number["percentile"] == 1 and number["replicas"] == 4
+    (claim,) = [c for c in ledger["conclusions"] if c["tutorial"] == "judged"]
+    assert claim["replicas"] == 4 and claim["where"] == "last line"
+    section = page.partition('<section id="judged">')[2].partition("</section>")[0]
+    assert "the loss falls" in section and "beyond all 4" in section

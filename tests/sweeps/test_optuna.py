@@ -98,24 +98,25 @@ def trials_of(folder):
 
 
 def test_a_search_in_two_commands_is_the_search_in_one(command, tmp_path):
-    jobs = (*SEARCH, *SPACE, "hydra.sweeper.n_jobs=4")
-    assert command(*jobs, "hydra.sweeper.n_trials=12", "output_dir=one/outputs")[0] == 0
+    jobs = (*SEARCH, *SPACE, "hydra.sweeper.n_jobs=3")
+    assert command(*jobs, "hydra.sweeper.n_trials=6", "output_dir=one/outputs")[0] == 0
     one, at_once = trials_of(tmp_path / "one")
-    assert command(*jobs, "hydra.sweeper.n_trials=4", "output_dir=two/outputs")[0] == 0
-    code, printed = command(*jobs, "hydra.sweeper.n_trials=12", "output_dir=two/outputs")
-    assert code == 0 and "trial 3:" not in printed and "trial 11:" in printed
+    assert command(*jobs, "hydra.sweeper.n_trials=3", "output_dir=two/outputs")[0] == 0
+    code, printed = command(*jobs, "hydra.sweeper.n_trials=6", "output_dir=two/outputs")
+    assert code == 0 and "trial 2:" not in printed and "trial 5:" in printed
     two, in_two = trials_of(tmp_path / "two")
     assert in_two == at_once and one.name == two.name
-    assert len({params["optimizer.lr"] for params, _, _ in at_once}) == 12
+    assert len({params["optimizer.lr"] for params, _, _ in at_once}) == 6
     keys, rows = read(two)
-    assert keys == ["optimizer.lr", "model.hidden"] and len(rows) == 12
+    assert keys == ["optimizer.lr", "model.hidden"] and len(rows) == 6
     values = [value for _, value, _ in at_once]
     assert [float(row["mse_median"]) for row in rows] == pytest.approx(values, rel=1e-5)
     assert (two / "figure.svg").read_bytes() == (one / "figure.svg").read_bytes()
-    again = command(*jobs, "hydra.sweeper.n_trials=12", "output_dir=two/outputs")
+    again = command(*jobs, "hydra.sweeper.n_trials=6", "output_dir=two/outputs")
     assert again[0] == 0 and "\ntrial " not in again[1] and trials_of(tmp_path / "two")[1] == in_two
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path, own):
     command = ("mlpfit", "-m", "experiment=own/ramp", "hydra/sweeper=optuna", SPACE[0])
     more = ("hydra/launcher=basic", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3")
@@ -134,6 +135,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path, own):
     assert trials_of(folders[1])[1] == trials_of(folders[0])[1]
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_is_a_failed_trial_and_tried_again(tmp_path, own):
     command = ("mlpfit", "-m", "experiment=own/ramp", "hydra/sweeper=optuna", SPACE[0])
     more = ("hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2", "hydra/launcher=basic")
@@ -171,6 +173,7 @@ def test_a_study_of_another_search_is_not_gone_on_with(command, tmp_path):
     assert command(*given, "optimizer.lr=interval(0.001,0.1)", "force=true")[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["random", "qmc", "gp"])
 def test_other_samplers_search_too(command, tmp_path, name):
     given = (f"hydra.sweeper.sampler={name}", "hydra.sweeper.n_trials=13", "metric=truth_mse")

@@ -87,6 +87,7 @@ def test_two_experiments_are_two_ensembles(command, tmp_path):
         assert ours.drawn_files() == theirs.drawn_files()
 
 
+@pytest.mark.slow
 def test_two_commands_at_once_make_one_sound_ensemble(tmp_path):
     arguments = [sys.executable, "-m", "mlpfit", *SHARDS, *ENSEMBLE, *FIVE]
     pair = [subprocess.Popen(arguments, cwd=tmp_path) for _ in range(2)]
@@ -142,6 +143,7 @@ def test_shards_are_in_order_however_many(tmp_path):
     assert order == ["0001", "9999", "10000"]
 
 
+@pytest.mark.slow
 def test_a_killed_job_leaves_its_shards_to_the_same_command(tmp_path, own):
     command = ("mlpfit", "-m", "hydra/sweeper=shards", "experiment=own/ramp", *FIVE)
     (tmp_path / "fault").write_text("2 kill")

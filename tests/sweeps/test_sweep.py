@@ -64,6 +64,7 @@ def own_folder(tmp_path):
     return str(tmp_path / "own")
 
 
+@pytest.mark.slow
 def test_failing_jobs_of_a_users_own_target_stop_no_other_and_run_again(tmp_path):
     mine = own_folder(tmp_path)
     command = ("mlpfit", "-m", "experiment=own/ramp", "hydra.launcher.processes=2")

@@ -1,4 +1,4 @@
-"""A few trials of every promise; ``make torture`` runs the full counts."""
+"""A few trials of every promise, two minutes; ``make torture`` runs the full counts."""
 
 import re
 import subprocess
@@ -11,6 +11,7 @@ HERE = Path(__file__).parent
 SHARES = {"stops": (2, 3, 4, 5, 9, 10), "files and surroundings": (1, 6, 7, 8, 11, 12, 13, 14)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", SHARES)
 def test_every_promise_is_kept_in_a_few_trials(share):
     numbers = [str(number) for number in SHARES[share]]

@@ -75,7 +75,7 @@ def _read(name: str, file: Path) -> Tutorial:
     with users_code(str(file)):
         content: dict[str, Any] = yaml.safe_load(file.read_text())
         numbers = tuple(
-            Number(**entry, step=step, value=value)
+            Number(**entry, step=step, value=float(value))  # YAML takes 1e9 for text
             for entry in content.pop("numbers", None) or []
             for step, value in zip(entry.pop("steps"), entry.pop("values"), strict=True)
         )
