@@ -20,7 +20,10 @@ PROBLEMS = [
     Problem("restoration/framework", 250, 3090),
 ]
 ONE = Problem("parabola/eight_neurons", 1, 50_000, ("recording.checkpoint_every=50000",))
-HEAD = ("problem", "plain loop", "JAX", "its best layout", "mlpfit", "/ JAX", "/ loop")
+HEAD = (
+    *("problem", "plain loop", "JAX", "its best layout", "mlpfit", "/ JAX", "/ loop"),
+    *("its steps alone", "/ JAX"),
+)
 NOTE = """Model-steps (replicas x optimiser steps) per second of all cores together, compilation
 apart, the best of {turns} turns; contenders take turns. Each contender has one process a core,
 pinned to it, with one thread. Plain loop: one model after another, its layers and optimiser from
@@ -30,7 +33,8 @@ groups of {groups} replicas, vmapped or, but for layers of more than 32 x 32,
 with the replica axis last and layers written out; its
 batches are given ready, it returns the losses and keeps nothing else. mlpfit: its command's own
 training under Lightning's Trainer; it gathers its batches, keeps losses and writes checkpoints.
-"Steps alone": its compiled steps without Trainer and recording, what JAX does. Peak: torch's matrix
+"Steps alone": its compiled steps on batches given ready, without Trainer, recording and the error
+on fresh rows: what JAX does. Peak: torch's matrix
 product, all cores at once, of the problem's own hidden layer or of 1024 units, whichever is faster,
 in the problem's precision; a model-step counts 6 operations per weight and row."""
 
@@ -51,7 +55,7 @@ def contest(problem: Problem, crew: Crew) -> list[str]:
     contenders: dict[str, Any] = {
         f"loop {fused}": (plain.loop, single, loop_steps, fused) for fused in (False, True)
     }
-    contenders["mlpfit"] = (under_trainer, problem)
+    contenders |= {"mlpfit": (under_trainer, problem), "alone": (steps_alone, problem)}
     if with_jax.available():
         layouts = jax_layouts(problem)
         trial = crew.contest(layouts, turns=1)
@@ -76,27 +80,22 @@ def jax_layouts(problem: Problem) -> dict[str, Any]:
 
 
 def one() -> list[list[str]]:
-    """One replica on one core: the whole training, and the steps alone."""
-    rows = []
-    for words, mlpfit in (
-        ("one replica", under_trainer),
-        ("one replica, steps alone", steps_alone),
-    ):
-        contenders: dict[str, Any] = {
-            f"loop {fused}": (plain.loop, ONE, 2000, fused) for fused in (False, True)
-        }
-        contenders["mlpfit"] = (mlpfit, ONE)
-        if with_jax.available():
-            contenders["1, vmap"] = (with_jax.turn, ONE, "vmap")
-        with Crew(1) as crew:
-            rows.append(_row(ONE, crew.contest(contenders), peak(crew, ONE), words))
-    return rows
+    """One replica on one core."""
+    contenders: dict[str, Any] = {
+        f"loop {fused}": (plain.loop, ONE, 2000, fused) for fused in (False, True)
+    }
+    contenders |= {"mlpfit": (under_trainer, ONE), "alone": (steps_alone, ONE)}
+    if with_jax.available():
+        contenders["1, vmap"] = (with_jax.turn, ONE, "vmap")
+    with Crew(1) as crew:
+        return [_row(ONE, crew.contest(contenders), peak(crew, ONE), "one replica")]
 
 
 def _row(problem: Problem, best: Any, peak: float, words: str = "") -> list[str]:
     loop = max(best["loop False"][0], best["loop True"][0])
-    rate, compiling = best["mlpfit"]
-    groups = {n: b for n, b in best.items() if n != "mlpfit" and not n.startswith("loop")}
+    (rate, compiling), (alone, _) = best["mlpfit"], best["alone"]
+    ours = ("mlpfit", "alone")
+    groups = {n: b for n, b in best.items() if n not in ours and not n.startswith("loop")}
     name = max(groups, key=lambda n: groups[n][0], default=None)
     jax, jax_compiling = groups[name] if name else (math.nan, math.nan)
     label = f"{problem.experiment}, {'-'.join(map(str, problem.units))}, {problem.rows} rows"
@@ -104,7 +103,8 @@ def _row(problem: Problem, best: Any, peak: float, words: str = "") -> list[str]
         f"{label}{words and ', ' + words}",
         *(f"{loop:,.0f}", f"{jax:,.0f}", name or "not installed", f"{rate:,.0f}"),
         *(f"**{rate / jax:.1f}**", f"**{rate / loop:,.0f}**"),
-        f"{rate * problem.operations / peak:.0%}",
+        *(f"{alone:,.0f}", f"**{alone / jax:.1f}**"),
+        f"{alone * problem.operations / peak:.0%}",
         f"{jax_compiling:.1f} s, {max(compiling, 0):.1f} s",
     ]
 

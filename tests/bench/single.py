@@ -88,6 +88,6 @@ def board_of(problem: Problem) -> tuple[float, int]:
         config = compose([f"experiment={problem.experiment}", f"output_dir={folder}"])
         train(config)
         started = clock()
-        write_run(load_run(config.run_dir), [])
+        write_run(load_run(config.folder), [])
         drawing = clock() - started
-        return drawing, sum(file.stat().st_size for file in config.run_dir.glob("events.out*"))
+        return drawing, sum(file.stat().st_size for file in config.folder.glob("events.out*"))

@@ -44,7 +44,7 @@ class Run(finished.Run):
         >>> loss.get_yscale()
         'log'
         """
-        from mlpfit.figures import glance
+        from mlpfit.report import glance
 
         if axes is None:
             from matplotlib import pyplot
@@ -119,7 +119,8 @@ class Run(finished.Run):
         import matplotlib
         from matplotlib.figure import Figure
 
-        from mlpfit.figures import glance, style
+        from mlpfit.figures import style
+        from mlpfit.report import glance
 
         buffer = io.StringIO()
         with style.use(), matplotlib.rc_context({"svg.fonttype": "none"}):
