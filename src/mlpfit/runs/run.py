@@ -188,7 +188,8 @@ class Run:
             )
         outputs = []
         for i, (weight, bias) in enumerate(layers):
-            output = output @ weight + bias
+            with np.errstate(over="ignore", invalid="ignore"):  # of replicas that diverged
+                output = output @ weight + bias
             if i < len(layers) - 1:
                 output = ACTIVATIONS[self.config["model"]["activation"]](output)
             outputs.append(output)
