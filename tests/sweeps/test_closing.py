@@ -1,10 +1,12 @@
 """A sweep that was killed: one command shows how far it has come."""
 
+import pytest
 from conftest import run
 
 from mlpfit.sweeps.summary import read
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_is_closed_by_one_command(tmp_path, own):
     (tmp_path / "fault").write_text("1 kill")  # the whole command, with the second job
     given = ("-m", "experiment=own/ramp", "target.slope=1,2,3", "hydra/launcher=basic")

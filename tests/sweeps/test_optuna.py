@@ -97,6 +97,7 @@ def trials_of(folder):
     return file.parent, [(t.params, t.values and t.values[0], t.state.name) for t in trials]
 
 
+@pytest.mark.slow
 def test_a_search_in_two_commands_is_the_search_in_one(command, tmp_path):
     jobs = (*SEARCH, *SPACE, "hydra.sweeper.n_jobs=3")
     assert command(*jobs, "hydra.sweeper.n_trials=6", "output_dir=one/outputs")[0] == 0
