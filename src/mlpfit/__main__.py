@@ -24,7 +24,8 @@ def main() -> None:
     if named is not None:
         del sys.argv[1]
     module, _, function = (named or "commands.train:main").partition(":")
-    run_command(getattr(importlib.import_module(f"mlpfit.{module}"), function))
+    # Imported by the command itself: what it imports finds the environment that a command needs.
+    run_command(lambda: getattr(importlib.import_module(f"mlpfit.{module}"), function)())
 
 
 if __name__ == "__main__":
