@@ -1,6 +1,7 @@
 """mlpfit [command] ...: train (the default), reproduce, ensembles, sweep, ledger, report, ..."""
 
 import importlib
+import inspect
 import sys
 
 COMMANDS = {
@@ -24,6 +25,10 @@ def main() -> None:
     if named is not None:
         del sys.argv[1]
     module, _, function = (named or "commands.train:main").partition(":")
+    if named is not None and {"--help", "-h"} & {*sys.argv[1:]}:
+        part = importlib.import_module(f"mlpfit.{module}")
+        print(inspect.getdoc(getattr(part, function)) or inspect.getdoc(part))
+        return
     # Imported by the command itself: what it imports finds the environment that a command needs.
     run_command(lambda: getattr(importlib.import_module(f"mlpfit.{module}"), function)())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from mlpfit.config.catalogue import ready_sweep, ready_sweeps
+from mlpfit.config.catalogue import ready_sweep, ready_sweeps, tutorials
 from mlpfit.errors import ConfigError
 from mlpfit.figures.draw import draw_all
 from mlpfit.judging import ledger as judging
@@ -25,9 +25,13 @@ OUTPUTS = Path("outputs")
 
 
 def figures() -> int:
+    """mlpfit figures [tutorial | experiment | tutorial/figure | sweep=tutorial/name ...]
+
+    Draw figures from finished runs and sweeps.
+    """
     sweeps = [a.removeprefix("sweep=") for a in sys.argv[1:] if a.startswith("sweep=")]
     for name in sweeps:
-        if not (OUTPUTS / "sweeps" / name / "summary.csv").is_file():
+        if ".." in Path(name).parts or not (OUTPUTS / "sweeps" / name / "summary.csv").is_file():
             summaries = sorted((OUTPUTS / "sweeps").rglob("summary.csv"))
             known = [str(file.parent.relative_to(OUTPUTS / "sweeps")) for file in summaries]
             raise ConfigError(
@@ -43,8 +47,11 @@ def figures() -> int:
 
 
 def sweep() -> int:
-    """Summary, figure and answer of sweeps that are there, as far as they have come; 1 if jobs have
-    failed or are missing."""
+    """mlpfit sweep outputs/sweeps/... ...
+
+    Summary, figure and answer of sweeps that are there, as far as they have come; exit code 1 if
+    jobs have failed or are missing.
+    """
     folders = sys.argv[1:]
     if not folders:
         found = sorted(str(file.parent) for file in OUTPUTS.glob(f"sweeps/**/{SWEEP}"))
@@ -60,6 +67,17 @@ def sweep() -> int:
 
 
 def ledger() -> int:
+    """mlpfit ledger [tutorial ...]
+
+    Judge the published numbers and write outputs/ledger.json; of tutorials that are named, only
+    say how they are judged, from their ensembles alone.
+    """
+    if names := sys.argv[1:]:
+        known = [tutorial.name for tutorial in tutorials()]
+        if unknown := [name for name in names if name not in known]:
+            raise ConfigError(f"{unknown[0]}: no such tutorial; there are {', '.join(known)}")
+        show(judging.ledger(judging.ensembles(OUTPUTS, names), names))
+        return 0
     content = judging.ledger(judging.ensembles(OUTPUTS))
     changed = judging.write(content, OUTPUTS)
     if (OUTPUTS / "results.csv").is_file():
@@ -99,6 +117,10 @@ def show(content: dict[str, Any]) -> None:
 
 
 def report() -> int:
+    """mlpfit report [--judge]
+
+    Write outputs/report.html from what is finished; --judge writes figures and ledger before.
+    """
     if "--judge" in sys.argv:  # first the figures over their bands, and the ledger
         draw_all([], OUTPUTS)
         for line in judging.write(judging.ledger(judging.ensembles(OUTPUTS)), OUTPUTS):
@@ -111,6 +133,10 @@ def report() -> int:
 
 
 def playground() -> int:
+    """mlpfit playground
+
+    Write outputs/playground.html from runs, ensembles and ledger.
+    """
     outputs = Path("outputs")
     evidence = live.evidence(outputs)
     html = live.page(evidence)
@@ -122,6 +148,10 @@ def playground() -> int:
 
 
 def tensorboard() -> int:
+    """mlpfit tensorboard [folder]
+
+    Write what TensorBoard shows of finished runs, ensembles and sweeps (under outputs).
+    """
     outputs = Path(sys.argv[1]) if sys.argv[1:] else OUTPUTS
     from mlpfit.tensorboard.outputs import ADDRESSES, write_outputs
 

@@ -6,8 +6,9 @@
 import builtins
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
@@ -17,10 +18,12 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from mlpfit.config.catalogue import choices, confs
+from mlpfit.config.catalogue import CONF, choices, confs
+from mlpfit.errors import ConfigError
 
 IN_FOLDERS = ("experiment", "sweep")  # groups whose choices are named tutorial/...
 # how, not what
@@ -39,6 +42,33 @@ class Conf(FileConfigSource):
         if config_path in IN_FOLDERS:
             return [] if results_filter == ObjectType.GROUP else choices(config_path)
         return super().list(config_path, results_filter)
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Raises ConfigError for a user's file that would have Hydra call something: ``_target_``
+        is for callbacks and loggers, which are checked before they are made."""
+        result = super().load_config(config_path)
+        if Path(self.path) != CONF:
+            package = result.header.get("package") or Path(config_path).parent.as_posix()
+            package = package.removeprefix("_global_").replace("/", ".")
+            for key in _targets(OmegaConf.to_container(result.config), package):
+                if not key.startswith(("callbacks.", "logger.")):
+                    raise ConfigError(
+                        f"{self.path}/{config_path}: {key}: _target_ is for callbacks and loggers "
+                        "only; name classes of Hydra's own on the command line"
+                    )
+        return result
+
+
+def _targets(content: Any, at: str) -> Iterator[str]:
+    """The keys below which there is a ``_target_``."""
+    if isinstance(content, dict):
+        if "_target_" in content:
+            yield at
+        for key, value in content.items():
+            yield from _targets(value, f"{at}.{key}".lstrip("."))
+    if isinstance(content, list):
+        for value in content:
+            yield from _targets(value, at)
 
 
 class SearchPath(SearchPathPlugin):

@@ -54,20 +54,21 @@ SHARES = {  # column of a claim -> whether the interval of its share puts it the
 }
 
 
-def ledger(runs: Ensembles) -> dict[str, Any]:
-    """The whole ledger as plain data, from the ensembles of all experiments and such variants as
-    are there."""
-    names = [tutorial.name for tutorial in tutorials()]
+def ledger(runs: Ensembles, names: Sequence[str] = ()) -> dict[str, Any]:
+    """The ledger of these tutorials (all, if none is named) as plain data, from the ensembles of
+    their experiments and such variants as are there."""
+    names = list(names) or [tutorial.name for tutorial in tutorials()]
+    own = experiments_of(names)
     findings = {name: claims.findings(name) for name in names}
     numbers = [
         {"key": number.key, "tutorial": name} | judge(number, runs, findings[name])
         for name in names
         for number in published.tutorial(name).numbers
     ]
-    judged = traces(runs, numbers)
+    judged = traces(own, runs, numbers)
     return {
         "legend": statistics.MEANINGS,
-        "experiments": [at_a_glance(name, numbers, judged) for name in experiments()],
+        "experiments": [at_a_glance(name, numbers, judged) for name in own],
         "numbers": numbers,
         "traces": judged,
         "joint": _of_each(names, "JOINT", joint, runs),
@@ -81,7 +82,7 @@ def ledger(runs: Ensembles) -> dict[str, Any]:
         "slips": _of_each(names, "SLIPS", effect, runs),
         "halves": flips([*numbers, *judged]),
         **variants.tables(runs),
-        "runs": {name: _extent(runs[name]) for name in experiments()},
+        "runs": {name: _extent(runs[name]) for name in own},
     }
 
 
@@ -132,12 +133,14 @@ def _verdict(p: P) -> dict[str, str]:
     return {"verdict": p.verdict, "between": p.between}
 
 
-def traces(runs: Ensembles, numbers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def traces(
+    names: list[str], runs: Ensembles, numbers: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Each printed trace of losses as a whole, corrected for there being several; one that is
     recovered is no test of the recipe, and stays out of the correction."""
     recovered = {entry["experiment"] for entry in numbers if entry["recovered"]}
     entries, tests = [], []
-    for name in experiments():
+    for name in names:
         if trace := published.trace(name, runs[name].config["loss"]):
             printed, values = (
                 np.array([n.value for n in trace]),
@@ -253,18 +256,24 @@ def flips(entries: list[dict[str, Any]]) -> dict[str, Any]:
     return {"judged": len(pairs), "borderline": len(differing) - len(clear), "flips": clear}
 
 
-def ensembles(outputs: Path) -> Ensembles:
-    """The ensembles of all experiments and the variants that are there. Raises RunError, naming
-    what is missing."""
-    missing = [
-        name for name in experiments() if not (outputs / "ensembles" / name / MARKER).is_file()
-    ]
+def experiments_of(names: Sequence[str]) -> list[str]:
+    """The experiments of these tutorials; all, if none is named."""
+    return [e for e in experiments() if not names or e.split("/")[0] in names]
+
+
+def ensembles(outputs: Path, names: Sequence[str] = ()) -> Ensembles:
+    """The ensembles of these tutorials (all, if none is named) and the variants that are there.
+    Raises RunError, naming what is missing."""
+    own = experiments_of(names)
+    missing = [name for name in own if not (outputs / "ensembles" / name / MARKER).is_file()]
     if missing:
         raise RunError(
-            f"no ensembles of {', '.join(missing)} under {outputs}/ensembles: make ensembles first"
+            f"no ensembles of {', '.join(missing)} under {outputs}/ensembles: "
+            f"mlpfit ensembles {' '.join(names)}".rstrip()
         )
-    published_runs = {name: published_run(name, outputs, "ensembles") for name in experiments()}
-    return published_runs | variants.finished(outputs)
+    published_runs = {name: published_run(name, outputs, "ensembles") for name in own}
+    others = variants.finished(outputs)
+    return published_runs | {k: run for k, run in others.items() if k.split(":")[0] in own}
 
 
 def verdicts(content: dict[str, Any]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from mlpfit.judging import claims
 from mlpfit.runs.run import Run
 
 LOSSES = ("mse", "sse")
+UPDATES = ("before", "after", "none")
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,26 @@ def _read(name: str, file: Path) -> Tutorial:
         return Tutorial(name)
     with users_code(str(file)):
         content: dict[str, Any] = yaml.safe_load(file.read_text())
-        numbers = tuple(
-            Number(**entry, step=step, value=float(value))  # YAML takes 1e9 for text
-            for entry in content.pop("numbers", None) or []
-            for step, value in zip(entry.pop("steps"), entry.pop("values"), strict=True)
-        )
+        entries = content.pop("numbers", None) or []
+        numbers = tuple(number for entry in entries for number in _numbers(**entry))
         sensitive = tuple(f"{name}/{stem}" for stem in content.pop("sensitive", None) or [])
         return Tutorial(name, sensitive=sensitive, numbers=numbers, **content)
+
+
+def _numbers(
+    steps: list[int | None], values: list[Any], experiment: str, update: Any, **rest: Any
+) -> list[Number]:
+    """One entry's. Raises ValueError in words for what would be left out in silence."""
+    given = f"{experiment}, {rest.get('quantity')}"
+    if len(steps) != len(values):
+        raise ValueError(f"{given}: {len(steps)} steps, {len(values)} values")
+    if update not in UPDATES:
+        raise ValueError(f"{given}: update={update}: allowed are {', '.join(UPDATES)}")
+    pairs = zip(steps, values, strict=True)  # YAML takes 1e9 for text
+    return [
+        Number(**rest, experiment=experiment, update=update, step=step, value=float(value))
+        for step, value in pairs
+    ]
 
 
 def amplifies_rounding(experiment: str) -> bool:

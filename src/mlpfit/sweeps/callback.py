@@ -16,9 +16,10 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
+from mlpfit.config.catalogue import ready_sweeps
 from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import REQUESTS, overrides_of
-from mlpfit.errors import ConfigError, exit_code
+from mlpfit.errors import ConfigError, RunError, exit_code
 from mlpfit.sweeps.summary import started_of, write_sweep
 from mlpfit.training.train import try_target
 
@@ -46,6 +47,10 @@ class Experiments(Callback):
                 raise ConfigError(f"{idle[0]}: decides nothing in a job's results; say one value")
             searched = check_sweep(config, overrides, keys)
             folder = os.path.abspath(str(config.hydra.sweep.dir))  # on every machine the same
+            if (ready := folder.rpartition("sweeps/")[2]) in ready_sweeps():
+                from mlpfit.sweeps.closing import checked_spec  # late, for the start-up
+
+                checked_spec(ready, keys)
             with read_write(config), open_dict(config):  # all jobs go to the same one
                 config.hydra.sweep.dir = folder
                 quoted = QuotedString(folder, Quote.single).with_quotes()
@@ -59,7 +64,8 @@ class Experiments(Callback):
         from mlpfit.sweeps.closing import close  # late, for the start-up
 
         folder = Path(os.path.relpath(config.hydra.sweep.dir))
-        failed = sweeper_of(config) != "Shards" and close(folder, self.sharpness)
+        with refusing():
+            failed = sweeper_of(config) != "Shards" and close(folder, self.sharpness)
         print(f"({time.time() - self.started:.0f} s)")
         if failed:
             sys.exit(1)
@@ -72,10 +78,10 @@ def sweeper_of(config: DictConfig) -> str:
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Ends the command with one line and exit code 2 where a config is refused."""
+    """Ends the command with one line where a config is refused (exit code 2) or a run fails (1)."""
     try:
         yield
-    except ConfigError as error:
+    except (ConfigError, RunError) as error:
         sys.exit(exit_code(error))
     except Exception as error:  # of whatever kind Hydra, OmegaConf or YAML raise
         sys.exit(exit_code(ConfigError(as_one_line(error))))

@@ -51,7 +51,8 @@ def numeric_keys(experiment: str) -> list[str]:
         f"{group}.{key}"
         for group in groups
         for key, value in plain[group].items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and key not in LIGHTNING
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        if key not in (*LIGHTNING, "shard")  # which may be null
     ]
 
 
