@@ -55,7 +55,7 @@ def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str
         name = tag["discriminator"].strip("'")
         return f"{key}.{name}={tag['tag']}: allowed are {tag['expected_tags']}"
     if first["type"] == "missing":
-        absent = f"{key}.{first['loc'][-1]}: missing"
+        absent = f"{key.rstrip('.')}.{first['loc'][-1]}: missing".lstrip(".")
         return f"{given}: too short" if isinstance(at, list) else absent
     same = [e["msg"] for e in errors if e["loc"][:depth] == first["loc"][:depth]]
     return f"{given}: must be {' or '.join(dict.fromkeys(m.removeprefix(SHOULD) for m in same))}"

@@ -22,7 +22,7 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from mlpfit.config.catalogue import CONF, choices, confs
+from mlpfit.config.catalogue import choices, confs
 from mlpfit.errors import ConfigError
 
 IN_FOLDERS = ("experiment", "sweep")  # groups whose choices are named tutorial/...
@@ -47,7 +47,7 @@ class Conf(FileConfigSource):
         """Raises ConfigError for a user's file that would have Hydra call something: ``_target_``
         is for callbacks and loggers, which are checked before they are made."""
         result = super().load_config(config_path)
-        if Path(self.path) != CONF:
+        if Path(self.path) != confs()[0]:  # the package's own
             package = result.header.get("package") or Path(config_path).parent.as_posix()
             package = package.removeprefix("_global_").replace("/", ".")
             for key in _targets(OmegaConf.to_container(result.config), package):

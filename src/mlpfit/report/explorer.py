@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from mlpfit.figures.parts import fit_panels
 from mlpfit.runs.run import Run
@@ -35,6 +34,8 @@ class Axis:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Pixel and label of round numbers."""
+        from matplotlib.ticker import MaxNLocator  # late: it makes a folder for its cache
+
         locator = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
         values = np.array(locator.tick_values(self.low, self.high))
         inside = values[(values >= self.low) & (values <= self.high)]
