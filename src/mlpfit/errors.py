@@ -73,12 +73,19 @@ def run_command(command: Callable[[], int]) -> None:
         code = command()
     except (ConfigError, RunError, OSError, MemoryError) as error:
         code = exit_code(error)
+    except Exception:
+        if _received:
+            raise Stopped(128 + _received[0]) from None
+        raise
     sys.exit(code)
 
 
 def exit_code(error: BaseException) -> int:
     """Say in one line on stderr what went wrong (HYDRA_FULL_ERROR=1: as a traceback, too). Returns
-    2 for wrong input, else 1."""
+    2 for wrong input, else 1. Raises Stopped if a signal came before: what it cut short may have
+    failed in another way."""
+    if _received:
+        raise Stopped(128 + _received[0])
     if FULL_ERROR:
         traceback.print_exception(error)
     text = str(error)
@@ -92,7 +99,11 @@ def exit_code(error: BaseException) -> int:
     return 2 if isinstance(error, ConfigError) else 1
 
 
+_received: list[int] = []  # signals so far
+
+
 def _stop(received: int, frame: Any) -> None:
+    _received.append(received)
     raise Stopped(128 + received)
 
 
