@@ -18,7 +18,7 @@ from mlpfit.report import playground as live
 from mlpfit.report import table as results
 from mlpfit.runs.files import write_file
 from mlpfit.sweeps.closing import close, draw_sweep
-from mlpfit.sweeps.summary import SWEEP
+from mlpfit.sweeps.summary import SWEEP, name_of
 from mlpfit.training.progress import console
 
 OUTPUTS = Path("outputs")
@@ -60,7 +60,7 @@ def sweep() -> int:
         )
     failed = False
     for name in folders:
-        sweep = name.strip("/").rpartition("sweeps/")[2]
+        sweep = name_of(Path(name))
         sharpness = sweep in ready_sweeps() and ready_sweep(sweep).sharpness
         failed |= close(Path(name), sharpness)
     return int(failed)
@@ -70,13 +70,15 @@ def ledger() -> int:
     """mlpfit ledger [tutorial ...]
 
     Judge the published numbers and write outputs/ledger.json; of tutorials that are named, only
-    say how they are judged, from their ensembles alone.
+    say how they are judged, from their ensembles alone: the p of a trace is then adjusted among
+    theirs, so that its verdict may be another than in the ledger of all.
     """
     if names := sys.argv[1:]:
         known = [tutorial.name for tutorial in tutorials()]
         if unknown := [name for name in names if name not in known]:
             raise ConfigError(f"{unknown[0]}: no such tutorial; there are {', '.join(known)}")
         show(judging.ledger(judging.ensembles(OUTPUTS, names), names))
+        console.print("p of traces adjusted among these tutorials alone; nothing was written")
         return 0
     content = judging.ledger(judging.ensembles(OUTPUTS))
     changed = judging.write(content, OUTPUTS)
@@ -137,12 +139,11 @@ def playground() -> int:
 
     Write outputs/playground.html from runs, ensembles and ledger.
     """
-    outputs = Path("outputs")
-    evidence = live.evidence(outputs)
+    evidence = live.evidence(OUTPUTS)
     html = live.page(evidence)
-    write_file(outputs / "playground.html", html.encode())
+    write_file(OUTPUTS / "playground.html", html.encode())
     print(f"outputs/playground.html ({len(html.encode()) / 2**20:.2f} MiB)")
-    if missing := live.missing(evidence, outputs):
+    if missing := live.missing(evidence, OUTPUTS):
         print(f"not in it, since they are not there: {missing}")
     return 0
 

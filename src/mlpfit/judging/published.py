@@ -11,7 +11,7 @@ here has the quantity.
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import yaml
@@ -22,7 +22,7 @@ from mlpfit.judging import claims
 from mlpfit.runs.run import Run
 
 LOSSES = ("mse", "sse")
-UPDATES = ("before", "after", "none")
+Update = Literal["before", "after", "none"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Number:
 
     experiment: str
     quantity: str
-    update: Literal["before", "after", "none"]
+    update: Update
     convention: str
     step: int | None
     value: float
@@ -88,8 +88,8 @@ def _numbers(
     given = f"{experiment}, {rest.get('quantity')}"
     if len(steps) != len(values):
         raise ValueError(f"{given}: {len(steps)} steps, {len(values)} values")
-    if update not in UPDATES:
-        raise ValueError(f"{given}: update={update}: allowed are {', '.join(UPDATES)}")
+    if update not in (allowed := get_args(Update)):
+        raise ValueError(f"{given}: update={update}: allowed are {', '.join(allowed)}")
     pairs = zip(steps, values, strict=True)  # YAML takes 1e9 for text
     return [
         Number(**rest, experiment=experiment, update=update, step=step, value=float(value))

@@ -20,7 +20,7 @@ from mlpfit.config.catalogue import ready_sweeps
 from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import REQUESTS, overrides_of
 from mlpfit.errors import ConfigError, RunError, exit_code
-from mlpfit.sweeps.summary import started_of, write_sweep
+from mlpfit.sweeps.summary import name_of, started_of, write_sweep
 from mlpfit.training.train import try_target
 
 MOST_JOBS = 10_000
@@ -47,7 +47,7 @@ class Experiments(Callback):
                 raise ConfigError(f"{idle[0]}: decides nothing in a job's results; say one value")
             searched = check_sweep(config, overrides, keys)
             folder = os.path.abspath(str(config.hydra.sweep.dir))  # on every machine the same
-            if (ready := folder.rpartition("sweeps/")[2]) in ready_sweeps():
+            if (ready := name_of(Path(folder))) in ready_sweeps():
                 from mlpfit.sweeps.closing import checked_spec  # late, for the start-up
 
                 checked_spec(ready, keys)

@@ -16,6 +16,7 @@ from mlpfit.sweeps.summary import (
     QUANTITIES,
     Row,
     diverged,
+    name_of,
     read,
     read_sweep,
     searched_in,
@@ -46,11 +47,6 @@ def close(folder: Path, sharpness: bool) -> bool:
         count = f"{len(failed)} of {len(rows)} jobs failed"
         print(f"mlpfit: {count}; the same command runs them again", file=sys.stderr)
     return bool(failed)
-
-
-def name_of(folder: Path) -> str:
-    """Of the sweep in this folder, "tower/width_and_depth"."""
-    return str(folder).rpartition("sweeps/")[2]
 
 
 def best_table(rows: list[Row], keys: list[str], metric: str) -> Table:

@@ -71,6 +71,11 @@ class Job:
         return "" if hash_of(run.identity) == self.identity else UNKNOWN
 
 
+def name_of(folder: Path) -> str:
+    """Of the sweep in this folder, "tower/width_and_depth"."""
+    return str(folder).rpartition("sweeps/")[2]
+
+
 def hash_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
