@@ -13,6 +13,7 @@ from crew import Turn, clock, tidy
 
 from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
+from mlpfit.data.datamodule import batches
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Problem:
     def data(self) -> dict[str, Any]:
         """x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None; K = 1 where every step sees
         the same rows."""
-        return {name: self.rows_drawn.chunk(0, self.steps)[name] for name in ("x", "y", "weights")}
+        chunk = batches(self.rows_drawn.chunk(0, self.steps))
+        return {name: chunk.get(name) for name in ("x", "y", "weights")}
 
     @property
     def rows_drawn(self) -> Any:

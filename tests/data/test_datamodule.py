@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import parabola
 
-from mlpfit.data.datamodule import FRESH_ROWS, ReplicaData
+from mlpfit.data.datamodule import FRESH_ROWS, ReplicaData, batches
 from mlpfit.data.order import Kind
 
 ORDERS: dict[Kind, dict[str, int]] = {
@@ -23,15 +23,15 @@ def test_chunks_of_any_length_are_the_same_steps_one_after_another(order):
     assert len(single) == 23
     for chunk_steps, stops in ((5, ()), (23, (1, 2, 11)), (100, ())):
         data = ReplicaData(parabola(), [3, 5], **given, chunk_steps=chunk_steps, stops=stops)
-        chunks = list(data.train_dataloader())
+        chunks = [batches(chunk) for chunk in data.train_dataloader()]
         assert len(chunks) == len(data.train_dataloader())
         steps = [
-            {k: None if chunk[k] is None else chunk[k][k_step] for k in ("x", "y", "weights")}
+            {k: chunk[k][k_step] for k in ("x", "y", "weights") if chunk.get(k) is not None}
             for chunk in chunks
             for k_step in ([0] * chunk["steps"] if "steps" in chunk else range(len(chunk["x"])))
         ]
         for step, expected in zip(steps, single, strict=True):
-            assert {k for k, v in step.items() if v is not None} == expected.keys()
+            assert step.keys() == expected.keys()
             assert all(torch.equal(step[k], v) for k, v in expected.items())
 
 
@@ -56,8 +56,8 @@ def test_fresh_rows_are_those_of_the_seed_in_any_company_and_no_training_row():
 
 def test_validation_and_test_are_of_the_function_with_noise_of_its_deviation():
     data = ReplicaData(parabola(standardise=True, observed=20), [1, 2], steps=1, dtype="float64")
-    for batches in (data.val_dataloader(), data.test_dataloader()):
-        x, y = (torch.cat([b[name] for b in batches], 1).numpy() for name in ("x", "y"))
+    for fresh in (data.val_dataloader(), data.test_dataloader()):
+        x, y = (torch.cat([b[name] for b in fresh], 1).numpy() for name in ("x", "y"))
         center, scale = data.arrays["center"][:, None], data.arrays["scale"][:, None]
         x, y = x * scale[..., :1] + center[..., :1], y * scale[..., 1:] + center[..., 1:]
         assert x.min() >= -2 and x.max() <= 3

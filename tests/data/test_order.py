@@ -2,10 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
+from conftest import parabola
 
 from mlpfit.config.compose import compose
-from mlpfit.data import order
-from mlpfit.data.datamodule import draw
+from mlpfit.data.datamodule import ReplicaData, row_numbers
+
+
+def seen(experiment, seeds=(1234,)):
+    """Row numbers (K, R, b) of all steps, and which of them count."""
+    config = compose([f"experiment={experiment}"])
+    chunk = ReplicaData(seeds=seeds, **config.sampling).chunk(0, config.trainer.max_steps)
+    return *(part.numpy() for part in row_numbers(chunk)), chunk["filled_up"]
 
 
 def test_slices_are_the_start_indices_of_the_hand_written_loop():
@@ -15,10 +23,9 @@ def test_slices_are_the_start_indices_of_the_hand_written_loop():
     expected = [
         permutation[i : i + 100] for i in (np.random.randint(0, 1000 - 100) for _ in range(1000))
     ]
-    config = compose(["experiment=restoration/narrow"])
-    batches, weights = order.stack([draw(seed=1234, **config.sampling)[1]]).batches(0, 1000)
-    assert weights is None
-    np.testing.assert_array_equal(batches[:, 0], expected)
+    rows, _, filled_up = seen("restoration/narrow")
+    assert not filled_up
+    np.testing.assert_array_equal(rows[:, 0], expected)
 
 
 def test_blocks_visit_macro_batches_and_their_batches_in_a_new_order_each_epoch():
@@ -32,31 +39,26 @@ def test_blocks_visit_macro_batches_and_their_batches_in_a_new_order_each_epoch(
             expected += [
                 part[b * 10 : (b + 1) * 10] for b in np.random.permutation(-(-len(part) // 10))
             ]
-    config = compose(["experiment=restoration/framework"])
-    batches, weights = order.stack([draw(seed=1234, **config.sampling)[1]]).batches(0, 3090)
-    assert len(expected) == 3090
+    numbers, inside, filled_up = seen("restoration/framework")
+    assert len(expected) == 3090 and filled_up
     for step, batch in enumerate(expected):
-        np.testing.assert_array_equal(batches[step, 0][weights[step, 0] == 1], batch)
+        np.testing.assert_array_equal(numbers[step, 0][inside[step, 0]], batch)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 10])
 def test_shuffle_shows_every_row_once_an_epoch(batch):
     steps = -(-10 // batch)
-    drawn = order.draw(
-        np.random.default_rng(0), "shuffle", rows=10, batch=batch, steps=3 * steps, macro=0, below=0
-    )
-    batches, weights = order.stack([drawn]).batches(0, 3 * steps)
-    seen = np.ones_like(batches) if weights is None else weights
+    given = {"steps": 3 * steps, "order": "shuffle", "batch_size": batch}
+    numbers, inside = row_numbers(ReplicaData(parabola(points=10), **given).chunk(0, 3 * steps))
     for epoch in range(3):
         part = slice(epoch * steps, (epoch + 1) * steps)
-        assert sorted(batches[part][seen[part] == 1]) == list(range(10))
+        assert sorted(numbers[part][inside[part]]) == list(range(10))
 
 
-def test_blocks_of_steps_tile_the_whole():
+def test_chunks_tile_the_whole():
     config = compose(["experiment=restoration/framework"])
-    whole = order.stack([draw(seed=seed, **config.sampling)[1] for seed in (1234, 1235)])
-    batches, weights = whole.batches(0, 300)
+    data = ReplicaData(seeds=(1234, 1235), **config.sampling)
+    whole = row_numbers(data.chunk(0, 300))
     for first in range(0, 300, 60):
-        part, part_weights = whole.batches(first, first + 60)
-        np.testing.assert_array_equal(part, batches[first : first + 60])
-        np.testing.assert_array_equal(part_weights, weights[first : first + 60])
+        for part, of_whole in zip(row_numbers(data.chunk(first, first + 60)), whole, strict=True):
+            assert torch.equal(part, of_whole[first : first + 60])

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from conftest import parabola
 
+from mlpfit.data.datamodule import ReplicaData, batches
 from mlpfit.model import compiled, layout, mlp
 
 if compiled.compiler() is None:
@@ -25,9 +27,9 @@ def problem(units):
 
 
 @pytest.mark.parametrize("activation", mlp.ACTIVATIONS)
-@pytest.mark.parametrize("units", [(1, 5, 1), (1, 37, 30, 1)])
+@pytest.mark.parametrize("units", [(1, 5, 1), (1, 4, 3, 1), (1, 37, 30, 1)])
 def test_compiled_steps_are_those_of_autograd(activation, units):
-    assert layout.kernel(units) == ("narrow" if len(units) == 3 else "wide")
+    assert layout.kernel(units) == ("wide" if units[1] == 37 else "narrow")
     x, y, start = problem(units)
     (net, optimizer), (plain, plain_optimizer) = (nets(units, activation, start) for _ in range(2))
     losses, expected = compiled.CompiledSteps(net, "mse", optimizer)(x, y, None), []
@@ -55,3 +57,20 @@ def test_a_replica_that_diverges_leaves_those_after_it_alone(activation, units):
     expected = compiled.CompiledSteps(without[0], "mse", without[1])(x, y, None)
     assert torch.equal(losses[:, 1:], expected[:, 1:])
     assert losses[:, 1:].isfinite().all()
+
+
+@pytest.mark.parametrize("order", [{"order": "slices", "start_below": 20}, {"order": "shuffle"}])
+@pytest.mark.parametrize("hidden", [(5,), (6, 4), (30, 30)])
+def test_rows_picked_in_the_kernel_are_those_of_the_batches_bit_for_bit(order, hidden):
+    given = {"steps": 12, "batch_size": 7, "dtype": "float64"} | order
+    chunk = ReplicaData(parabola(), [3, 4, 8], **given).chunk(2, 12)
+    picked, units = batches(chunk), (1, *hidden, 1)
+    assert (picked["weights"] is None) == (order["order"] == "slices")
+    start = problem(units)[2]
+    (net, optimizer), (other, other_optimizer) = (nets(units, "relu", start) for _ in range(2))
+    whole = (chunk[name].expand(10, -1, -1, -1) for name in ("x", "y"))
+    losses = compiled.CompiledSteps(net, "mse", optimizer)(*whole, order=chunk)
+    expected = compiled.CompiledSteps(other, "mse", other_optimizer)(**picked)
+    assert torch.equal(losses, expected)
+    for ours, theirs in zip(net.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)

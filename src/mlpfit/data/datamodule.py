@@ -19,7 +19,6 @@ from mlpfit.data import streams as generators
 from mlpfit.data.targets import Rows, Target
 
 FRESH_ROWS = 2_000  # for validation, as many for test: a noise's mean square is known to 3 %
-FRESH_BATCH = 2**14  # of them, times replicas, in a batch: the outputs of layers must fit memory
 
 Batch = dict[str, Any]
 
@@ -37,9 +36,9 @@ class ReplicaData(pl.LightningDataModule):
     stops         steps at which a chunk ends in any case
 
     x (R, n, d), y (R, n, 1); ``arrays``: the fields of :class:`mlpfit.data.targets.Rows` with the
-    replica axis first. A chunk of K steps is {"x": (K, R, b, d), "y": (K, R, b, 1), "weights":
-    (K, R, b) or None}; where all steps see the same rows, the first axis has length 1 and "steps"
-    is K. Validation and test see ``fresh_rows`` new rows of the same function with new noise, from
+    replica axis first. A chunk of K steps is {"x": (1, R, n, d), "y": (1, R, n, 1), "steps": K}
+    and, where steps see different rows, what :func:`batches` needs to pick them. Validation and
+    test see ``fresh_rows`` new rows of the same function with new noise, from
     generators of their own, in each replica's units; prediction is at every row generated.
 
     ``Trainer(max_steps=500).fit(module, ReplicaData(target, steps=500))``
@@ -109,16 +108,13 @@ class ReplicaData(pl.LightningDataModule):
 
     def chunk(self, first: int, last: int) -> Batch:
         """Steps first .. last - 1, as the class describes them."""
-        if self.order is None:
-            return {"x": self.x[None], "y": self.y[None], "weights": None, "steps": last - first}
-        batches, weights = self.order.batches(first, last)
-        rows = torch.from_numpy(batches)
-        replica = torch.arange(len(self.x))[:, None]
-        return {
-            "x": self.x[replica, rows],
-            "y": self.y[replica, rows],
-            "weights": None if weights is None else self._tensor(weights),
-        }
+        chunk: Batch = {"x": self.x[None], "y": self.y[None], "steps": last - first}
+        if self.order is not None:
+            starts, lengths = self.order.starts[:, first:last], self.order.lengths[:, first:last]
+            chunk |= {"rows": torch.from_numpy(self.order.rows), "batch": self.order.longest}
+            chunk |= {"starts": torch.from_numpy(starts), "lengths": torch.from_numpy(lengths)}
+            chunk["filled_up"] = self.order.varies
+        return chunk
 
     def fresh(self, use: generators.Use) -> "Batches":
         """New rows of every replica in batches {"x": (R, b, d), "y": (R, b, 1)}. A replica's are
@@ -133,9 +129,7 @@ class ReplicaData(pl.LightningDataModule):
         center, scale = self.arrays["center"][:, None], self.arrays["scale"][:, None]
         x = self._tensor((np.stack([r.x for r in new]) - center[..., :-1]) / scale[..., :-1])
         y = self._tensor((np.stack([r.y for r in new]) - center[..., -1:]) / scale[..., -1:])
-        size = max(1, FRESH_BATCH // len(self.seeds))
-        parts = [slice(first, first + size) for first in range(0, self.fresh_rows, size)]
-        return Batches([{"x": x[:, part], "y": y[:, part]} for part in parts])
+        return Batches([{"x": x, "y": y}])
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.dtype)
@@ -174,7 +168,7 @@ class Chunks:
             if last <= done:
                 continue
             chunk = data.chunk(max(first, done), last)
-            yield chunk if data.chunk_steps is not None else one_step(chunk)
+            yield chunk if data.chunk_steps is not None else one_step(batches(chunk))
 
     def state_dict(self) -> dict[str, Any]:
         """Tells Lightning that this iterable can be resumed (its position is the global step)."""
@@ -182,6 +176,31 @@ class Chunks:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See :meth:`state_dict`."""
+
+
+def batches(chunk: Batch) -> Batch:
+    """The rows that the steps of a chunk see: {"x": (K, R, b, d), "y": (K, R, b, 1), "weights":
+    (K, R, b) or None}; the chunk as it is where all see the same.
+
+    A batch shorter than its neighbours is filled up with rows of weight 0; weights are None if none
+    is.
+    """
+    if "rows" not in chunk:
+        return chunk
+    numbers, inside = row_numbers(chunk)
+    replica = torch.arange(len(chunk["rows"]), device=numbers.device)[:, None]
+    x, y = (chunk[name][0][replica, numbers] for name in ("x", "y"))
+    return {"x": x, "y": y, "weights": inside.to(x) if chunk["filled_up"] else None}
+
+
+def row_numbers(chunk: Batch) -> tuple[Tensor, Tensor]:
+    """Which rows the steps of a chunk see (K, R, b), and which of these count (K, R, b): of
+    replica r in step k the ``lengths[r, k]`` that ``rows[r]`` names from ``starts[r, k]`` on."""
+    starts, lengths = (chunk[name].T[..., None] for name in ("starts", "lengths"))
+    place = torch.arange(chunk["batch"], device=starts.device)
+    inside = place < lengths
+    replica = torch.arange(len(chunk["rows"]), device=starts.device)[:, None]
+    return chunk["rows"][replica, torch.where(inside, starts + place, starts)], inside
 
 
 def one_step(chunk: Batch) -> Batch:

@@ -16,6 +16,7 @@ Kinds of order (``data.order``):
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -37,23 +38,15 @@ class Order:
     starts: np.ndarray
     lengths: np.ndarray
 
-    def batches(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Steps first .. last - 1: row numbers (steps, R, batch) and row weights of that shape.
+    @cached_property
+    def longest(self) -> int:
+        """Rows of the largest batch."""
+        return int(self.lengths.max())
 
-        A batch shorter than its neighbours is filled up with rows of weight 0; weights are None if
-        none is.
-        """
-        starts, lengths = self.starts[:, first:last], self.lengths[:, first:last]
-        longest = int(self.lengths.max())
-        place = np.arange(longest)
-        inside = place < lengths[..., None]
-        positions = np.where(inside, starts[..., None] + place, starts[..., None])
-        replica = np.arange(len(self.rows))[:, None, None]
-        batches = self.rows[replica, positions].swapaxes(0, 1)
-        weights = (
-            None if (self.lengths == longest).all() else inside.swapaxes(0, 1).astype(np.float64)
-        )
-        return batches, weights
+    @cached_property
+    def varies(self) -> bool:
+        """Whether some batches are shorter than others."""
+        return bool((self.lengths < self.longest).any())
 
 
 def draw(

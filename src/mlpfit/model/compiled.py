@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
+from mlpfit.data.datamodule import Batch
 from mlpfit.errors import RunError
 from mlpfit.model import layout, losses, mlp
 
@@ -50,12 +51,22 @@ class Rows(ctypes.Structure):
     _fields_ = (("values", ctypes.c_void_p), ("step", ctypes.c_int64), ("replica", ctypes.c_int64))
 
 
+class Order(ctypes.Structure):
+    """Which of their rows the steps of a replica see: see kernels/common.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("rows", "starts", "lengths")),
+        *((name, ctypes.c_int64) for name in ("length", "steps")),
+    )
+
+
 class Call(ctypes.Structure):
     """What a kernel is given: see kernels/common.h."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("steps", "first", "last", "replicas")),
         *((name, Rows) for name in ("x", "y", "weights")),
+        ("order", Order),
         *((name, ctypes.c_void_p) for name in ("state", "factors", "losses")),
         *((name, ctypes.c_double) for name in ("loss", "slope")),
         ("mean", ctypes.c_int64),
@@ -78,12 +89,16 @@ class CompiledSteps:
             self.buffers = ["momentum_buffer"] if self.options["momentum"] else []
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:
+    def __call__(
+        self, x: Tensor, y: Tensor, weights: Tensor | None = None, order: Batch | None = None
+    ) -> Tensor:
         """x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None -> losses before each of K
-        updates (K, R)."""
+        updates (K, R). order: a chunk whose steps pick their rows of these, see
+        :func:`mlpfit.data.datamodule.batches`."""
         (steps, replicas, rows), done = x.shape[:3], self._steps_done()
         self._fill_buffers()
-        run = kernel(self._source(rows, weights is not None))
+        weighted = weights is not None if order is None else order["filled_up"]
+        run = kernel(self._source(rows if order is None else order["batch"], weighted, order))
         trace, factors = x.new_empty(steps, replicas), self._factors(done, steps)
         state = self._state()
         addresses = (ctypes.c_void_p * len(state))(*(values.data_ptr() for values in state))
@@ -91,6 +106,7 @@ class CompiledSteps:
         call = Call(
             *(steps, 0, 0, replicas),
             *(Rows(values.data_ptr(), *values.stride()[:2]) for values in data),
+            Order() if order is None else _order(order),
             *(ctypes.addressof(addresses), factors.data_ptr(), trace.data_ptr()),
             *losses.factors(self.loss),
             *(self.options.get("betas", (0, 0))),
@@ -111,11 +127,11 @@ class CompiledSteps:
         assert all(values.is_contiguous() for values in state)
         return state
 
-    def _source(self, rows: int, weighted: bool) -> str:
+    def _source(self, rows: int, weighted: bool, order: Batch | None) -> str:
         """The kernel for this shape."""
         units = [self.parameters[0].shape[1], *(p.shape[2] for p in self.parameters[::2])]
         double = self.parameters[0].dtype == torch.float64
-        flags = {"ADAM": self.adam, "WEIGHTED": weighted}
+        flags = {"ADAM": self.adam, "WEIGHTED": weighted, "ORDERED": order is not None}
         return "\n".join(
             [
                 f"using real = {'double' if double else 'float'};",
@@ -159,6 +175,14 @@ class CompiledSteps:
 def _contiguous(values: Tensor) -> Tensor:
     """The values of each step and replica without gaps; steps may share theirs (stride 0)."""
     return values if values[0, 0].is_contiguous() else values.contiguous()
+
+
+def _order(chunk: Batch) -> Order:
+    """Where the kernel finds it: rows (R, L), starts and lengths (R, K) of int64."""
+    rows, starts, lengths = (chunk[name] for name in ("rows", "starts", "lengths"))
+    assert rows.is_contiguous() and starts.stride() == lengths.stride() and starts.stride(1) == 1
+    addresses = (values.data_ptr() for values in (rows, starts, lengths))
+    return Order(*addresses, rows.stride(0), starts.stride(0))
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """The LightningModule: R replicas of a multilayer perceptron, trained several optimiser steps at a
 time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mlpfit.data import streams
+from mlpfit.data.datamodule import batches
 from mlpfit.model import losses, mlp
 from mlpfit.model.compiled import CompiledSteps
 
@@ -30,6 +31,7 @@ class Regression(pl.LightningModule):
     A batch is {"x", "y"} and perhaps "weights", or (x, y), of rows for every replica, x (R, n, d),
     y (R, n, 1), or for all alike, x (n, d), y (n, 1): one optimiser step. A chunk, x (K, R, n, d),
     y (K, R, n, 1), is K of them in one training_step; "steps" says K where x and y have length 1.
+    :class:`mlpfit.data.datamodule.ReplicaData` makes chunks whose rows are still to be picked.
 
     Logged are ``train/loss``, before the last update of a training_step, ``val/mse`` and
     ``test/mse``: the median over the replicas, diverged ones above all others. To the Trainer a
@@ -106,10 +108,10 @@ class Regression(pl.LightningModule):
     def training_step(self, batch: Batch, index: int) -> None:
         """One optimiser step per leading index of a chunk; the loss is taken before each update."""
         (optimizer,) = self.trainer.optimizers
-        x, y, weights = self._chunk(batch)
+        x, y, weights, order = self._chunk(batch)
         if self.compile_steps:
             self._compiled = self._compiled or CompiledSteps(self.mlp, self.loss, optimizer)
-            trace = self._compiled(x, y, weights)
+            trace = self._compiled(x, y, weights, order)
         else:
             each = zip(x, y, [None] * len(x) if weights is None else weights, strict=True)
             trace = torch.stack([self._step(optimizer, *rows) for rows in each])
@@ -143,17 +145,43 @@ class Regression(pl.LightningModule):
         """Sum of squares (R,) of a batch, and its rows."""
         rows = (_named(batch)[name].to(self.device) for name in ("x", "y"))
         x, y = (self._for_all(values) for values in rows)
-        with torch.no_grad():
-            return losses.loss("sse", self.mlp(x), y), x.shape[1]
+        return self.sum_of_squares(x, y), x.shape[1]
+
+    def sum_of_squares(self, x: Tensor, y: Tensor) -> Tensor:
+        """Of the errors on rows x (R, n, d), y (R, n, 1): (R,)."""
+        pairs = zip(self._outputs(x), y.split(self._together), strict=True)
+        return torch.cat([losses.loss("sse", outputs[-1], truth) for outputs, truth in pairs])
+
+    def dead_units(self, x: Tensor) -> Tensor:
+        """How many hidden units are zero on all rows x (R, n, d): (R,)."""
+        counts = []
+        for outputs in self._outputs(x):
+            zero = [(hidden == 0).all(1).sum(1) for hidden in outputs[1:-1]]
+            counts.append(sum(zero, torch.zeros(len(outputs[0]), device=x.device)))
+        return torch.cat(counts)
+
+    @property
+    def _together(self) -> int:
+        """Replicas that are evaluated at once: on the processor one, whose layers' outputs stay in
+        the cache."""
+        return 1 if self.device.type == "cpu" else self.replicas
+
+    @torch.no_grad()
+    def _outputs(self, x: Tensor) -> Iterator[list[Tensor]]:
+        """See :func:`mlpfit.model.mlp.outputs`; of some replicas after others."""
+        for first in range(0, self.replicas, self._together):
+            some = slice(first, first + self._together)
+            layers = [(weight[some], bias[some]) for weight, bias in self.mlp.layers]
+            yield mlp.outputs(layers, x[some], self.mlp.activation)
 
     def _for_all(self, rows: Tensor) -> Tensor:
         """(n, d) or (R, n, d) -> (R, n, d)."""
         return rows if rows.ndim == 3 else rows.expand(self.replicas, *rows.shape)
 
-    def _chunk(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
-        """x (K, R, n, d), y (K, R, n, 1) and weights (K, R, n) or None, of no more steps than the
-        Trainer wants."""
-        given = _named(batch)
+    def _chunk(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Any] | None]:
+        """x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None, of no more steps than the
+        Trainer wants; and, where compiled steps are still to pick their rows of these, how."""
+        given = _named(batch) if self.compile_steps else batches(_named(batch))
         x, y, weights = given["x"], given["y"], given.get("weights")
         if x.ndim < 4:
             x, y = self._for_all(x)[None], self._for_all(y)[None]
@@ -162,8 +190,9 @@ class Regression(pl.LightningModule):
         if (most := self.trainer.max_steps) >= 0:
             steps = min(steps, most - self.trainer.global_step)
         if len(x) == 1:
-            return x.expand(steps, *x.shape[1:]), y.expand(steps, *y.shape[1:]), weights
-        return x[:steps], y[:steps], None if weights is None else weights[:steps]
+            x, y = x.expand(steps, *x.shape[1:]), y.expand(steps, *y.shape[1:])
+            return x, y, weights, given if "rows" in given else None
+        return x[:steps], y[:steps], None if weights is None else weights[:steps], None
 
     def _count(self, steps: int) -> None:
         """Advance the Trainer's global_step, as LightningOptimizer.step would one by one; its
@@ -182,7 +211,8 @@ class Regression(pl.LightningModule):
         with torch.no_grad():
             loss = losses.loss(self.loss, outputs[-1], y, weights)
             error = losses.derivative(self.loss, outputs[-1], y, weights)
-        optimizer.zero_grad()
+        for parameter in self.mlp.parameters():
+            parameter.grad = None
         # Not through manual_backward: on one device, in full precision, all it adds is a fifth of
         # the step's time.
         self.backward(loss, outputs, error)

@@ -2,13 +2,13 @@
 
 import hashlib
 import inspect
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mlpfit.config.compose import as_published
 from mlpfit.config.schema import Config
 from mlpfit.errors import RunError
+from mlpfit.runs.provenance import version_of
 from mlpfit.runs.run import SEEDS, Run, differences, load_run
 
 HOW = (
@@ -45,7 +45,7 @@ def identity(config: Config) -> dict[str, Any]:
     return {
         "recipe": config.recipe(),
         "code": digest.hexdigest(),
-        "packages": {name: version(name) for name in COMPUTING_PACKAGES},
+        "packages": {name: version_of(name) for name in COMPUTING_PACKAGES},
     }
 
 

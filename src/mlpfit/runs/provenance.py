@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def provenance() -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", here) else None
     status = _git("status", "--porcelain", "--", *SOURCES) if commit else None
     locks = b"".join(lock.read_bytes() for lock in LOCKS if lock.is_file())
-    versions = {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+    versions = {"python": platform.python_version()} | {name: version_of(name) for name in PACKAGES}
     return {
         "commit": commit,
         "dirty": None if status is None else bool(status),
@@ -44,7 +45,9 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _version(package: str) -> str | None:
+@cache
+def version_of(package: str) -> str | None:
+    """Of an installed package, else None."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,6 +1,7 @@
 """Work in parallel processes that may be killed: the task of a lost process fails, all others are
 done."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -11,7 +12,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, cast
 
-from mlpfit.errors import one_line
+from mlpfit.errors import hurry, one_line
 
 Idle = list[tuple[Any, Connection]]  # processes and how to send them tasks
 
@@ -90,6 +91,7 @@ def _serve(function: Callable[[Any], None], pipe: Connection, parent: int) -> No
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    hurry()
     with suppress(EOFError, OSError):  # the parent has gone
         while True:
             task, failure = pipe.recv(), None
@@ -98,3 +100,4 @@ def _serve(function: Callable[[Any], None], pipe: Connection, parent: int) -> No
             except BaseException as error:  # whatever a user's function may raise
                 failure = one_line(error)
             pipe.send(failure)
+    gc.freeze()  # as in errors.run_command

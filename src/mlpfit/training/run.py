@@ -11,7 +11,6 @@ import yaml
 
 from mlpfit.config.schema import Config, LeastSquares
 from mlpfit.data.datamodule import ReplicaData
-from mlpfit.model import losses
 from mlpfit.model.regression import Regression
 from mlpfit.runs.files import write_arrays
 from mlpfit.runs.provenance import provenance
@@ -106,16 +105,14 @@ def metrics(
     generated; diverged_at: first step whose loss is not finite.
     """
     pool_x, truth = (torch.from_numpy(data.arrays[k]).to(data.x) for k in ("pool_x", "pool_truth"))
-    with torch.no_grad():
-        outputs, prediction = module.mlp.outputs(pool_x), module.mlp(data.x)
-        dead = sum(((h == 0).all(1).sum(1) for h in outputs[1:-1]), torch.zeros(len(pool_x)))
-        numbers = {
-            "mse": losses.loss("mse", prediction, data.y).numpy(),
-            "sse": losses.loss("sse", prediction, data.y).numpy(),
-            "truth_mse": losses.loss("mse", outputs[-1], truth).numpy(),
-            "val_mse": snapshots.validation()["mse"][-1],
-            "dead_units": dead.numpy(),
-        }
+    sse, from_truth = module.sum_of_squares(data.x, data.y), module.sum_of_squares(pool_x, truth)
+    numbers = {
+        "mse": (sse / data.x.shape[1]).numpy(),
+        "sse": sse.numpy(),
+        "truth_mse": (from_truth / pool_x.shape[1]).numpy(),
+        "val_mse": snapshots.validation()["mse"][-1],
+        "dead_units": module.dead_units(pool_x).numpy(),
+    }
     bad = ~np.isfinite(history)
     numbers["diverged_at"] = np.where(bad.any(0), bad.argmax(0) + 1 if len(bad) else 0, np.nan)
     return {

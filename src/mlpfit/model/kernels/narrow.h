@@ -12,10 +12,11 @@ constexpr int unit_at(int layer) {
     for (int l = 0; l < layer; ++l) at += UNITS[l];
     return at;
 }
+constexpr bool SHALLOW = LAYERS == 2;
 constexpr int COUNT = weight_at(LAYERS), INPUTS = UNITS[0], OUTPUT = unit_at(LAYERS);
 
 // Rows that pass through the net together: each weight is fetched once for all of them.
-constexpr int TILE = (ROWS + 4) / 5 * 5 < (ROWS + 3) / 4 * 4 ? 5 : 4;
+constexpr int TILE = (ROWS + 4) / 5 * 5 <= (ROWS + 3) / 4 * 4 ? 5 : 4;
 constexpr int FILLED = (ROWS + TILE - 1) / TILE * TILE;  // rows with those that fill up the last tile
 #define EACH_ROW _Pragma("GCC unroll 8") for (int t = 0; t < TILE; ++t)
 
@@ -60,6 +61,43 @@ inline void backward(const V* p, V* gradient, Tile& tile) {
     if constexpr (l > 0) backward<l - 1>(p, gradient, tile);
 }
 
+// With one hidden layer, every unit has one weight to the output, by which all of its error is multiplied: that is done
+// once a step, by scale_shallow(), and forward and back are one pass over the units each.
+inline void forward_shallow(const V* p, Tile& tile) {
+    constexpr int hidden = UNITS[1], at = unit_at(1);
+    V out[TILE];
+    EACH_ROW out[t] = p[bias_at(1)];
+    for (int j = 0; j < hidden; ++j) {
+        EACH_ROW {
+            V z = p[bias_at(0) + j];
+            for (int c = 0; c < INPUTS; ++c) z += tile.h[c][t] * p[weight_at(0) + c * hidden + j];
+            out[t] += (tile.h[at + j][t] = activated(z)) * p[weight_at(1) + j];
+        }
+    }
+    EACH_ROW tile.h[OUTPUT][t] = out[t];
+}
+
+inline void backward_shallow(V* gradient, Tile& tile) {
+    constexpr int hidden = UNITS[1], at = unit_at(1);
+    for (int j = 0; j < hidden; ++j) {
+        V above = {}, bias = {}, weight[INPUTS] = {};
+        EACH_ROW {
+            V h = tile.h[at + j][t], error = tile.error[OUTPUT][t], own = below(error, h);
+            above += h * error;
+            bias += own;
+            for (int c = 0; c < INPUTS; ++c) weight[c] += tile.h[c][t] * own;
+        }
+        gradient[weight_at(1) + j] += above;
+        gradient[bias_at(0) + j] += bias;
+        for (int c = 0; c < INPUTS; ++c) gradient[weight_at(0) + c * hidden + j] += weight[c];
+    }
+}
+
+inline void scale_shallow(const V* p, V* gradient) {
+    constexpr int hidden = UNITS[1];
+    for (int i = 0; i < (INPUTS + 1) * hidden; ++i) gradient[weight_at(0) + i] *= p[weight_at(1) + i % hidden];
+}
+
 // A vector's replicas; lanes beyond the last replica repeat it.
 struct Group {
     const Call& call;
@@ -75,6 +113,20 @@ struct Group {
         }
     }
 
+    void pick(int64_t k) const {
+        for (int lane = 0; lane < LANES; ++lane) {
+            int64_t r = replica(lane), count = call.order.count(k, r);
+            const int64_t* rows = call.order.at(k, r);
+            const real *from_x = call.x.at(k, r), *from_y = call.y.at(k, r);
+            for (int i = 0; i < ROWS; ++i) {
+                int64_t row = rows[i < count ? i : 0];
+                for (int c = 0; c < INPUTS; ++c) x[i * INPUTS + c][lane] = from_x[row * INPUTS + c];
+                y[i][lane] = from_y[row];
+                if constexpr (WEIGHTED) weights[i][lane] = i < count;
+            }
+        }
+    }
+
     template <class Move>
     void each_number(Move move) const {  // move(its lane, its place in a replica's state, where it is in torch's tensors)
         for (int s = 0, at = 0; s < 2 * LAYERS * (1 + BUFFERS); ++s) {
@@ -87,9 +139,12 @@ struct Group {
     }
 
     void step(int64_t k) {
-        if (k == 0 || call.x.step) gather(call.x, k, ROWS * INPUTS, x);
-        if (k == 0 || call.y.step) gather(call.y, k, ROWS, y);
-        if constexpr (WEIGHTED) gather(call.weights, k, ROWS, weights);
+        if (ORDERED) pick(k);
+        else {
+            if (k == 0 || call.x.step) gather(call.x, k, ROWS * INPUTS, x);
+            if (k == 0 || call.y.step) gather(call.y, k, ROWS, y);
+            if constexpr (WEIGHTED) gather(call.weights, k, ROWS, weights);
+        }
         V n = WEIGHTED || !call.mean ? V{} : splat(ROWS);
         for (int i = 0; WEIGHTED && i < ROWS; ++i) n += weights[i];
         if (!call.mean) n = splat(1);
@@ -98,7 +153,8 @@ struct Group {
         std::memset(gradient, 0, COUNT * sizeof(V));
         for (int row = 0; row < FILLED; row += TILE) {
             for (int c = 0; c < INPUTS; ++c) EACH_ROW tile.h[c][t] = x[(row + t) * INPUTS + c];
-            forward<0>(state, tile);
+            if constexpr (SHALLOW) forward_shallow(state, tile);
+            else forward<0>(state, tile);
             V slope = {};
             EACH_ROW {
                 V error = row + t < ROWS ? tile.h[OUTPUT][t] - y[row + t] : V{};
@@ -107,8 +163,10 @@ struct Group {
                 slope += tile.error[OUTPUT][t] = weighted * scale;
             }
             gradient[bias_at(LAYERS - 1)] += slope;
-            backward<LAYERS - 1>(state, gradient, tile);
+            if constexpr (SHALLOW) backward_shallow(gradient, tile);
+            else backward<LAYERS - 1>(state, gradient, tile);
         }
+        if constexpr (SHALLOW) scale_shallow(state, gradient);
         V sum = {};
         EACH_ROW sum += squares[t];
         sum = sum * real(call.loss) / n;

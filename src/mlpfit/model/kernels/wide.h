@@ -72,6 +72,7 @@ struct Replica {
     const Call& call;
     int64_t r;
     V *state, *gradient, *hidden, *transposed;
+    real* picked;  // if ORDERED, the rows of this step: inputs, then targets and weights
     const real* x;
 
     template <int l>
@@ -148,15 +149,29 @@ struct Replica {
         }
     }
 
+    void pick(int64_t k) const {
+        const int64_t *rows = call.order.at(k, r), count = call.order.count(k, r);
+        const real *from_x = call.x.at(k, r), *from_y = call.y.at(k, r);
+        real *y = picked + ROWS * UNITS[0], *weights = y + ROWS;
+        for (int i = 0; i < ROWS; ++i) {
+            int64_t row = rows[i < count ? i : 0];
+            std::memcpy(picked + i * UNITS[0], from_x + row * UNITS[0], UNITS[0] * sizeof(real));
+            y[i] = from_y[row];
+            weights[i] = i < count;
+        }
+    }
+
     void step(int64_t k) {
-        x = call.x.at(k, r);
-        const real* weights = WEIGHTED ? call.weights.at(k, r) : nullptr;
+        if (ORDERED) pick(k);
+        x = ORDERED ? picked : call.x.at(k, r);
+        const real* y = ORDERED ? picked + ROWS * UNITS[0] : call.y.at(k, r);
+        const real* weights = !WEIGHTED ? nullptr : ORDERED ? y + ROWS : call.weights.at(k, r);
         real n = WEIGHTED ? 0 : ROWS;
         for (int i = 0; WEIGHTED && i < ROWS; ++i) n += weights[i];
         n = call.mean ? n : 1;
         std::memset(gradient, 0, COUNT * sizeof(V));
         forward<0>();
-        real squares = last(call.y.at(k, r), weights, call.slope / n);
+        real squares = last(y, weights, call.slope / n);
         backward<LAST - 1>();
         call.losses[k * call.replicas + r] = squares * real(call.loss) / n;
         update(state, gradient, COUNT, call.factors + 2 * k, call);
@@ -178,12 +193,13 @@ struct Replica {
 extern "C" void run(const Call* call) {
     V *state = zeros<V>((1 + BUFFERS) * COUNT), *gradient = zeros<V>(COUNT);
     V *hidden = zeros<V>(hidden_at(LAYERS)), *transposed = zeros<V>(transposed_size());
+    real* picked = zeros<real>(ROWS * (UNITS[0] + 2));
     for (int64_t r = call->first; r < call->last; ++r) {
         std::memset(state, 0, (1 + BUFFERS) * COUNT * sizeof(V));  // one that diverged fills layers up with NaN
-        Replica replica{*call, r, state, gradient, hidden, transposed, nullptr};
+        Replica replica{*call, r, state, gradient, hidden, transposed, picked, nullptr};
         replica.each_number([](real& ours, real& torchs) { ours = torchs; });
         for (int64_t k = 0; k < call->steps; ++k) replica.step(k);
         replica.each_number([](real& ours, real& torchs) { torchs = ours; });
     }
-    std::free(state), std::free(gradient), std::free(hidden), std::free(transposed);
+    std::free(state), std::free(gradient), std::free(hidden), std::free(transposed), std::free(picked);
 }

@@ -30,15 +30,14 @@ TRAINING = "section on training the network"
 
 def shown(run: Run) -> np.ndarray:
     """Which rows the batches of the first seeds show: (SEEDS, rows)."""
-    from mlpfit.data import order
-    from mlpfit.data.datamodule import draw  # late: it takes Lightning a second or two
+    from mlpfit.data.datamodule import ReplicaData, row_numbers  # late: it takes Lightning seconds
 
     published = as_published(run.config["name"])
     config, seeds = parse(published.plain() | {"data": run.config["data"]}), run.seeds[:SEEDS]
-    orders = order.stack([draw(seed=seed, **config.sampling)[1] for seed in seeds])
-    batches, _ = orders.batches(0, config.trainer.max_steps)  # (steps, SEEDS, batch)
+    chunk = ReplicaData(seeds=seeds, **config.sampling).chunk(0, config.trainer.max_steps)
+    numbers, _ = row_numbers(chunk)  # (steps, SEEDS, batch)
     seen = np.zeros((len(seeds), config.rows), dtype=bool)
-    seen[np.arange(len(seeds))[:, None], batches] = True
+    seen[np.arange(len(seeds))[:, None], numbers.numpy()] = True
     return seen
 
 
