@@ -14,7 +14,7 @@ import shares
 import single
 
 from mlpfit.errors import ConfigError, run_command
-from mlpfit.runs.files import write_file
+from mlpfit.files import write_file
 from mlpfit.runs.provenance import provenance
 
 PAGE = Path("outputs/bench.md")

@@ -15,7 +15,7 @@ import plain
 from crew import Crew, cores
 from problems import Problem, calls, matrix_rate, under_trainer
 
-from mlpfit.runs.files import write_file
+from mlpfit.files import write_file
 
 FIGURE = Path("outputs/figures/bench/growth.svg")
 COUNTS = (1, 10, 100, 1_000, 10_000, 100_000)

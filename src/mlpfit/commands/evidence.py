@@ -11,12 +11,12 @@ from rich.table import Table
 from mlpfit.config.catalogue import ready_sweep, ready_sweeps, tutorials
 from mlpfit.errors import ConfigError
 from mlpfit.figures.draw import draw_all
+from mlpfit.files import write_file
 from mlpfit.judging import ledger as judging
 from mlpfit.judging.statistics import QUANTILES
 from mlpfit.report import page
 from mlpfit.report import playground as live
 from mlpfit.report import table as results
-from mlpfit.runs.files import write_file
 from mlpfit.sweeps.closing import close, draw_sweep
 from mlpfit.sweeps.summary import SWEEP, name_of
 from mlpfit.training.progress import console

@@ -14,8 +14,8 @@ from mlpfit.config.compose import as_published
 from mlpfit.figures import draw
 from mlpfit.report import table as results
 from mlpfit.runs.identity import is_current
-from mlpfit.training.progress import console, display
-from mlpfit.training.train import train
+from mlpfit.training.progress import console
+from mlpfit.training.train import train_all
 
 OUTPUTS = Path("outputs")
 
@@ -26,10 +26,7 @@ def main() -> int:
     configs = [as_published(name) for name in wanted]
     stale = [config for config in configs if not is_current(config, config.folder)]
     if stale:
-        with display(len(stale)) as shown:
-            for config in stale:
-                with shown.run(config.name, config.trainer.max_steps) as report:
-                    train(config, report=report)
+        train_all(stale)
     drawn, current = draw.draw_all(names, OUTPUTS)
     if not stale and not drawn:
         console.print(

@@ -79,8 +79,10 @@ def _train(config: Config, folder: Path) -> float:
         console.print(f"{place} is up to date (force=true trains it again)", soft_wrap=True)
         return objective(load_run(folder), config.metric)
     try:
-        with display(runs=1) as shown, shown.run(config.name, config.trainer.max_steps) as report:
-            train(config, folder, report)
+        with display(runs=1) as shown:
+            bar = shown.run(config.name, config.trainer.max_steps)
+            train(config, folder, bar)
+            bar.end()
     finally:
         discard_unfinished(folder)
     run = load_run(folder)

@@ -40,12 +40,12 @@ from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import compose
 from mlpfit.errors import ConfigError, RunError
 from mlpfit.figures.draw import draw_all, drawings
+from mlpfit.files import sha256, write_file
 from mlpfit.judging import ledger, published
 from mlpfit.runs import sealed
-from mlpfit.runs.files import sha256, write_file
 from mlpfit.runs.run import Run, differences, load_run
-from mlpfit.training.progress import console, display
-from mlpfit.training.train import train
+from mlpfit.training.progress import console
+from mlpfit.training.train import train_all
 
 EARLY, TOLERANCE, FACTOR, PARTS = 10, 1e-3, 3.0, 20
 SWEPT = ("sweeps/*/*/summary.csv", "sweeps/*/*/figure.svg")
@@ -169,11 +169,7 @@ def verify_runs(
     """Train these runs into scratch and compare each with its reference. Returns also the kept
     files that have changed, and whether this machine is like the reference's."""
     kept, content = reference(outputs)
-    with display(len(names)) as shown:
-        for name in names:
-            config = compose([f"experiment={name}", f"output_dir={scratch}"])
-            with shown.run(name, config.trainer.max_steps) as report:
-                train(config, report=report)
+    train_all([compose([f"experiment={name}", f"output_dir={scratch}"]) for name in names])
     draw_all(names, scratch)
     differing = differences(content["machine"], machine(load_run(scratch / "runs" / names[0])))
     console.print(f"machine: {'; '.join(differing) if differing else 'as that of the reference'}")

@@ -1,14 +1,22 @@
 """From YAML and overrides to a Config, by Hydra. Hydra stops here: everything behind takes plain
 values."""
 
+import hashlib
+import json
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mlpfit.config.catalogue import confs, experiments
 from mlpfit.config.schema import Config, parse
 from mlpfit.errors import ConfigError, users_code
+from mlpfit.files import write_file
+
+COMPOSED = Path("outputs/.cache/configs")
 
 
 def compose(overrides: Sequence[str]) -> Config:
@@ -18,12 +26,7 @@ def compose(overrides: Sequence[str]) -> Config:
 
     Raises ConfigError in one line for whatever Hydra, OmegaConf or the check finds wrong.
     """
-    try:
-        return checked_config(_by_hydra("config", overrides))
-    except ConfigError:
-        raise
-    except Exception as error:  # its own, YAML's, endless recursion, bytes that are no text
-        raise ConfigError(as_one_line(error, overrides)) from error
+    return _checked(_plain_of(overrides))
 
 
 def group(kind: str, choice: str) -> dict[str, Any]:
@@ -55,6 +58,25 @@ def _by_hydra(file: str, overrides: Sequence[str] = (), **options: Any) -> Any:
 
 def checked_config(composed: Any) -> Config:
     """What Hydra composed, checked. Raises ConfigError."""
+    return _checked(_plain(composed))
+
+
+def _checked(plain: dict[str, Any]) -> Config:
+    config = parse(plain)
+    check_place(config.output_dir)
+    return config
+
+
+def _plain_of(overrides: Sequence[str]) -> dict[str, Any]:
+    try:
+        return _plain(_by_hydra("config", overrides))
+    except ConfigError:
+        raise
+    except Exception as error:  # its own, YAML's, endless recursion, bytes that are no text
+        raise ConfigError(as_one_line(error, overrides)) from error
+
+
+def _plain(composed: Any) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -62,12 +84,10 @@ def checked_config(composed: Any) -> Config:
     if OmegaConf.is_missing(composed, "name"):
         raise ConfigError(f"experiment=...: say which one; there are {', '.join(experiments())}")
     try:
-        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        plain: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(as_one_line(error)) from error
-    config = parse(plain)  # type: ignore[arg-type]
-    check_place(config.output_dir)
-    return config
+    return dict(plain)
 
 
 def without_hydra(composed: Any) -> Any:
@@ -91,13 +111,27 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
 
 def as_published(experiment: str) -> Config:
     """The config of an experiment as its YAML has it; composed again when a file has changed."""
-    files = (file for conf in confs() for file in conf.rglob("*.yaml"))
+    yaml = [file for conf in confs() for file in sorted(conf.rglob("*.yaml"))]
+    files = [*yaml, *sorted(Path(__file__).parent.glob("*.py"))]  # these decide it, too
     return _as_published(experiment, tuple((str(f), f.stat().st_mtime_ns) for f in files))
 
 
 @cache
 def _as_published(experiment: str, files: tuple[tuple[str, int], ...]) -> Config:
-    return compose([f"experiment={experiment}"])
+    """Hydra takes 70 ms for each, so what it composed of these files is kept."""
+    made_by = [version(package) for package in ("hydra-core", "omegaconf")]
+    key = hashlib.sha256(json.dumps([experiment, files, made_by]).encode()).hexdigest()
+    kept, plain = COMPOSED / f"{key}.json", None
+    with suppress(OSError, ValueError):  # not there, or damaged
+        plain = json.loads(kept.read_bytes())
+    if plain is None:
+        plain = _plain_of([f"experiment={experiment}"])
+        text = b"".join(Path(file).read_bytes() for file, _ in files if file.endswith(".yaml"))
+        lasting = not re.search(rb"\$\{(oc\.env|now)", text)  # depends on the files alone
+        if lasting and COMPOSED.parents[1].is_dir():
+            with suppress(OSError):
+                write_file(kept, json.dumps(plain).encode())
+    return _checked(plain)
 
 
 def check_place(output_dir: str) -> None:

@@ -14,6 +14,7 @@ the seed itself:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -26,9 +27,13 @@ class TorchUniform:
     float32 layers."""
 
     def __init__(self, seed: int) -> None:
-        import torch
+        self._seed = seed
 
-        self._generator = torch.Generator().manual_seed(seed)
+    @cached_property
+    def _generator(self) -> Any:
+        import torch  # late: rows are drawn without
+
+        return torch.Generator().manual_seed(self._seed)
 
     def uniform(self, low: float, high: float, size: tuple[int, ...]) -> np.ndarray:
         import torch

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlpfit.figures import style
+from mlpfit.files import write_file
 from mlpfit.runs import sealed
-from mlpfit.runs.files import write_file
 from mlpfit.runs.run import Run
 
 if TYPE_CHECKING:

@@ -32,12 +32,12 @@ import numpy as np
 
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.errors import RunError
+from mlpfit.files import write_file
 from mlpfit.judging import claims, published, statistics, variants
 from mlpfit.judging.claims import Claim, Ensembles, Finding, Joint, Slip
 from mlpfit.judging.published import Number
 from mlpfit.judging.statistics import BORDERLINE, P
 from mlpfit.runs import sealed
-from mlpfit.runs.files import write_file
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER
 

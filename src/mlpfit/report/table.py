@@ -10,9 +10,9 @@ from typing import Any
 
 from mlpfit.errors import RunError
 from mlpfit.figures.draw import drawings
+from mlpfit.files import write_file
 from mlpfit.judging import published
 from mlpfit.runs import sealed
-from mlpfit.runs.files import write_file
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import QUANTITIES
 

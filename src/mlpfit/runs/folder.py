@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from mlpfit.config.schema import Config
 from mlpfit.errors import RunError
-from mlpfit.runs.files import sha256, write_file
+from mlpfit.files import sha256, write_file
 from mlpfit.runs.identity import identity as identity_of
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import MARKER, SHARDS, differences, load_run

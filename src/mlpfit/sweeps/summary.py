@@ -30,9 +30,9 @@ from typing import Any
 import numpy as np
 
 from mlpfit.errors import Diverged, RunError
+from mlpfit.files import write_file
 from mlpfit.judging.statistics import QUANTILES, median_interval, quantiles
 from mlpfit.runs import sealed
-from mlpfit.runs.files import write_file
 from mlpfit.runs.run import Run, load_run
 
 SWEEP, JOB = "sweep.json", "job.json"

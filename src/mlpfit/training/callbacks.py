@@ -20,8 +20,8 @@ from torch import Tensor
 from mlpfit.config.schema import Config
 from mlpfit.data.datamodule import ReplicaData
 from mlpfit.errors import Diverged
+from mlpfit.files import write_file
 from mlpfit.model.regression import Regression
-from mlpfit.runs.files import write_file
 
 Progress = Callable[[int, float], None]  # steps done, last loss (median over replicas)
 # ``module`` is a Regression in what follows, for which Lightning's signatures have its own base.

@@ -23,12 +23,14 @@ def work(
     processes: int,
     done: Callable[[int, str | None], None],
     warm: Idle | None = None,
+    told: Callable[..., None] | None = None,
 ) -> None:
     """Call function(task) for every task, in spawned processes, in the order of the tasks.
 
     done(i, failure) is told of each as it ends; failure is None, what was raised, or which signal
     killed the process. The processes end with this one, however that ends. ``warm``: processes that
     earlier work for the same function has left there, taken first and left there again.
+    told(i, ...) is given what a task's process says by :func:`tell`.
     """
     left = list(range(len(tasks)))[::-1]
     busy: dict[Connection, tuple[Any, int]] = {}
@@ -41,18 +43,31 @@ def work(
                 pipe.send(tasks[index])
                 busy[pipe] = process, index
             for pipe in cast(list[Connection], wait(list(busy))):
-                process, index = busy.pop(pipe)
+                process, index = busy[pipe]
                 try:
-                    failure = pipe.recv()
+                    if isinstance(failure := pipe.recv(), tuple):
+                        if told is not None:
+                            told(index, *failure)
+                        continue
                     idle.append((process, pipe))
                 except (EOFError, ConnectionError):
                     process.join()
                     code = process.exitcode
                     ending = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
                     failure = f"its process ended early ({ending})"
+                del busy[pipe]
                 done(index, failure)
     finally:
         _end(busy, idle, warm)
+
+
+def tell(*news: Any) -> None:
+    """In a process of :func:`work`: say how far its task is."""
+    assert _ours is not None
+    _ours.send(news)
+
+
+_ours: Connection | None = None  # to the process that gives tasks, if this one takes them
 
 
 def _start(function: Callable[[Any], None]) -> tuple[Any, Connection]:
@@ -84,6 +99,8 @@ def _end(busy: dict[Connection, tuple[Any, int]], idle: Idle, warm: Idle | None)
 
 def _serve(function: Callable[[Any], None], pipe: Connection, parent: int) -> None:
     """What a process does: one task after another, until the parent has gone."""
+    global _ours
+    _ours = pipe
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -13,32 +13,39 @@ if not console.is_terminal:
     console.width = 200  # piped: tables keep their columns, lines are not cut
 
 
+class Bar:
+    """Of one run: called with the steps done and the loss."""
+
+    def __init__(self, display: "Display", name: str, steps: int) -> None:
+        self.display, self.name, self.steps = display, name, steps
+        self.started, self.last = time.time(), (0, math.nan)
+        self.task = display.bars.add_task(name, total=max(steps, 1), note="")
+
+    def __call__(self, step: int, loss: float) -> None:
+        self.last = step, loss
+        note = "" if math.isnan(loss) else f"loss {loss:.4g}"
+        self.display.bars.update(self.task, completed=step, note=note)
+
+    def end(self) -> None:
+        """Say in a line how it went."""
+        self.display.bars.remove_task(self.task)
+        self.display.bars.advance(self.display.overall)
+        taken, value = self.last
+        loss = "" if math.isnan(value) else f", loss {value:<10.4g}"  # an ensemble has no one loss
+        trained = f"{taken:>5} steps{loss}" if taken else "evaluated" + " " * 18
+        done = trained if self.steps else "closed form" + " " * 16
+        console.print(f"{self.name:<26} {done} {time.time() - self.started:5.1f} s")
+
+
 class Display:
-    """One bar for all runs (if there are several) and one for the current run with its loss."""
+    """One bar for all runs (if there are several) and one for each current run with its loss."""
 
     def __init__(self, bars: Progress, runs: int) -> None:
         self.bars = bars
         self.overall = bars.add_task("all", total=runs, note="", visible=runs > 1)
 
-    @contextmanager
-    def run(self, name: str, steps: int) -> Iterator[Callable[[int, float], None]]:
-        """Yields what to call with the steps done and the loss; says at the end how it went."""
-        started, last = time.time(), (0, math.nan)
-        task = self.bars.add_task(name, total=max(steps, 1), note="")
-
-        def report(step: int, loss: float) -> None:
-            nonlocal last
-            last = step, loss
-            self.bars.update(task, completed=step, note=f"loss {loss:.4g}")
-
-        yield report
-        self.bars.remove_task(task)
-        self.bars.advance(self.overall)
-        taken, value = last
-        loss = "" if math.isnan(value) else f", loss {value:<10.4g}"  # an ensemble has no one loss
-        trained = f"{taken:>5} steps{loss}" if taken else "evaluated" + " " * 18
-        done = trained if steps else "closed form" + " " * 16
-        console.print(f"{name:<26} {done} {time.time() - started:5.1f} s")
+    def run(self, name: str, steps: int) -> Bar:
+        return Bar(self, name, steps)
 
     @contextmanager
     def counted(self, name: str, total: int) -> Iterator[Callable[[int], None]]:

@@ -11,8 +11,8 @@ import yaml
 
 from mlpfit.config.schema import Config, LeastSquares
 from mlpfit.data.datamodule import ReplicaData
+from mlpfit.files import write_arrays
 from mlpfit.model.regression import Regression
-from mlpfit.runs.files import write_arrays
 from mlpfit.runs.provenance import provenance
 from mlpfit.training.callbacks import Progress, Snapshots
 from mlpfit.training.progress import console

@@ -6,6 +6,7 @@ memory does not grow with the number of replicas.
 """
 
 import gc
+import math
 import multiprocessing
 import os
 import shutil
@@ -20,7 +21,8 @@ from mlpfit.errors import ConfigError, Diverged, RunError, users_code
 from mlpfit.runs.folder import claimed, locked, seal, shared
 from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.run import MARKER, SHARDS
-from mlpfit.training.processes import work
+from mlpfit.training.processes import tell, work
+from mlpfit.training.progress import Bar, display
 
 Report = Callable[[int, float], None]  # steps done, last loss
 
@@ -49,6 +51,45 @@ def train(
     return True
 
 
+def train_all(configs: Sequence[Config]) -> None:
+    """Train these runs, several at once where there are several cores, and show how far they are.
+
+    Raises ConfigError before anything is created, RunError if some fail, after all others are done.
+    """
+    for config in configs:
+        try_out(config)
+    order = sorted(configs, key=lambda config: -config.plain_seconds)
+    failures: list[str] = []
+    with display(len(order)) as shown:
+        if min(cores(), len(order)) <= 1:
+            for config in order:
+                bar = shown.run(config.name, config.trainer.max_steps)
+                train(config, report=bar)
+                bar.end()
+            return
+        bars: dict[int, Bar] = {}
+
+        def told(index: int, step: int, loss: float) -> None:
+            if index not in bars:
+                bars[index] = shown.run(order[index].name, order[index].trainer.max_steps)
+            bars[index](step, loss)
+
+        def done(index: int, failure: str | None) -> None:
+            if failure is None:
+                bars[index].end()
+            else:
+                failures.append(f"{order[index].name}: {failure}")
+
+        work(_train_and_tell, order, cores(), done, told=told)
+    if failures:
+        raise RunError("; ".join(failures))
+
+
+def _train_and_tell(config: Config) -> None:
+    tell(0, math.nan)
+    train(config, report=tell)
+
+
 def train_part(config: Config, final: Path) -> None:
     """Train only the shards that ``ensemble.only`` names, beside other processes that train others.
 
@@ -72,7 +113,8 @@ def try_out(config: Config) -> None:
         if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
             given = config.trainer.accelerator
             raise ConfigError(f"trainer.accelerator={given}: there is none here; try cpu or auto")
-    if config.callbacks or config.logger.keys() - {"tensorboard"} or config.trainer.arguments:
+    plain = config.trainer.arguments == {"devices": 1} and not config.callbacks
+    if not plain or config.logger.keys() - {"tensorboard"}:
         from mlpfit.training.trainer import try_trainer
 
         try_trainer(config)
