@@ -16,9 +16,10 @@ from mlpfit.config.catalogue import load_targets
 from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
 from mlpfit.data.targets import TARGETS, Target
-from mlpfit.errors import ConfigError, RunError
+from mlpfit.errors import ConfigError, RunError, hurry
 
 torch.set_num_threads(1)
+hurry()
 ROOT = Path(__file__).parents[1]
 BROWSERS = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
 CHROMIUM = next((path for path in BROWSERS if path), None)

@@ -14,7 +14,7 @@ from mlpfit.judging import claims, published, statistics
 from mlpfit.judging.ledger import SHARES
 
 LEDGER = json.loads((ROOT / "outputs/ledger.json").read_text())
-SEEDS = 1000  # of the recomputation
+SEEDS = 500  # of the recomputation
 
 
 def test_every_published_number_is_in_the_ledger_once_with_a_verdict():
@@ -75,7 +75,7 @@ def sine(rng):
     [("plane/sequential", plane, 32, 1e-3, 200), ("gradient/sine_network", sine, 64, 0.1, 100)],
 )
 def test_percentiles_agree_with_other_code_on_other_data(experiment, rows, hidden, lr, steps):
-    """A thousand seeds of a generator of their own; data, net and Adam written out here."""
+    """Five hundred seeds of a generator of their own; data, net and Adam written out here."""
     x, y = (torch.from_numpy(v).float() for v in rows(np.random.default_rng(99)))
     generator = torch.Generator().manual_seed(99)
     shapes = (
