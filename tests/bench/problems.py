@@ -81,7 +81,7 @@ class Problem:
 
 
 def under_trainer(problem: Problem) -> Turn:
-    """mlpfit as its command trains: Lightning's Trainer, rows drawn before, batches gathered,
+    """mlpfit as its command trains: Lightning's Trainer, rows drawn before, batches picked,
     losses and checkpoints kept. What it takes to compile is found with two steps."""
     compiling = 0.0
     if problem not in _COMPILED:
@@ -109,12 +109,17 @@ def _trained(problem: Problem) -> float:
         return clock() - started
 
 
-def calls(problem: Problem, steps: int, rows: int) -> Callable[[], object]:
-    """One call of the compiled steps on the first rows of batches that are ready."""
+def calls(problem: Problem, steps: int, rows: int, pick: bool = False) -> Callable[[], object]:
+    """One call of the compiled steps on the first rows of batches that are ready, or that it still
+    picks."""
     from mlpfit.model.compiled import CompiledSteps
 
     module = problem.module()
     run = CompiledSteps(module.mlp, module.loss, module.configure_optimizers())
+    chunk = problem.rows_drawn.chunk(0, steps)
+    if pick and "rows" in chunk:
+        x, y = (chunk[name].expand(steps, -1, -1, -1) for name in ("x", "y"))
+        return lambda: run(x, y, order=chunk)
     data = {k: None if v is None else v[:steps, :, :rows] for k, v in problem.data().items()}
     if len(data["x"]) == 1:
         data |= {name: data[name].expand(steps, -1, -1, -1) for name in ("x", "y")}

@@ -21,19 +21,19 @@ NOTE = """Microseconds of a model-step on one core, and their shares. Products: 
 6 operations per weight and row at the speed of torch's matrix product. Rest of the rows:
 activations, sums, loads and stores (0 where the kernel is faster than torch's product). Update: the
 optimiser, and whatever is done once a step. Copying: parameters and rows in and out, once in 200
-steps. Batches: gathering the rows of the steps. Trainer, recording: all that is outside the
+steps. Batches: picking the rows of the steps. Trainer, recording: all that is outside the
 compiled steps, callbacks and checkpoints included."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Seconds of a model-step: the whole, and once a step, for the rows, copied, gathered."""
+    """Seconds of a model-step: the whole, and once a step, for the rows, copied, picked."""
 
     whole: float
     step: float
     rows: float
     copied: float
-    gathered: float
+    picked: float
 
 
 def shares() -> str:
@@ -47,7 +47,7 @@ def shares() -> str:
 
 def _line(problem: Problem, parts: Parts, products_per_second: float) -> str:
     products = min(problem.operations / products_per_second, parts.rows)
-    named = (products, parts.rows - products, parts.step, parts.copied, parts.gathered)
+    named = (products, parts.rows - products, parts.step, parts.copied, parts.picked)
     rest = max(0.0, parts.whole - sum(named))
     percent = " | ".join(f"{seconds / (sum(named) + rest):.0%}" for seconds in (*named, rest))
     units = "-".join(map(str, problem.units))
@@ -64,12 +64,13 @@ def measured(problem: Problem) -> Parts:
     rows = min(step, per_row * problem.rows)
     whole = min(_per_step(under_trainer(problem)) for _ in range(REPEATS))
     copied = max(0.0, of_one - step) / chunk
-    return Parts(whole, step - rows, rows, copied, _gathering(problem, chunk))
+    picked = max(0.0, _call(problem, chunk, problem.rows, pick=True) - of_chunk) / chunk
+    return Parts(whole, step - rows, rows, copied, picked)
 
 
-def _call(problem: Problem, steps: int, rows: int) -> float:
+def _call(problem: Problem, steps: int, rows: int, pick: bool = False) -> float:
     """Seconds of a call, per replica."""
-    run = calls(problem, steps, rows)
+    run = calls(problem, steps, rows, pick)
     best = float("inf")
     for _ in range(REPEATS + 1):
         tidy()
@@ -77,17 +78,6 @@ def _call(problem: Problem, steps: int, rows: int) -> float:
         run()
         best = min(best, clock() - started)
     return best / problem.replicas
-
-
-def _gathering(problem: Problem, steps: int) -> float:
-    """Seconds per model-step to make the batches."""
-    data = problem.rows_drawn
-    best = float("inf")
-    for _ in range(REPEATS):
-        started = clock()
-        data.chunk(0, steps)
-        best = min(best, clock() - started)
-    return best / steps / problem.replicas
 
 
 def _per_step(turn: Turn) -> float:

@@ -21,7 +21,7 @@ from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError
 from mlpfit.judging.variants import variants
-from mlpfit.runs.folder import claimed
+from mlpfit.runs.folder import unfinished_folder
 from mlpfit.runs.run import load_run
 from mlpfit.training.progress import console, display
 from mlpfit.training.train import cores, shards, train_shards
@@ -60,7 +60,9 @@ def train_ensembles(configs: Sequence[Config]) -> None:
     """Train these ensembles, unless they are up to date."""
     started = time.time()
     with ExitStack() as stack:
-        folders = [stack.enter_context(claimed(config, config.folder)) for config in configs]
+        folders = [
+            stack.enter_context(unfinished_folder(config, config.folder)) for config in configs
+        ]
         pairs = zip(configs, folders, strict=True)
         todo = [shard for config, folder in pairs if folder for shard in shards(config, folder)]
         if not todo:

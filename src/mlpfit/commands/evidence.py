@@ -10,7 +10,7 @@ from rich.table import Table
 
 from mlpfit.config.catalogue import ready_sweep, ready_sweeps, tutorials
 from mlpfit.errors import ConfigError
-from mlpfit.figures.draw import draw_all
+from mlpfit.figures.draw import draw_all, drawings, unfinished
 from mlpfit.files import write_file
 from mlpfit.judging import ledger as judging
 from mlpfit.judging.statistics import QUANTILES
@@ -43,6 +43,8 @@ def figures() -> int:
     if not sweeps or names:
         drawn, current = draw_all(names, OUTPUTS)
         print(f"{drawn} figures drawn, {current} up to date ({OUTPUTS}/figures)")
+        if missing := unfinished(drawings(), OUTPUTS) if not names else []:
+            print(f"not drawn, for want of their runs: figures of {', '.join(missing)}")
     return 0
 
 
@@ -54,9 +56,9 @@ def sweep() -> int:
     """
     folders = sys.argv[1:]
     if not folders:
-        found = sorted(str(file.parent) for file in OUTPUTS.glob(f"sweeps/**/{SWEEP}"))
+        known = sorted(str(file.parent) for file in OUTPUTS.glob(f"sweeps/**/{SWEEP}"))
         raise ConfigError(
-            f"sweep: name its folder: {', '.join(found) or f'none under {OUTPUTS}/sweeps'}"
+            f"sweep: name its folder: {', '.join(known) or f'none under {OUTPUTS}/sweeps'}"
         )
     failed = False
     for name in folders:

@@ -12,6 +12,7 @@ from rich.table import Table
 from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import as_published
 from mlpfit.figures import draw
+from mlpfit.judging import published
 from mlpfit.report import table as results
 from mlpfit.runs.identity import is_current
 from mlpfit.training.progress import console
@@ -47,12 +48,16 @@ def main() -> int:
 
 
 def selected(names: list[str]) -> list[str]:
-    """The experiments that the named tutorials, experiments and figures need; of none, all."""
+    """The experiments that the named tutorials, experiments and figures need; of none, all. Raises
+    ConfigError for an unknown name, and for one in a file of their tutorials."""
     every = experiments()
     needed = {p.name: p.experiment for p in draw.drawings()} if names else {}
     draw.check_names(names)
     chosen = {*names, *(needed.get(name) for name in names)}
-    return [e for e in every if not names or {e, e.split("/")[0]} & chosen]
+    wanted = [e for e in every if not names or {e, e.split("/")[0]} & chosen]
+    for tutorial in dict.fromkeys(name.split("/")[0] for name in wanted):
+        published.check(tutorial)
+    return wanted
 
 
 def closing_table(finished: list[results.Result]) -> Table:

@@ -80,34 +80,34 @@ def numbers(run: Run) -> Numbers:
     return {"loss": run.history["loss"][:, 0], "final": final}
 
 
-def compare(name: str, ours: Numbers, kept: Numbers, figures: int, alike: bool) -> Comparison:
+def compare(name: str, ours: Numbers, stored: Numbers, figures: int, alike: bool) -> Comparison:
     """A run against the reference; figures: how many of its own differ; alike: same machine."""
-    steps, there = len(ours["loss"]), len(kept["loss"])
+    steps, there = len(ours["loss"]), len(stored["loss"])
     if steps != there:
         why = f"{steps} steps, kept are {there}"
         return Comparison(name, "different", min(steps, there) + 1, math.inf, figures, why)
-    other = np.flatnonzero(ours["loss"] != kept["loss"])
+    other = np.flatnonzero(ours["loss"] != stored["loss"])
     first = int(other[0]) + 1 if len(other) else None
-    difference = float(relative(ours["final"], kept["final"]).max())
+    difference = float(relative(ours["final"], stored["final"]).max())
     kind: Kind = "different"
     if first is None and difference == 0:
         kind = "identical" if not figures else "different" if alike else "within tolerance"
         why = "same numbers, other or missing figures" if figures else ""
     elif alike:
         why = "same machine, other numbers"
-    elif close(name, ours, kept):
+    elif close(name, ours, stored):
         kind, why = "within tolerance", ""
     else:
         why = "beyond the tolerance"
     return Comparison(name, kind, first, difference, figures, why)
 
 
-def close(name: str, ours: Numbers, kept: Numbers) -> bool:
+def close(name: str, ours: Numbers, stored: Numbers) -> bool:
     """Whether only rounding can tell them apart; what is not a number is close to nothing."""
-    apart = {key: relative(ours[key], kept[key]) for key in ("loss", "final")}
+    apart = {key: relative(ours[key], stored[key]) for key in ("loss", "final")}
     if not published.amplifies_rounding(name):
         return all(bool((values < TOLERANCE).all()) for values in apart.values())
-    ratios = [ours["final"] / kept["final"], typical(ours["loss"]) / typical(kept["loss"])]
+    ratios = [ours["final"] / stored["final"], typical(ours["loss"]) / typical(stored["loss"])]
     near = all(bool((np.abs(np.log(ratio)) < np.log(FACTOR)).all()) for ratio in ratios)
     return near and bool((apart["loss"][:EARLY] < TOLERANCE).all())
 
@@ -117,9 +117,9 @@ def typical(loss: np.ndarray) -> np.ndarray:
     return np.array([np.median(part) for part in np.array_split(loss, min(PARTS, len(loss)))])
 
 
-def relative(ours: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def relative(ours: np.ndarray, stored: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(ours == kept, 0.0, np.abs(ours / kept - 1))
+        return np.where(ours == stored, 0.0, np.abs(ours / stored - 1))
 
 
 def keep(outputs: Path) -> None:
@@ -159,8 +159,8 @@ def reference(outputs: Path) -> tuple[dict[str, Numbers], dict[str, Any]]:
         if missing := [name for name in experiments() if f"{name}/loss" not in arrays]:
             raise RunError(f"{file}: nothing of {', '.join(missing)}; {remedy}")
         keys = ("loss", "final")
-        kept = {name: {key: arrays[f"{name}/{key}"] for key in keys} for name in experiments()}
-    return kept, content
+        stored = {name: {key: arrays[f"{name}/{key}"] for key in keys} for name in experiments()}
+    return stored, content
 
 
 def verify_runs(
@@ -168,7 +168,7 @@ def verify_runs(
 ) -> tuple[list[Comparison], list[str], bool]:
     """Train these runs into scratch and compare each with its reference. Returns also the kept
     files that have changed, and whether this machine is like the reference's."""
-    kept, content = reference(outputs)
+    stored, content = reference(outputs)
     train_all([compose([f"experiment={name}", f"output_dir={scratch}"]) for name in names])
     draw_all(names, scratch)
     differing = differences(content["machine"], machine(load_run(scratch / "runs" / names[0])))
@@ -180,14 +180,14 @@ def verify_runs(
         ]
         figures = sum(_bytes(scratch / file) != _bytes(outputs / file) for file in own)
         ours = numbers(load_run(scratch / "runs" / name))
-        compared.append(compare(name, ours, kept[name], figures, alike=not differing))
+        compared.append(compare(name, ours, stored[name], figures, alike=not differing))
     return compared, unlike(outputs, content["files"]), not differing
 
 
-def unlike(outputs: Path, kept: dict[str, str]) -> list[str]:
+def unlike(outputs: Path, stored: dict[str, str]) -> list[str]:
     """Files under outputs/ that are not as they were when the reference was made, or are gone."""
     now = kept_files(outputs)
-    return sorted(name for name in kept if now.get(name) != kept[name])
+    return sorted(name for name in stored if now.get(name) != stored[name])
 
 
 def _bytes(file: Path) -> bytes | None:
@@ -196,15 +196,15 @@ def _bytes(file: Path) -> bytes | None:
 
 def verify_ledger(outputs: Path, scratch: Path, alike: bool) -> Kind:
     """Train all ensembles into scratch and judge the published numbers again, but no variants."""
-    kept = sealed.read_ledger(outputs)
+    stored = sealed.read_ledger(outputs)
     train_ensembles([ensemble(name, [f"output_dir={scratch}"]) for name in experiments()])
     now = json.loads(json.dumps(ledger.ledger(ledger.ensembles(scratch))))
-    if all(now[key] == kept[key] for key in ("numbers", "traces", "joint", "runs")):
+    if all(now[key] == stored[key] for key in ("numbers", "traces", "joint", "runs")):
         return "identical"
-    before, after = ledger.verdicts(kept), ledger.verdicts(now)
+    before, after = ledger.verdicts(stored), ledger.verdicts(now)
     for key in (key for key in before if before[key] != after.get(key)):
         console.print(f"{key}: {before[key]}, now {after.get(key)}")
-    pairs = zip(now["numbers"], kept["numbers"], strict=True)
+    pairs = zip(now["numbers"], stored["numbers"], strict=True)
     both = [(a["median"], b["median"]) for a, b in pairs if "median" in a and "median" in b]
     furthest = max((abs(a / b - 1) for a, b in both), default=0)
     console.print(f"ledger: medians differ by up to {furthest:.2g}")

@@ -28,6 +28,7 @@ from mlpfit.errors import ConfigError, users_code
 PACKAGE = Path(__file__).parents[1]
 _INSTALLED = PACKAGE / "conf"  # in a wheel; in a checkout conf/ lies at the top
 CONF = _INSTALLED if _INSTALLED.is_dir() else PACKAGE.parents[1] / "conf"
+PARTS = ("conf", "targets.py", "figures.py", "claims.py", "answers.py", "published.yaml")
 SEARCH_PATH = "MLPFIT_PATH"  # environment variable: folders of the user's own tutorials
 
 
@@ -102,6 +103,10 @@ def _on_path(search_path: str) -> Iterator[Tutorial]:
             raise ConfigError(f"{where} is no folder")
         if not folder.name.isidentifier():
             raise ConfigError(f"{where}: name the folder in letters, digits and underscores")
+        if not any((folder / part).exists() for part in PARTS):
+            within = sorted(str(path.parent) for path in folder.glob("*/conf"))
+            hint = f"; name its folders: {os.pathsep.join(within)}" if within else ""
+            raise ConfigError(f"{where} holds none of {', '.join(PARTS)}{hint}")
         groups = [path.name for path in (folder / "conf/experiment").glob("*")]
         if stray := [name for name in groups if name != folder.name]:
             raise ConfigError(f"{folder}/conf/experiment/{stray[0]}: must lie under {folder.name}/")

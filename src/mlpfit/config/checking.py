@@ -47,15 +47,17 @@ def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str
             key += f"[{part}]" if isinstance(part, int) else f".{part}"
     key = prefix + key.lstrip(".")
     given = f"{key}={at if isinstance(at, str) else json.dumps(at)}"
+    beside = first["loc"][:-1]
     if first["type"] == UNKNOWN_KEY:
-        known = [f"{key.rpartition('.')[0]}.{name}".lstrip(".") for name in above]
+        absent = [e["loc"][-1] for e in errors if (e["type"], e["loc"][:-1]) == ("missing", beside)]
+        known = [f"{key.rpartition('.')[0]}.{name}".lstrip(".") for name in (*absent, *above)]
         return f"{key}: no such key; allowed are {', '.join(n for n in known if n != key)}"
     if first["type"] == "union_tag_invalid":
         tag = first["ctx"]
         name = tag["discriminator"].strip("'")
         return f"{key}.{name}={tag['tag']}: allowed are {tag['expected_tags']}"
     if first["type"] == "missing":
-        absent = f"{key.rstrip('.')}.{first['loc'][-1]}: missing".lstrip(".")
-        return f"{given}: too short" if isinstance(at, list) else absent
+        missing = f"{key.rstrip('.')}.{first['loc'][-1]}: missing".lstrip(".")
+        return f"{given}: too short" if isinstance(at, list) else missing
     same = [e["msg"] for e in errors if e["loc"][:depth] == first["loc"][:depth]]
     return f"{given}: must be {' or '.join(dict.fromkeys(m.removeprefix(SHOULD) for m in same))}"

@@ -84,10 +84,17 @@ def _plain(composed: Any) -> dict[str, Any]:
     if OmegaConf.is_missing(composed, "name"):
         raise ConfigError(f"experiment=...: say which one; there are {', '.join(experiments())}")
     try:
-        plain: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        return _without_missing(OmegaConf.to_container(composed, resolve=True))
     except OmegaConfBaseException as error:
         raise ConfigError(as_one_line(error)) from error
-    return dict(plain)
+
+
+def _without_missing(plain: Any) -> Any:
+    """Without the keys that ``???`` leaves to others: the check says that they are missing, or
+    which misspelt one stands for them."""
+    if not isinstance(plain, dict):
+        return plain
+    return {key: _without_missing(value) for key, value in plain.items() if value != "???"}
 
 
 def without_hydra(composed: Any) -> Any:
@@ -121,16 +128,16 @@ def _as_published(experiment: str, files: tuple[tuple[str, int], ...]) -> Config
     """Hydra takes 70 ms for each, so what it composed of these files is kept."""
     made_by = [version(package) for package in ("hydra-core", "omegaconf")]
     key = hashlib.sha256(json.dumps([experiment, files, made_by]).encode()).hexdigest()
-    kept, plain = COMPOSED / f"{key}.json", None
+    file, plain = COMPOSED / f"{key}.json", None
     with suppress(OSError, ValueError):  # not there, or damaged
-        plain = json.loads(kept.read_bytes())
+        plain = json.loads(file.read_bytes())
     if plain is None:
         plain = _plain_of([f"experiment={experiment}"])
         text = b"".join(Path(file).read_bytes() for file, _ in files if file.endswith(".yaml"))
         lasting = not re.search(rb"\$\{(oc\.env|now)", text)  # depends on the files alone
         if lasting and COMPOSED.parents[1].is_dir():
             with suppress(OSError):
-                write_file(kept, json.dumps(plain).encode())
+                write_file(file, json.dumps(plain).encode())
     return _checked(plain)
 
 

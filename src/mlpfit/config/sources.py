@@ -27,7 +27,7 @@ from mlpfit.errors import ConfigError
 
 IN_FOLDERS = ("experiment", "sweep")  # groups whose choices are named tutorial/...
 # how, not what
-REQUESTS = ("output_dir", "force", "ensemble.processes", "ensemble.only", "metric", "hydra")
+NOT_DECIDING = ("output_dir", "force", "ensemble.processes", "ensemble.only", "metric", "hydra")
 
 
 class Conf(FileConfigSource):
@@ -107,7 +107,7 @@ def sweep_folder(overrides: Sequence[str], chosen: Mapping[str, str | None]) -> 
                 experiment = (re.findall(r"(\w+)/", override.input_line or "") or ["all"])[0]
         elif searching and key == "metric":
             space.append(str(override.input_line))
-        elif not key.startswith((*REQUESTS, "experiment", "sweep")):
+        elif not key.startswith((*NOT_DECIDING, "experiment", "sweep")):
             fixed.append(f"{key}={override.get_value_element_as_str()}")
     if searching:  # another space is another search
         digest = hashlib.sha256("|".join(sorted(space)).encode()).hexdigest()[:8]
@@ -126,7 +126,7 @@ def job_folder(overrides: Sequence[str], name: str) -> str:
 def deciding(overrides: Sequence[str]) -> list[str]:
     """The overrides that change results, sorted, without the experiment."""
     return sorted(
-        str(o) for o in overrides if not str(o).startswith((*REQUESTS, "experiment=", "sweep="))
+        str(o) for o in overrides if not str(o).startswith((*NOT_DECIDING, "experiment=", "sweep="))
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from mlpfit.errors import ConfigError
 
 Function = Callable[[Any], Any]  # x (n, d), or a number where x does not occur
-LONGEST = 200
+MAX_LENGTH = 200
 UNARY = ("sin", "cos", "tan", "tanh", "exp", "log", "sqrt", "abs", "sign", "floor")
 FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {
     **{name: (getattr(np, name), 1) for name in UNARY},
@@ -41,8 +41,8 @@ def parse(text: str) -> Function:
     array([[-3.]])
     """
     given = f"target.f={text!r}"
-    if not text.strip() or len(text) > LONGEST:
-        raise ConfigError(f"{given}: must hold 1 to {LONGEST} characters, such as x^2 + sin(x)")
+    if not text.strip() or len(text) > MAX_LENGTH:
+        raise ConfigError(f"{given}: must hold 1 to {MAX_LENGTH} characters, such as x^2 + sin(x)")
     if (end := _readable(text)) < len(text.rstrip()) or re.search(r"\*\s*\*|/\s*/", text):
         unknown = text[end:].strip()[:10] or "** or //"
         raise ConfigError(f"{given}: can't be read at {unknown!r}; {_allowed()}")

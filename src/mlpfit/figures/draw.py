@@ -32,6 +32,11 @@ def drawings() -> list[Drawing]:
         if (module := owner.part("figures")) is not None:
             with users_code(f"{owner.folder}/figures.py"):
                 every += module.FIGURES
+    known = experiments()
+    for drawing in every:
+        if drawing.experiment not in known:
+            there = f"no experiment {drawing.experiment}; there are {', '.join(known)}"
+            raise ConfigError(f"figure {drawing.name}: {there}")
     return every
 
 
@@ -45,17 +50,19 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def draw_all(names: Sequence[str], outputs: Path) -> tuple[int, int]:
-    """Draw the figures of these tutorials, experiments or figure names; all if none is named.
-    Returns how many were drawn and how many were up to date. Raises ConfigError, RunError."""
+    """Draw the figures of these tutorials, experiments or figure names; if none is named, all whose
+    runs are finished. Returns how many were drawn and how many were up to date. Raises ConfigError,
+    RunError."""
     check_names(names)
     chosen = [d for d in drawings() if not names or {d.tutorial, d.experiment, d.name} & {*names}]
-    needed = sorted({d.experiment for d in chosen})
-    if missing := [e for e in needed if not (outputs / "runs" / e / MARKER).is_file()]:
+    missing = unfinished(chosen, outputs)
+    ready = [d for d in chosen if d.experiment not in missing]
+    if missing and (names or not ready):
         raise RunError(
             f"no finished run of {', '.join(missing)} under {outputs}/runs: "
-            "train first (make reproduce)"
+            f"mlpfit reproduce {' '.join(names)}".rstrip()
         )
-    drawn = [anew for drawing in chosen for anew in draw(drawing, outputs)]
+    drawn = [anew for drawing in ready for anew in draw(drawing, outputs)]
     for owner in tutorials():
         if not names or owner.name in {name.split("/")[0] for name in names}:
             drawn += draw_distribution(owner.name, outputs)
@@ -64,24 +71,30 @@ def draw_all(names: Sequence[str], outputs: Path) -> tuple[int, int]:
     return sum(drawn), len(drawn) - sum(drawn)
 
 
+def unfinished(chosen: Sequence[Drawing], outputs: Path) -> list[str]:
+    """The experiments of these figures that have no finished run."""
+    needed = sorted({drawing.experiment for drawing in chosen})
+    return [e for e in needed if not (outputs / "runs" / e / MARKER).is_file()]
+
+
 def draw(drawing: Drawing, outputs: Path) -> list[bool]:
     """Draw the figure, and once more over an ensemble's band. Returns which were drawn anew."""
     run = published_run(drawing.experiment, outputs)
     code = tutorial(drawing.tutorial).folder / "figures.py"
     file = outputs / "figures" / f"{drawing.name}.svg"
     caption = drawing.caption + ("; not shown on the page" if drawing.ours else "")
-    drawn = [_draw(file, lambda: picture(drawing, run), caption, [run], code)]
+    drawn = [_draw(file, lambda: figure_of(drawing, run), caption, [run], code)]
     replicas = _ensemble(drawing.experiment, outputs) if drawing.band else None
     if replicas is not None:
         file = file.with_name(f"{file.stem}_band.svg")
         lost = int(replicas.diverged.sum())
         caption += f"; behind it {replicas.replicas} replicas" + (f", {lost} diverged" * (lost > 0))
         runs = [run, replicas]
-        drawn.append(_draw(file, lambda: picture(drawing, *runs), caption, runs, code))
+        drawn.append(_draw(file, lambda: figure_of(drawing, *runs), caption, runs, code))
     return drawn
 
 
-def picture(drawing: Drawing, *runs: Run) -> Figure:
+def figure_of(drawing: Drawing, *runs: Run) -> Figure:
     """The figure, marked where it is ours."""
     figure = drawing.draw(*runs)
     if drawing.ours:

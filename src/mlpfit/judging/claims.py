@@ -20,6 +20,7 @@ from mlpfit.errors import RunError
 from mlpfit.runs.run import Run
 
 Ensembles = Mapping[str, Run]
+KINDS = ("CLAIMS", "SLIPS", "JOINT")  # lists of what looks at experiments
 Predicate = Callable[[Ensembles], np.ndarray]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from mlpfit.config import catalogue
-from mlpfit.errors import users_code
+from mlpfit.errors import ConfigError, users_code
 from mlpfit.judging import claims
 from mlpfit.runs.run import Run
 
@@ -79,6 +79,26 @@ def _read(name: str, file: Path) -> Tutorial:
         numbers = tuple(number for entry in entries for number in _numbers(**entry))
         sensitive = tuple(f"{name}/{stem}" for stem in content.pop("sensitive", None) or [])
         return Tutorial(name, sensitive=sensitive, numbers=numbers, **content)
+
+
+def check(name: str) -> None:
+    """Raises ConfigError in one line if what a tutorial publishes or claims is of an experiment, or
+    a quantity, that it has not."""
+    own, page = claims.part(name), tutorial(name)
+    known = catalogue.tutorial(name).experiments()
+    quantities = [*LOSSES, *getattr(own, "QUANTITIES", {})]
+    file, laws = f"{name}/published.yaml", getattr(own, "LAWS", {})
+    for number in page.numbers:
+        if number.not_checkable or number.quantity in laws:
+            continue
+        for given, allowed in ((number.experiment, known), (number.quantity, quantities)):
+            if given not in allowed:
+                raise ConfigError(f"{file}: {given}: allowed are {', '.join(allowed)}")
+    for stated in (s for kind in claims.KINDS for s in claims.listed(name, kind)):
+        for given in (experiment.partition(":")[0] for experiment in stated.experiments):
+            if given not in catalogue.experiments():
+                there = f"there are {', '.join(known)}"
+                raise ConfigError(f"{name}/claims.py: {given}: no such experiment; {there}")
 
 
 def _numbers(

@@ -24,15 +24,15 @@ def sharpness(run: Run, step: int | None) -> np.ndarray:
 
     def loss(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
         parts = [w.view(1, *p.shape[1:]) for w, p in zip(weights.split(sizes), layers, strict=True)]
-        made = mlp.outputs(
+        activations = mlp.outputs(
             list(zip(parts[::2], parts[1::2], strict=True)),
             x[None],
             run.config["model"]["activation"],
         )
-        return losses.loss(run.config["loss"], made[-1], y[None])[0]
+        return losses.loss(run.config["loss"], activations[-1], y[None])[0]
 
     hessians = torch.func.vmap(torch.func.hessian(loss))(flat, x, y)
     finite = hessians.isfinite().all((1, 2))
-    found = np.full(len(flat), np.inf)
-    found[finite.numpy()] = torch.linalg.eigvalsh(hessians[finite])[:, -1].numpy()
-    return found
+    largest = np.full(len(flat), np.inf)
+    largest[finite.numpy()] = torch.linalg.eigvalsh(hessians[finite])[:, -1].numpy()
+    return largest

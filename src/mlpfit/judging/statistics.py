@@ -64,8 +64,8 @@ class P:
     @property
     def between(self) -> str:
         """The verdicts that a borderline one lies between; otherwise empty."""
-        words = list(dict.fromkeys(map(verdict, (self.p_low, self.p, self.p_high))))
-        return "" if self.verdict != BORDERLINE else f"{words[0]} and {words[-1]}"
+        verdicts = list(dict.fromkeys(map(verdict, (self.p_low, self.p, self.p_high))))
+        return "" if self.verdict != BORDERLINE else f"{verdicts[0]} and {verdicts[-1]}"
 
 
 def verdict(p: float) -> str:

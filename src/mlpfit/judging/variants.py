@@ -37,7 +37,7 @@ from mlpfit.config.schema import Config, parse
 from mlpfit.errors import RunError, users_code
 from mlpfit.judging import published, statistics
 from mlpfit.judging.claims import Ensembles
-from mlpfit.runs.identity import HOW
+from mlpfit.runs.identity import INCIDENTAL
 from mlpfit.runs.run import Run, differences, load_run
 
 BASE = 1000  # replicas of the published recipe that a changed one is held against
@@ -126,35 +126,35 @@ def _read(tutorial: str, content: dict[str, Any]) -> Iterator[Variant]:
 def changes(config: Config) -> dict[str, list[str]]:
     """What a test should notice: label -> overrides."""
     plain, target = config.plain(), config.plain()["target"]
-    found: dict[str, list[str]] = {}
+    recipes: dict[str, list[str]] = {}
     for factor in (0.8, 1.25, 2.0):
         if lr := plain["optimizer"].get("lr"):
-            found[f"learning rate x {factor:g}"] = [f"optimizer.lr={lr * factor:g}"]
+            recipes[f"learning rate x {factor:g}"] = [f"optimizer.lr={lr * factor:g}"]
     if widths := config.model.widths():
         halved = "-".join(str(width // 2) for width in widths)
-        found["half the units"] = [f"model.hidden={halved}"]
+        recipes["half the units"] = [f"model.hidden={halved}"]
     if config.trainer.max_steps:
         other = "torch" if config.model.init == "normal" else "normal"
-        found[f"initial weights {other}"] = [f"model.init={other}"]
+        recipes[f"initial weights {other}"] = [f"model.init={other}"]
     if noise := target["noise"]:
-        found["noise x 1.5"] = [f"target.noise={1.5 * noise:g}"]
+        recipes["noise x 1.5"] = [f"target.noise={1.5 * noise:g}"]
     rows = "points" if target["observed"] is None else "observed"
-    found["10 % fewer rows"] = [f"target.{rows}={round(0.9 * config.rows)}"]
-    return found
+    recipes["10 % fewer rows"] = [f"target.{rows}={round(0.9 * config.rows)}"]
+    return recipes
 
 
 def arithmetic(config: Config) -> dict[str, list[str]]:
     """What should not matter: label -> overrides."""
     other = "32-true" if config.trainer.precision == "64-true" else "64-true"
-    found = {f"precision {other}": [f"trainer.precision={other}"]}
+    recipes = {f"precision {other}": [f"trainer.precision={other}"]}
     generators = {"spawned": "PCG64", "libraries": "MT19937 and torch's", "legacy": "MT19937"}
-    for streams, words in generators.items():
+    for streams, label in generators.items():
         if streams != config.streams and (streams != "libraries" or config.data.order == "full"):
-            found[f"generator {words}"] = [f"streams={streams}"]
+            recipes[f"generator {label}"] = [f"streams={streams}"]
     if config.data.order not in ("full", "shuffle"):
         unset = ["data.start_below=null", "data.macro_batch=null"]
-        found["rows shuffled every epoch"] = ["data.order=shuffle", *unset]
-    return found
+        recipes["rows shuffled every epoch"] = ["data.order=shuffle", *unset]
+    return recipes
 
 
 def finished(outputs: Path) -> dict[str, Run]:
@@ -168,7 +168,7 @@ def finished(outputs: Path) -> dict[str, Run]:
             except RunError:
                 continue
             other = differences(run.identity["recipe"], config.recipe())
-            if other := [d for d in other if not d.startswith(HOW)]:
+            if other := [d for d in other if not d.startswith(INCIDENTAL)]:
                 raise RunError(
                     f"{config.folder}: another recipe ({'; '.join(other)}); make evidence"
                 )

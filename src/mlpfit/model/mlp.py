@@ -25,35 +25,36 @@ Layer = tuple[Tensor, Tensor]  # weight (R, in, out), bias (R, 1, out)
 def outputs(layers: Sequence[Layer], x: Tensor, activation: Activation) -> list[Tensor]:
     """The input and what every layer makes of it: [x, hidden (R, n, h) ..., prediction (R, n,
     1)]."""
-    made = [x]
+    activations = [x]
     for weight, bias in layers:
-        z = torch.baddbmm(bias, made[-1], weight)
-        hidden = len(made) < len(layers)
-        made.append(ACTIVATIONS[activation](z) if hidden else z)
-    return made
+        z = torch.baddbmm(bias, activations[-1], weight)
+        hidden = len(activations) < len(layers)
+        activations.append(ACTIVATIONS[activation](z) if hidden else z)
+    return activations
 
 
 def gradients(
-    layers: Sequence[Layer], made: list[Tensor], error: Tensor, activation: Activation
+    layers: Sequence[Layer], activations: list[Tensor], error: Tensor, activation: Activation
 ) -> list[Tensor]:
     """The chain rule by hand: gradients of weight and bias, layer by layer, in the order of the
     parameters.
 
-    made as from :func:`outputs`; error = d loss / d prediction (R, n, 1). For z = h W + b and h =
-    g(z): dL/dW = h^T dL/dz, dL/db = sum over rows of dL/dz, dL/dh = dL/dz W^T and dL/dz = dL/dh
-    g'(z). The derivative of ReLU at 0 is taken as 0, as autograd does; that of tanh is 1 - h^2.
+    activations as from :func:`outputs`; error = d loss / d prediction (R, n, 1). For z = h W + b
+    and h = g(z): dL/dW = h^T dL/dz, dL/db = sum over rows of dL/dz, dL/dh = dL/dz W^T and dL/dz =
+    dL/dh g'(z). The derivative of ReLU at 0 is taken as 0, as autograd does; that of tanh is
+    1 - h^2.
     """
-    found: list[Tensor] = []
+    by_parameter: list[Tensor] = []
     for layer in reversed(range(len(layers))):
-        below = made[layer]
-        found[:0] = [below.transpose(1, 2) @ error, error.sum(1, keepdim=True)]
+        below = activations[layer]
+        by_parameter[:0] = [below.transpose(1, 2) @ error, error.sum(1, keepdim=True)]
         if layer > 0:
             error = error @ layers[layer][0].transpose(1, 2)
             if activation == "relu":
                 error = error * (below > 0)
             elif activation == "tanh":
                 error = error * (1 - below * below)
-    return found
+    return by_parameter
 
 
 class MLP(nn.Module):
@@ -83,10 +84,10 @@ class MLP(nn.Module):
         """See :func:`outputs`."""
         return outputs(self.layers, x, self.activation)
 
-    def backward_by_hand(self, made: list[Tensor], error: Tensor) -> None:
+    def backward_by_hand(self, activations: list[Tensor], error: Tensor) -> None:
         """Fill every parameter's ``grad`` by :func:`gradients`."""
-        found = gradients(self.layers, made, error, self.activation)
-        for parameter, gradient in zip(self.parameters(), found, strict=True):
+        by_parameter = gradients(self.layers, activations, error, self.activation)
+        for parameter, gradient in zip(self.parameters(), by_parameter, strict=True):
             parameter.grad = gradient
 
     def load(self, replicas: list[list[np.ndarray]]) -> None:

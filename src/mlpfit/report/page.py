@@ -55,7 +55,7 @@ def render(ledger: dict[str, Any], runs: dict[str, Run], outputs: Path) -> str:
         overview=image("overview", picture) if picture.is_file() else None,
         replicas=max(run["replicas"] for run in ledger["runs"].values()),
         seconds=sum(run.provenance["seconds"] for run in runs.values()),
-        made=next(iter(runs.values())).provenance,
+        provenance=next(iter(runs.values())).provenance,
         sections=[section(t, ledger, runs, outputs) for t in tutorials()],
     )
 

@@ -162,7 +162,7 @@ def experiment(name: str, config: Config, outputs: Path) -> dict[str, Any]:
     """Settings, start and curve of the published run; the band of the ensemble if there is one."""
     run, chosen = published_run(name, outputs), groups_chosen(name)
     grid = np.linspace(run.data["pool_x"][0].min(), run.data["pool_x"][0].max(), POINTS)
-    kept = has(outputs, "ensembles", name)
+    trained = has(outputs, "ensembles", name)
     return {
         "question": config.question,
         "settings": {
@@ -173,7 +173,7 @@ def experiment(name: str, config: Config, outputs: Path) -> dict[str, Any]:
         "start": start(run),
         "curve": curve(run),
         "printed": printed(name, run),
-        "band": band(published_run(name, outputs, "ensembles"), grid) if kept else None,
+        "band": band(published_run(name, outputs, "ensembles"), grid) if trained else None,
     }
 
 
@@ -190,9 +190,9 @@ def start(run: Run) -> dict[str, Any]:
 def curve(run: Run) -> dict[str, Any]:
     """Steps done and losses then, of a run's first replica."""
     steps = run.history["step"] - 1
-    kept = _spread(len(steps), CURVE)
-    loss = run.history["loss"][kept, 0].astype("f4")
-    return {"steps": steps[kept].tolist(), "loss": _packed(loss)}
+    chosen = _spread(len(steps), CURVE)
+    loss = run.history["loss"][chosen, 0].astype("f4")
+    return {"steps": steps[chosen].tolist(), "loss": _packed(loss)}
 
 
 def printed(name: str, run: Run) -> list[tuple[int, float]]:
@@ -214,7 +214,7 @@ def band(replicas: Run, grid: np.ndarray) -> dict[str, Any]:
     fits = np.concatenate([shard.predict(grid[:, None])[..., 0] for shard in shards])  # (R, n)
     fits = np.where(replicas.diverged[:, None], np.inf, fits)
     steps = replicas.history["step"] - 1
-    kept = _spread(len(steps), STEPS)
+    chosen = _spread(len(steps), STEPS)
     loss = replicas.config["loss"]
     final = replicas.final("mse") / 2 if loss == "half_mse" else replicas.final(loss)
     dead = replicas.metrics["dead_units"][~replicas.diverged]
@@ -223,8 +223,8 @@ def band(replicas: Run, grid: np.ndarray) -> dict[str, Any]:
         "seeds": [replicas.seeds[0], replicas.seeds[-1]],
         "x": _packed(grid.astype("f4")),
         "fit": _packed(quantiles(fits, BAND, axis=0).astype("f4")),  # (5, n)
-        "steps": steps[kept].tolist(),
-        "loss": _packed(quantiles(replicas.history["loss"][kept], SHARES).astype("f4")),
+        "steps": steps[chosen].tolist(),
+        "loss": _packed(quantiles(replicas.history["loss"][chosen], SHARES).astype("f4")),
         "final": _packed(quantiles(final, SHARES).astype("f4")),
         "diverged": int(replicas.diverged.sum()),
         "dead": np.bincount(np.nan_to_num(dead).astype(int)).tolist(),

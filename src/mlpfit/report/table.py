@@ -125,9 +125,9 @@ def _table(outputs: Path, judged: dict[str, Any]) -> str:
 
 def in_words(entry: dict[str, Any]) -> str:
     """A number's verdict in the ledger, with what stands beside it."""
-    words = [entry["verdict"] + (f" between {entry['between']}" if entry["between"] else "")]
-    words += [f"beyond all {entry['replicas']}"] if entry["beyond"] else []
-    return ", ".join([*words, *(["recovered"] if entry["recovered"] else [])])
+    parts = [entry["verdict"] + (f" between {entry['between']}" if entry["between"] else "")]
+    parts += [f"beyond all {entry['replicas']}"] if entry["beyond"] else []
+    return ", ".join([*parts, *(["recovered"] if entry["recovered"] else [])])
 
 
 def update_readme(outputs: Path, readme: Path = Path("README.md")) -> None:

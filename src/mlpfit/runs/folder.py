@@ -48,7 +48,7 @@ def move_into_place(partial: Path, final: Path) -> None:
 
 
 @contextmanager
-def claimed(
+def unfinished_folder(
     config: Config, final: Path, ready: Callable[[Path], bool] = Path.is_dir
 ) -> Iterator[Path | None]:
     """The folder in which this config's run is to be finished, for this process alone; None if it

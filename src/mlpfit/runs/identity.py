@@ -11,7 +11,7 @@ from mlpfit.errors import RunError
 from mlpfit.runs.provenance import version_of
 from mlpfit.runs.run import SEEDS, Run, differences, load_run
 
-HOW = (
+INCIDENTAL = (
     *("trainer.compile:", "trainer.accelerator:", "trainer.chunk_steps:"),
     *("recording.", "logger.", "ensemble."),
 )
@@ -26,7 +26,7 @@ def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
     path = outputs / kind / experiment
     run = load_run(path)
     differing = differences(run.identity["recipe"], as_published(experiment).recipe())
-    allowed = HOW + (SEEDS if kind == "ensembles" else ())
+    allowed = INCIDENTAL + (SEEDS if kind == "ensembles" else ())
     if others := [d for d in differing if not d.startswith(allowed)]:
         raise RunError(
             f"{path}: not the run that experiment={experiment} describes ({'; '.join(others)}): "

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from mlpfit.config.catalogue import ready_sweeps
 from mlpfit.config.compose import as_one_line, checked_config
-from mlpfit.config.sources import REQUESTS, overrides_of
+from mlpfit.config.sources import NOT_DECIDING, overrides_of
 from mlpfit.errors import ConfigError, RunError, exit_code
 from mlpfit.sweeps.summary import name_of, started_of, write_sweep
 from mlpfit.training.train import try_target
@@ -43,7 +43,7 @@ class Experiments(Callback):
         with refusing():
             overrides = overrides_of(GlobalHydra.instance().config_loader(), config)
             keys = [o.get_key_element() for o in overrides if o.is_sweep_override()]
-            if idle := [key for key in keys if key.startswith(REQUESTS)]:
+            if idle := [key for key in keys if key.startswith(NOT_DECIDING)]:
                 raise ConfigError(f"{idle[0]}: decides nothing in a job's results; say one value")
             searched = check_sweep(config, overrides, keys)
             folder = os.path.abspath(str(config.hydra.sweep.dir))  # on every machine the same

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,14 @@ def answer(sweep: str, rows: list[Row]) -> str:
     ``answers.py``; empty for any other, and where jobs have failed."""
     if sweep not in ready_sweeps() or any(row["failure"] for row in rows):
         return ""
-    answers = getattr(tutorial(sweep).part("answers"), "ANSWERS", {})
-    name = sweep.split("/")[1]
+    answer_to = sentences(sweep).get(sweep.split("/")[1], lambda rows: "")
     with users_code(f"the answer of sweep={sweep}"):
-        return answers[name](rows) if name in answers else ""
+        return answer_to(rows)
+
+
+def sentences(sweep: str) -> dict[str, Callable[[list[Row]], str]]:
+    """What the tutorial of a ready sweep answers, by the sweep's name."""
+    return getattr(tutorial(sweep).part("answers"), "ANSWERS", {})
 
 
 def draw_sweep(folder: Path) -> str:
@@ -115,7 +119,12 @@ def draw_sweep(folder: Path) -> str:
 
 def checked_spec(ready: str, keys: Sequence[str]) -> dict[str, Any] | None:
     """How a ready sweep's figure is to be drawn: x, and perhaps lines and panels. Raises
-    ConfigError if it can't be."""
+    ConfigError if it can't be, or the tutorial answers a sweep that there is not."""
+    own = tutorial(ready).sweeps()
+    for name in sentences(ready):
+        if f"{tutorial(ready).name}/{name}" not in own:
+            there = f"there are {', '.join(own)}"
+            raise ConfigError(f"{tutorial(ready).name}/answers.py: {name}: no such sweep; {there}")
     spec = ready_sweep(ready).figure
     if not spec:
         return spec

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from mlpfit.config.compose import checked_config, without_hydra
 from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError, RunError, one_line
-from mlpfit.runs.folder import HYDRA, claimed, discard_unfinished, remove_empty
+from mlpfit.runs.folder import HYDRA, discard_unfinished, remove_empty, unfinished_folder
 from mlpfit.runs.identity import is_current
 from mlpfit.training.progress import console
 from mlpfit.training.train import Shard, shards, try_out
@@ -113,7 +113,7 @@ def sweep(
             for ensemble in every:
                 if ensemble.config.force or not is_current(ensemble.config, ensemble.folder):
                     try_out(ensemble.config)
-                claim = claimed(ensemble.config, ensemble.folder, ensemble.ready)
+                claim = unfinished_folder(ensemble.config, ensemble.folder, ensemble.ready)
                 if partial := stack.enter_context(claim):
                     claims.append((ensemble, partial))
             with told(claims):

@@ -62,8 +62,8 @@ class FitPicture:
         return Image.fromarray(np.asarray(self.canvas.buffer_rgba())[..., :3])
 
 
-def png(picture: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
     """With a palette of 64 colours: a drawing has fewer, and the file is a third of the size."""
     file = io.BytesIO()
-    picture.quantize(64).save(file, "png", optimize=False)
+    image.quantize(64).save(file, "png", optimize=False)
     return file.getvalue()

@@ -77,9 +77,9 @@ def add_snapshots(writer: SummaryWriter, run: Run) -> None:
     inputs, over = ("pool_x", "pool_x") if one_input else ("x", "y")
     grid = run.data[inputs][0][np.argsort(run.data[over][0, :, 0], kind="stable")]
     panels = fit_panels(run)
-    picture = FitPicture(panels, one_input)
+    fit_picture = FitPicture(panels, one_input)
     for at, step in enumerate(run.snapshots.tolist()):
-        drawn = picture.draw(at)
+        drawn = fit_picture.draw(at)
         # Not add_image: its PNG files have no palette, and a run three times the bytes.
         image = Summary.Image(height=drawn.height, width=drawn.width, colorspace=3)
         image.encoded_image_string = png(drawn)

@@ -18,7 +18,7 @@ from pathlib import Path
 from mlpfit.config.schema import Config
 from mlpfit.data.streams import streams
 from mlpfit.errors import ConfigError, Diverged, RunError, users_code
-from mlpfit.runs.folder import claimed, locked, seal, shared
+from mlpfit.runs.folder import locked, seal, shared, unfinished_folder
 from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.run import MARKER, SHARDS
 from mlpfit.training.processes import tell, work
@@ -40,7 +40,7 @@ def train(
     final = folder or config.folder
     if config.force or not is_current(config, final):
         try_out(config)
-    with claimed(config, final) as partial:
+    with unfinished_folder(config, final) as partial:
         if partial is None:
             return False
         try:
