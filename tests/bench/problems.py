@@ -117,7 +117,7 @@ def calls(problem: Problem, steps: int, rows: int, pick: bool = False) -> Callab
     module = problem.module()
     run = CompiledSteps(module.mlp, module.loss, module.configure_optimizers())
     chunk = problem.rows_drawn.chunk(0, steps)
-    if pick and "rows" in chunk:
+    if pick and "starts" in chunk:
         x, y = (chunk[name].expand(steps, -1, -1, -1) for name in ("x", "y"))
         return lambda: run(x, y, order=chunk)
     data = {k: None if v is None else v[:steps, :, :rows] for k, v in problem.data().items()}

@@ -2,18 +2,16 @@
 
 import numpy as np
 import pytest
-import torch
-from conftest import parabola
 
 from mlpfit.config.compose import compose
-from mlpfit.data.datamodule import ReplicaData, row_numbers
+from mlpfit.data import order
+from mlpfit.data.datamodule import ReplicaData, batches, draw
 
 
 def seen(experiment, seeds=(1234,)):
-    """Row numbers (K, R, b) of all steps, and which of them count."""
+    """Row numbers of all steps (K, R, b)."""
     config = compose([f"experiment={experiment}"])
-    chunk = ReplicaData(seeds=seeds, **config.sampling).chunk(0, config.trainer.max_steps)
-    return *(part.numpy() for part in row_numbers(chunk)), chunk["filled_up"]
+    return order.stack([draw(seed=seed, **config.sampling)[1] for seed in seeds]).numbers()
 
 
 def test_slices_are_the_start_indices_of_the_hand_written_loop():
@@ -23,9 +21,7 @@ def test_slices_are_the_start_indices_of_the_hand_written_loop():
     expected = [
         permutation[i : i + 100] for i in (np.random.randint(0, 1000 - 100) for _ in range(1000))
     ]
-    rows, _, filled_up = seen("restoration/narrow")
-    assert not filled_up
-    np.testing.assert_array_equal(rows[:, 0], expected)
+    np.testing.assert_array_equal(seen("restoration/narrow")[:, 0], expected)
 
 
 def test_blocks_visit_macro_batches_and_their_batches_in_a_new_order_each_epoch():
@@ -39,26 +35,34 @@ def test_blocks_visit_macro_batches_and_their_batches_in_a_new_order_each_epoch(
             expected += [
                 part[b * 10 : (b + 1) * 10] for b in np.random.permutation(-(-len(part) // 10))
             ]
-    numbers, inside, filled_up = seen("restoration/framework")
-    assert len(expected) == 3090 and filled_up
+    numbers = seen("restoration/framework")
+    assert len(expected) == 3090
     for step, batch in enumerate(expected):
-        np.testing.assert_array_equal(numbers[step, 0][inside[step, 0]], batch)
+        shown = numbers[step, 0]
+        np.testing.assert_array_equal(shown[shown >= 0], batch)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 10])
 def test_shuffle_shows_every_row_once_an_epoch(batch):
-    steps = -(-10 // batch)
-    given = {"steps": 3 * steps, "order": "shuffle", "batch_size": batch}
-    numbers, inside = row_numbers(ReplicaData(parabola(points=10), **given).chunk(0, 3 * steps))
+    steps, rng = -(-10 // batch), np.random.default_rng(0)
+    given = {"rows": 10, "batch": batch, "steps": 3 * steps, "macro": 0, "below": 0}
+    numbers = order.stack([order.draw(rng, "shuffle", **given)]).numbers()
     for epoch in range(3):
-        part = slice(epoch * steps, (epoch + 1) * steps)
-        assert sorted(numbers[part][inside[part]]) == list(range(10))
+        part = numbers[epoch * steps : (epoch + 1) * steps]
+        assert sorted(part[part >= 0]) == list(range(10))
 
 
-def test_chunks_tile_the_whole():
-    config = compose(["experiment=restoration/framework"])
-    data = ReplicaData(seeds=(1234, 1235), **config.sampling)
-    whole = row_numbers(data.chunk(0, 300))
-    for first in range(0, 300, 60):
-        for part, of_whole in zip(row_numbers(data.chunk(first, first + 60)), whole, strict=True):
-            assert torch.equal(part, of_whole[first : first + 60])
+@pytest.mark.parametrize("experiment", ["restoration/narrow", "restoration/framework"])
+def test_a_chunk_shows_the_rows_of_its_steps(experiment):
+    config = compose([f"experiment={experiment}"])
+    data = ReplicaData(seeds=(1234, 1235), **config.sampling, dtype="float64")
+    numbers, replica = seen(experiment, (1234, 1235)), np.arange(2)[:, None]
+    for first, last in ((0, 60), (60, 300), (299, 300)):
+        chunk, part = batches(data.chunk(first, last)), numbers[first:last]
+        filled = np.where(part < 0, part[..., :1], part)
+        np.testing.assert_array_equal(chunk["x"], data.arrays["x"][replica, filled])
+        np.testing.assert_array_equal(chunk["y"], data.arrays["y"][replica, filled])
+        if chunk["weights"] is None:
+            assert (part >= 0).all()
+        else:
+            np.testing.assert_array_equal(chunk["weights"], part >= 0)

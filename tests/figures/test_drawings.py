@@ -69,7 +69,7 @@ def test_unknown_names_are_refused(tmp_path):
 
 def test_figures_without_runs_say_what_to_do(tmp_path):
     done = run("mlpfit", "figures", "tower", cwd=tmp_path)
-    assert done.returncode == 1 and "train first (make reproduce)" in done.stderr
+    assert done.returncode == 1 and "mlpfit reproduce tower" in done.stderr
     assert not (tmp_path / "outputs").exists()
 
 

@@ -103,10 +103,9 @@ def _on_path(search_path: str) -> Iterator[Tutorial]:
             raise ConfigError(f"{where} is no folder")
         if not folder.name.isidentifier():
             raise ConfigError(f"{where}: name the folder in letters, digits and underscores")
-        if not any((folder / part).exists() for part in PARTS):
-            within = sorted(str(path.parent) for path in folder.glob("*/conf"))
-            hint = f"; name its folders: {os.pathsep.join(within)}" if within else ""
-            raise ConfigError(f"{where} holds none of {', '.join(PARTS)}{hint}")
+        within = sorted(str(path.parent) for path in folder.glob("*/conf"))
+        if within and not any((folder / part).exists() for part in PARTS):
+            raise ConfigError(f"{where} holds tutorials; name them: {os.pathsep.join(within)}")
         groups = [path.name for path in (folder / "conf/experiment").glob("*")]
         if stray := [name for name in groups if name != folder.name]:
             raise ConfigError(f"{folder}/conf/experiment/{stray[0]}: must lie under {folder.name}/")

@@ -7,6 +7,7 @@ every batch is one step, for a module of any kind.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import lightning.pytorch as pl
@@ -36,10 +37,11 @@ class ReplicaData(pl.LightningDataModule):
     stops         steps at which a chunk ends in any case
 
     x (R, n, d), y (R, n, 1); ``arrays``: the fields of :class:`mlpfit.data.targets.Rows` with the
-    replica axis first. A chunk of K steps is {"x": (1, R, n, d), "y": (1, R, n, 1), "steps": K}
-    and, where steps see different rows, what :func:`batches` needs to pick them. Validation and
-    test see ``fresh_rows`` new rows of the same function with new noise, from
-    generators of their own, in each replica's units; prediction is at every row generated.
+    replica axis first. A chunk of K steps is {"x": (1, R, n, d), "y": (1, R, n, 1), "steps": K};
+    where steps see different rows, they lie there in their order, and "starts" and "lengths" (R, K)
+    say which slice is a step's: :func:`batches`. Validation and test see ``fresh_rows`` new rows of
+    the same function with new noise, from generators of their own, in each replica's units;
+    prediction is at every row generated.
 
     ``Trainer(max_steps=500).fit(module, ReplicaData(target, steps=500))``
     """
@@ -108,13 +110,20 @@ class ReplicaData(pl.LightningDataModule):
 
     def chunk(self, first: int, last: int) -> Batch:
         """Steps first .. last - 1, as the class describes them."""
-        chunk: Batch = {"x": self.x[None], "y": self.y[None], "steps": last - first}
-        if self.order is not None:
-            starts, lengths = self.order.starts[:, first:last], self.order.lengths[:, first:last]
-            chunk |= {"rows": torch.from_numpy(self.order.rows), "batch": self.order.longest}
-            chunk |= {"starts": torch.from_numpy(starts), "lengths": torch.from_numpy(lengths)}
-            chunk["filled_up"] = self.order.varies
-        return chunk
+        if self.order is None:
+            return {"x": self.x[None], "y": self.y[None], "steps": last - first}
+        x, y = self._in_order
+        starts, lengths = self.order.starts[:, first:last], self.order.lengths[:, first:last]
+        chunk: Batch = {"x": x[None], "y": y[None], "steps": last - first}
+        chunk |= {"starts": torch.from_numpy(starts), "lengths": torch.from_numpy(lengths)}
+        return chunk | {"batch": self.order.longest, "filled_up": self.order.varies}
+
+    @cached_property
+    def _in_order(self) -> tuple[Tensor, Tensor]:
+        """x (R, L, d), y (R, L, 1) one after another as steps see them: a batch is a slice."""
+        assert self.order is not None
+        rows, replica = torch.from_numpy(self.order.rows), torch.arange(len(self.x))[:, None]
+        return self.x[replica, rows], self.y[replica, rows]
 
     def fresh(self, use: generators.Use) -> "Batches":
         """New rows of every replica in batches {"x": (R, b, d), "y": (R, b, 1)}. A replica's are
@@ -182,25 +191,24 @@ def batches(chunk: Batch) -> Batch:
     """The rows that the steps of a chunk see: {"x": (K, R, b, d), "y": (K, R, b, 1), "weights":
     (K, R, b) or None}; the chunk as it is where all see the same.
 
-    A batch shorter than its neighbours is filled up with rows of weight 0; weights are None if none
-    is.
+    A batch shorter than its neighbours is filled up with its first row, at weight 0; weights are
+    None if none is.
     """
-    if "rows" not in chunk:
+    if "starts" not in chunk:
         return chunk
-    numbers, inside = row_numbers(chunk)
-    replica = torch.arange(len(chunk["rows"]), device=numbers.device)[:, None]
-    x, y = (chunk[name][0][replica, numbers] for name in ("x", "y"))
+    places, inside = places_of(chunk["starts"], chunk["lengths"], chunk["batch"])
+    replica = torch.arange(len(chunk["starts"]), device=places.device)[:, None]
+    x, y = (chunk[name][0][replica, places] for name in ("x", "y"))
     return {"x": x, "y": y, "weights": inside.to(x) if chunk["filled_up"] else None}
 
 
-def row_numbers(chunk: Batch) -> tuple[Tensor, Tensor]:
-    """Which rows the steps of a chunk see (K, R, b), and which of these count (K, R, b): of
-    replica r in step k the ``lengths[r, k]`` that ``rows[r]`` names from ``starts[r, k]`` on."""
-    starts, lengths = (chunk[name].T[..., None] for name in ("starts", "lengths"))
-    place = torch.arange(chunk["batch"], device=starts.device)
+def places_of(starts: Tensor, lengths: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """Where the rows of each step lie in the order of its replica, and which of them count: both
+    (K, R, batch), from starts and lengths (R, K)."""
+    starts, lengths = starts.T[..., None], lengths.T[..., None]
+    place = torch.arange(batch, device=starts.device)
     inside = place < lengths
-    replica = torch.arange(len(chunk["rows"]), device=starts.device)[:, None]
-    return chunk["rows"][replica, torch.where(inside, starts + place, starts)], inside
+    return torch.where(inside, starts + place, starts), inside
 
 
 def one_step(chunk: Batch) -> Batch:

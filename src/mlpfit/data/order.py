@@ -28,7 +28,7 @@ Kind = Literal["full", "shuffle", "slices", "consecutive", "blocks"]
 
 @dataclass(frozen=True)
 class Order:
-    """Row numbers of R replicas laid end to end, and where each step reads them.
+    """Row numbers of R replicas laid end to end, and the slice of them that each step sees.
 
     rows (R, L); starts, lengths (R, steps). Memory: L is the row count, for ``shuffle`` steps x
     batch_size.
@@ -37,6 +37,13 @@ class Order:
     rows: np.ndarray
     starts: np.ndarray
     lengths: np.ndarray
+
+    def numbers(self) -> np.ndarray:
+        """Of the rows that the steps see: (K, R, longest), -1 where a batch is shorter."""
+        place, replica = np.arange(self.longest), np.arange(len(self.rows))[:, None, None]
+        inside = place < self.lengths[..., None]
+        places = np.where(inside, self.starts[..., None] + place, 0)
+        return np.where(inside, self.rows[replica, places], -1).swapaxes(0, 1)
 
     @cached_property
     def longest(self) -> int:

@@ -52,11 +52,11 @@ class Rows(ctypes.Structure):
 
 
 class Order(ctypes.Structure):
-    """Which of their rows the steps of a replica see: see kernels/common.h."""
+    """Which slice of their rows the steps of a replica see: see kernels/common.h."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("rows", "starts", "lengths")),
-        *((name, ctypes.c_int64) for name in ("length", "steps")),
+        *((name, ctypes.c_void_p) for name in ("starts", "lengths")),
+        ("steps", ctypes.c_int64),
     )
 
 
@@ -93,7 +93,7 @@ class CompiledSteps:
         self, x: Tensor, y: Tensor, weights: Tensor | None = None, order: Batch | None = None
     ) -> Tensor:
         """x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None -> losses before each of K
-        updates (K, R). order: a chunk whose steps pick their rows of these, see
+        updates (K, R). order: a chunk whose steps see slices of these rows, see
         :func:`mlpfit.data.datamodule.batches`."""
         (steps, replicas, rows), done = x.shape[:3], self._steps_done()
         self._fill_buffers()
@@ -178,11 +178,10 @@ def _contiguous(values: Tensor) -> Tensor:
 
 
 def _order(chunk: Batch) -> Order:
-    """Where the kernel finds it: rows (R, L), starts and lengths (R, K) of int64."""
-    rows, starts, lengths = (chunk[name] for name in ("rows", "starts", "lengths"))
-    assert rows.is_contiguous() and starts.stride() == lengths.stride() and starts.stride(1) == 1
-    addresses = (values.data_ptr() for values in (rows, starts, lengths))
-    return Order(*addresses, rows.stride(0), starts.stride(0))
+    """Where the kernel finds it: starts and lengths (R, K) of int64."""
+    starts, lengths = chunk["starts"], chunk["lengths"]
+    assert starts.stride() == lengths.stride() and starts.stride(1) == 1
+    return Order(starts.data_ptr(), lengths.data_ptr(), starts.stride(0))
 
 
 @functools.cache

@@ -31,7 +31,7 @@ class Regression(pl.LightningModule):
     A batch is {"x", "y"} and perhaps "weights", or (x, y), of rows for every replica, x (R, n, d),
     y (R, n, 1), or for all alike, x (n, d), y (n, 1): one optimiser step. A chunk, x (K, R, n, d),
     y (K, R, n, 1), is K of them in one training_step; "steps" says K where x and y have length 1.
-    :class:`mlpfit.data.datamodule.ReplicaData` makes chunks whose rows are still to be picked.
+    :class:`mlpfit.data.datamodule.ReplicaData` makes chunks whose steps see slices of all rows.
 
     Logged are ``train/loss``, before the last update of a training_step, ``val/mse`` and
     ``test/mse``: the median over the replicas, diverged ones above all others. To the Trainer a
@@ -180,7 +180,7 @@ class Regression(pl.LightningModule):
 
     def _chunk(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Any] | None]:
         """x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None, of no more steps than the
-        Trainer wants; and, where compiled steps are still to pick their rows of these, how."""
+        Trainer wants; and, where compiled steps see slices of these rows, which."""
         given = _named(batch) if self.compile_steps else batches(_named(batch))
         x, y, weights = given["x"], given["y"], given.get("weights")
         if x.ndim < 4:
@@ -191,7 +191,7 @@ class Regression(pl.LightningModule):
             steps = min(steps, most - self.trainer.global_step)
         if len(x) == 1:
             x, y = x.expand(steps, *x.shape[1:]), y.expand(steps, *y.shape[1:])
-            return x, y, weights, given if "rows" in given else None
+            return x, y, weights, given if "starts" in given else None
         return x[:steps], y[:steps], None if weights is None else weights[:steps], None
 
     def _count(self, steps: int) -> None:

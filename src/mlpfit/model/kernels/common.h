@@ -16,19 +16,19 @@ struct Rows {
     const real* at(int64_t k, int64_t r) const { return values + k * step + r * replica; }
 };
 
-// If ORDERED, which of its rows a replica sees in step k: those numbered at(k, r)[0 .. count(k, r) - 1]. A batch of fewer
-// than ROWS is filled up with the first of them, at weight 0.
+// If ORDERED, which of its rows replica r sees in step k: count(k, r) of them from start(k, r) on. A batch of fewer than
+// ROWS is filled up with the first of them, at weight 0.
 struct Order {
-    const int64_t *rows, *starts, *lengths;  // (R, length), (R, steps), (R, steps)
-    int64_t length, steps;
-    const int64_t* at(int64_t k, int64_t r) const { return rows + r * length + starts[r * steps + k]; }
+    const int64_t *starts, *lengths;  // (R, steps)
+    int64_t steps;
+    int64_t start(int64_t k, int64_t r) const { return starts[r * steps + k]; }
     int64_t count(int64_t k, int64_t r) const { return lengths[r * steps + k]; }
 };
 
 // What run() is given (compiled.Call): all steps of the replicas first .. last - 1.
 struct Call {
     int64_t steps, first, last, replicas;
-    Rows x, y, weights;   // (steps, R, ROWS, d), (steps, R, ROWS, 1), (steps, R, ROWS); ROWS are picked of these if ORDERED
+    Rows x, y, weights;   // (steps, R, ROWS, d), (steps, R, ROWS, 1), (steps, R, ROWS); a slice of these if ORDERED
     Order order;
     real* const* state;   // the parameters, then each of the optimiser's buffers of all of them: (R, in, out) each
     const real* factors;  // (steps, 2), see CompiledSteps._factors

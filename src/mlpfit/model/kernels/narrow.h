@@ -115,11 +115,10 @@ struct Group {
 
     void pick(int64_t k) const {
         for (int lane = 0; lane < LANES; ++lane) {
-            int64_t r = replica(lane), count = call.order.count(k, r);
-            const int64_t* rows = call.order.at(k, r);
-            const real *from_x = call.x.at(k, r), *from_y = call.y.at(k, r);
+            int64_t r = replica(lane), start = call.order.start(k, r), count = call.order.count(k, r);
+            const real *from_x = call.x.at(k, r) + start * INPUTS, *from_y = call.y.at(k, r) + start;
             for (int i = 0; i < ROWS; ++i) {
-                int64_t row = rows[i < count ? i : 0];
+                int64_t row = !WEIGHTED || i < count ? i : 0;
                 for (int c = 0; c < INPUTS; ++c) x[i * INPUTS + c][lane] = from_x[row * INPUTS + c];
                 y[i][lane] = from_y[row];
                 if constexpr (WEIGHTED) weights[i][lane] = i < count;

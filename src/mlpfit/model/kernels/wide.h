@@ -150,11 +150,11 @@ struct Replica {
     }
 
     void pick(int64_t k) const {
-        const int64_t *rows = call.order.at(k, r), count = call.order.count(k, r);
-        const real *from_x = call.x.at(k, r), *from_y = call.y.at(k, r);
+        const int64_t start = call.order.start(k, r), count = call.order.count(k, r);
+        const real *from_x = call.x.at(k, r) + start * UNITS[0], *from_y = call.y.at(k, r) + start;
         real *y = picked + ROWS * UNITS[0], *weights = y + ROWS;
         for (int i = 0; i < ROWS; ++i) {
-            int64_t row = rows[i < count ? i : 0];
+            int64_t row = i < count ? i : 0;
             std::memcpy(picked + i * UNITS[0], from_x + row * UNITS[0], UNITS[0] * sizeof(real));
             y[i] = from_y[row];
             weights[i] = i < count;

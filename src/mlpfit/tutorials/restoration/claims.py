@@ -30,15 +30,15 @@ TRAINING = "section on training the network"
 
 def shown(run: Run) -> np.ndarray:
     """Which rows the batches of the first seeds show: (SEEDS, rows)."""
-    from mlpfit.data.datamodule import ReplicaData, row_numbers  # late: it takes Lightning seconds
+    from mlpfit.data import order
+    from mlpfit.data.datamodule import draw  # late: it takes Lightning a second or two
 
     published = as_published(run.config["name"])
     config, seeds = parse(published.plain() | {"data": run.config["data"]}), run.seeds[:SEEDS]
-    chunk = ReplicaData(seeds=seeds, **config.sampling).chunk(0, config.trainer.max_steps)
-    numbers, _ = row_numbers(chunk)  # (steps, SEEDS, batch)
-    seen = np.zeros((len(seeds), config.rows), dtype=bool)
-    seen[np.arange(len(seeds))[:, None], numbers.numpy()] = True
-    return seen
+    orders = order.stack([draw(seed=seed, **config.sampling)[1] for seed in seeds])
+    seen = np.zeros((len(seeds), config.rows + 1), dtype=bool)  # the last for those of no row, -1
+    seen[np.arange(len(seeds))[:, None], orders.numbers()] = True
+    return seen[:, :-1]
 
 
 def never_shown(experiment: str) -> Predicate:
