@@ -1,11 +1,14 @@
 """Which rows each step sees, against the tutorials' own way of drawing them."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from mlpfit.config.compose import compose
 from mlpfit.data import order
 from mlpfit.data.datamodule import ReplicaData, batches, draw
+from mlpfit.training.run import build, rows_of
 
 
 def seen(experiment, seeds=(1234,)):
@@ -66,3 +69,29 @@ def test_a_chunk_shows_the_rows_of_its_steps(experiment):
             assert (part >= 0).all()
         else:
             np.testing.assert_array_equal(chunk["weights"], part >= 0)
+
+
+@pytest.mark.parametrize("init", ["normal", "torch", "ones"])
+def test_a_legacy_run_draws_rows_weights_and_order_from_one_generator(init):
+    experiment = ["experiment=restoration/narrow", "target.noise=0.3", "target.inputs=uniform"]
+    experiment += ["target.float32=false"]
+    config = compose([*experiment, f"model.init={init}", "trainer.precision=64-true"])
+    np.random.seed(config.seed)
+    x = np.random.uniform(config.target.low, config.target.high, (1024, 1))
+    y = config.target(x) + 0.3 * np.random.normal(size=(1024, 1))
+    weights, expected = build(config).mlp.layers, []
+    for weight, bias in weights:
+        if init == "normal":
+            expected += [np.random.normal(size=weight.shape[1:])]
+        if init == "torch":
+            bound = weight.shape[1] ** -0.5
+            expected += [np.random.uniform(-bound, bound, weight[0].T.shape).T]
+            expected += [np.random.uniform(-bound, bound, bias[0].shape)]
+    made = [weight for weight, _ in weights] if init == "normal" else itertools.chain(*weights)
+    for ours, theirs in zip(made if expected else (), expected, strict=True):
+        np.testing.assert_allclose(ours[0].detach(), theirs, rtol=1e-12)
+    permutation, starts = np.random.permutation(1024), np.random.randint(0, 900, 1000)
+    data = rows_of(config)
+    np.testing.assert_allclose(data.arrays["y"][0], y, rtol=1e-12)
+    np.testing.assert_array_equal(data.order.rows[0], permutation)
+    np.testing.assert_array_equal(data.order.starts[0], starts)

@@ -90,6 +90,7 @@ CHANGES = [
     "&optimizer=adam&data.order=shuffle&data.batch_size=16&streams=spawned",
     "target=tower&optimizer.momentum=0.8&model.init=ones&loss=half_mse&target.points=40"
     "&data.order=slices&data.batch_size=5&data.start_below=30&streams=legacy",
+    "experiment=tower/small&model.hidden=5&data.order=shuffle&data.batch_size=50&streams=legacy",
     "experiment=restoration/framework&optimizer=adam&target=line&data.macro_batch=20&seed=3",
     "experiment=gradient/sine_network&target.observed=&target.inputs=normal&model.hidden=none"
     "&data.order=blocks&data.batch_size=8&data.macro_batch=30&optimizer.lr=1e-7",

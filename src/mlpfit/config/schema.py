@@ -170,7 +170,7 @@ class Config(Section):
         of a replica and their order."""
         from mlpfit.model import mlp  # late: it imports torch, and a config is read without
 
-        draws = mlp.normals_drawn(self.units, self.model.init)
+        draws = mlp.drawn(self.units, self.model.init)
         drawn = {"target": self.target, "streams": self.streams, "weight_draws": draws}
         return drawn | {"steps": self.trainer.max_steps} | vars(self.data)
 

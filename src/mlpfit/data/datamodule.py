@@ -5,7 +5,7 @@
 every batch is one step, for a module of any kind.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -31,8 +31,8 @@ class ReplicaData(pl.LightningDataModule):
     steps         optimiser steps of a training; all of them are one epoch of the Trainer
     order, batch_size, macro_batch, start_below   which rows a step sees: :mod:`mlpfit.data.order`
     streams       how generators are made from a seed: :mod:`mlpfit.data.streams`
-    weight_draws  normal numbers that the ``legacy`` stream gives to the initial weights before the
-                  order (:func:`mlpfit.model.mlp.normals_drawn`)
+    weight_draws  how many numbers of which kind the ``legacy`` stream gives to the initial weights
+                  before the order (:func:`mlpfit.model.mlp.drawn`)
     chunk_steps   steps of a chunk at most; None: one step a batch, without the axis of steps
     stops         steps at which a chunk ends in any case
 
@@ -57,7 +57,7 @@ class ReplicaData(pl.LightningDataModule):
         macro_batch: int | None = None,
         start_below: int | None = None,
         streams: generators.Kind = "spawned",
-        weight_draws: int = 0,
+        weight_draws: Mapping[str, int] | None = None,
         dtype: str = "float32",
         chunk_steps: int | None = 200,
         stops: Sequence[int] = (),
@@ -227,7 +227,7 @@ def draw(
     macro_batch: int | None,
     start_below: int | None,
     streams: generators.Kind,
-    weight_draws: int,
+    weight_draws: Mapping[str, int] | None,
 ) -> tuple[Rows, tuple[np.ndarray, ...]]:
     """Rows and batch order (empty: full) of the replica with this seed; arguments as of
     :class:`ReplicaData`."""
@@ -236,7 +236,8 @@ def draw(
     if order == "full":
         return rows, ()
     if streams == "legacy":  # one stream: the weights are drawn before the order
-        streams_of.order.normal(size=weight_draws)
+        for kind, count in (weight_draws or {}).items():
+            getattr(streams_of.order, kind)(size=count)
     assert batch_size is not None  # an order other than full has one
     return rows, orders.draw(
         streams_of.order,

@@ -123,6 +123,10 @@ def initial(units: Sequence[int], init: Init, rng: Any) -> list[np.ndarray]:
     return parameters
 
 
-def normals_drawn(units: Sequence[int], init: Init) -> int:
-    """How many normal numbers :func:`initial` takes from its stream."""
-    return sum(fan_in * out for fan_in, out in pairwise(units)) if init == "normal" else 0
+def drawn(units: Sequence[int], init: Init) -> dict[str, int]:
+    """How many numbers of which kind :func:`initial` takes from its stream."""
+    if init == "ones":
+        return {}
+    biases = sum(units[1:]) if init == "torch" else 0
+    count = sum(fan_in * out for fan_in, out in pairwise(units)) + biases
+    return {"uniform" if init == "torch" else "normal": count}

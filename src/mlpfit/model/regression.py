@@ -23,7 +23,8 @@ class Regression(pl.LightningModule):
     units         widths from input to output, e.g. [1, 32, 1]
     optimizer     {"name": "sgd", "lr": ...} with "momentum" where wanted, or {"name": "adam", "lr":
                   ...} with "beta1", "beta2", "eps" where they are not torch's
-    seeds         one per replica; each decides its replica's initial weights
+    seeds         one per replica; each decides its replica's initial weights, which are the first
+                  numbers of its stream
     gradient      "autograd", or "by_hand": the chain rule of
                   :meth:`mlpfit.model.mlp.MLP.backward_by_hand`
     log_replicas  log the metrics of every replica, too, as train/loss/seed_3

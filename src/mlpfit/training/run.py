@@ -11,7 +11,9 @@ import yaml
 
 from mlpfit.config.schema import Config, LeastSquares
 from mlpfit.data.datamodule import ReplicaData
+from mlpfit.data.streams import streams
 from mlpfit.files import write_arrays
+from mlpfit.model import mlp
 from mlpfit.model.regression import Regression
 from mlpfit.runs.provenance import provenance
 from mlpfit.training.callbacks import Progress, Snapshots
@@ -82,7 +84,7 @@ def rows_of(config: Config, stops: Sequence[int] = ()) -> ReplicaData:
 
 def build(config: Config) -> Regression:
     """Its replicas, untrained."""
-    return Regression(
+    module = Regression(
         units=list(config.units),
         optimizer=config.plain()["optimizer"],
         seeds=list(config.replica_seeds),
@@ -93,6 +95,15 @@ def build(config: Config) -> Regression:
         loss=config.loss,
         dtype=dtype(config),
     )
+    if config.streams == "legacy":  # one generator, which has given the rows before
+        module.mlp.load([_after_rows(config, seed) for seed in config.replica_seeds])
+    return module
+
+
+def _after_rows(config: Config, seed: int) -> list[np.ndarray]:
+    one = streams(seed, config.streams)
+    config.target.rows(one.data)
+    return mlp.initial(config.units, config.model.init, one.weights)
 
 
 def metrics(

@@ -20,8 +20,8 @@ export function draw(problem: Problem): Start {
   const [data, order]: Source[] =
     streams === "spawned" ? [new Generator(seed, 0), new Generator(seed, 2)] : [legacy, legacy];
   const rows = drawRows(problem.target, data);
-  if (streams === "legacy") skip(problem, legacy);
-  const parameters = initial(units(problem), problem.init, weightsOf(seed, streams));
+  const weights = streams === "legacy" ? single(legacy) : weightsOf(seed, streams);
+  const parameters = initial(units(problem), problem.init, weights);
   return rounded(problem, { rows, parameters, batches: batches(problem, rows.x.length, order) });
 }
 
@@ -33,19 +33,8 @@ export function rounded(problem: Problem, start: Start): Start {
   return { ...start, rows, parameters: start.parameters.map(Math.fround) };
 }
 
-/** The weights of a legacy run come from its generator anew; the order of batches comes after as many
- * normal numbers as they took. */
-function skip(problem: Problem, source: Source): void {
-  const widths = units(problem);
-  if (problem.init !== "normal") return;
-  for (let k = 0; k + 1 < widths.length; k++) {
-    for (let i = 0; i < widths[k] * widths[k + 1]; i++) source.normal();
-  }
-}
-
-function weightsOf(seed: number, streams: Problem["streams"]): Weights {
-  if (streams === "libraries") return new TorchGenerator(seed);
-  return single(streams === "spawned" ? new Generator(seed, 1) : new RandomState(seed));
+function weightsOf(seed: number, streams: "spawned" | "libraries"): Weights {
+  return streams === "libraries" ? new TorchGenerator(seed) : single(new Generator(seed, 1));
 }
 
 interface Weights {
