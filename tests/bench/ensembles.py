@@ -9,15 +9,16 @@ import with_jax
 from crew import Crew, cores
 from problems import Problem, matrix_rate, steps_alone, under_trainer
 
-# Replicas of a process and steps of a turn of mlpfit: about half a second.
+# Replicas as in a shard of the experiment's own, but of tower/large, and steps of a turn of mlpfit:
+# one to three seconds.
 PROBLEMS = [
-    Problem("parabola/eight_neurons", 250, 5000),
-    Problem("tower/small", 250, 1000),
+    Problem("parabola/eight_neurons", 2000, 5000),
+    Problem("tower/small", 2000, 1000),
     Problem("tower/large", 24, 200),
-    Problem("plane/scratch", 250, 200),
-    Problem("plane/sequential", 250, 200),
+    Problem("plane/scratch", 2000, 200),
+    Problem("plane/sequential", 2000, 200),
     Problem("restoration/wide", 250, 1000),
-    Problem("restoration/framework", 250, 3090),
+    Problem("restoration/framework", 1000, 3090),
 ]
 ONE = Problem(
     "parabola/eight_neurons",

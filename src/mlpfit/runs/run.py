@@ -27,6 +27,7 @@ from mlpfit.data.streams import named_seeds
 from mlpfit.errors import RunError
 
 MARKER, SHARDS = "complete.json", "shards"
+TOGETHER = 64  # replicas that predict at once: what their layers put out stays in the cache
 AGAIN = "train the run again with force=true"
 
 KEYS = {
@@ -155,7 +156,10 @@ class Run:
 
     def predict(self, x: Any, step: int | None = None) -> np.ndarray:
         """x (n, d), or (R, n, d) with other inputs for every replica -> (R, n, 1)."""
-        return self._outputs(x, step)[-1]
+        starts = range(0, self.replicas, TOGETHER)
+        return np.concatenate(
+            [self._outputs(x, step, slice(at, at + TOGETHER))[-1] for at in starts]
+        )
 
     def hidden(self, x: Any, step: int | None = None) -> list[np.ndarray]:
         """Output of every hidden layer: x (n, d) or (R, n, d) -> [(R, n, h), ...]."""
@@ -178,14 +182,16 @@ class Run:
             return np.empty((*prediction.shape[:2], 0), dtype=prediction.dtype)
         return hidden[-1] * self.parameters(step)[-1][0][:, None, :, 0]
 
-    def _outputs(self, x: Any, step: int | None) -> list[np.ndarray]:
-        layers = self.parameters(step)
+    def _outputs(self, x: Any, step: int | None, some: slice = slice(None)) -> list[np.ndarray]:
+        """What every layer puts out, of some replicas."""
+        layers = [(weight[some], bias[some]) for weight, bias in self.parameters(step)]
         output = np.asarray(x, dtype=layers[0][0].dtype)
         fan_in = layers[0][0].shape[1]
         if output.ndim not in (2, 3) or output.shape[-1] != fan_in:
             raise ValueError(
                 f"x has shape {output.shape}; allowed are (n, {fan_in}) and (replicas, n, {fan_in})"
             )
+        output = output[some] if output.ndim == 3 else output
         outputs = []
         for i, (weight, bias) in enumerate(layers):
             with np.errstate(over="ignore", invalid="ignore"):  # of replicas that diverged
