@@ -16,7 +16,8 @@ from mlpfit.config.catalogue import load_targets
 from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
 from mlpfit.data.targets import TARGETS, Target
-from mlpfit.errors import ConfigError, RunError, hurry
+from mlpfit.errors import ConfigError, RunError
+from mlpfit.process import hurry
 
 torch.set_num_threads(1)
 hurry()

@@ -19,7 +19,7 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command named first; without one, train."""
-    from mlpfit.errors import run_command
+    from mlpfit.process import run_command
 
     named = COMMANDS.get(sys.argv[1]) if len(sys.argv) > 1 else None
     if named is not None:

@@ -13,8 +13,9 @@ import growth
 import shares
 import single
 
-from mlpfit.errors import ConfigError, run_command
+from mlpfit.errors import ConfigError
 from mlpfit.files import write_file
+from mlpfit.process import run_command
 from mlpfit.runs.provenance import provenance
 
 PAGE = Path("outputs/bench.md")

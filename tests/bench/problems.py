@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ class Problem:
     @property
     def operations(self) -> int:
         """Floating-point operations of a model-step: forward 2, backward 4 per weight and row."""
-        return 6 * self.rows * sum(a * b for a, b in pairwise(self.units))
+        return self.config.operations
 
     @property
     def optimizer(self) -> dict[str, Any]:

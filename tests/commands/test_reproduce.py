@@ -4,6 +4,7 @@ import csv
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, run
@@ -100,3 +101,97 @@ def test_editing_one_yaml_makes_that_experiment_alone_stale(reproduced, tmp_path
         catalogue._tutorials.cache_clear()
     stale = [config.name for config in configs if not is_current(config, config.folder)]
     assert stale == ["plane/scratch"]
+
+
+def beside(own, name, **changes):
+    """One more experiment of the user's own, beside own/ramp, with other texts in it."""
+    text = (Path(own) / "conf/experiment/own/ramp.yaml").read_text().replace("ramp\n", f"{name}\n")
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    (Path(own) / f"conf/experiment/own/{name}.yaml").write_text(text)
+
+
+def test_a_run_that_diverges_stops_no_other(own, tmp_path):
+    beside(own, "steep", **{"max_steps: 20": "max_steps: 20}\noptimizer: {lr: 1e30"})
+    done = run("mlpfit", "reproduce", "own", cwd=tmp_path, MLPFIT_PATH=own)
+    assert done.returncode == 1
+    assert re.fullmatch(r"mlpfit: own/steep: .*diverged at step .*lr\n", done.stderr)
+    assert load_run(tmp_path / "outputs/runs/own/ramp").replicas == 1
+    assert [path.name for path in (tmp_path / "outputs/runs/own").iterdir()] == ["ramp"]
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("published.yaml", "numbers: [{experiment: own/rmp, quantity: mse}]", "own/rmp"),
+        (
+            "published.yaml",
+            "numbers: [{experiment: own/ramp, quantity: rmse}]",
+            "rmse: allowed are",
+        ),
+        (
+            "claims.py",
+            'CLAIMS = [Claim("c", "m", ("own/rmp",), None)]',
+            "own/rmp: no such experiment",
+        ),
+        (
+            "figures.py",
+            'FIGURES = [Drawing("own/fit", "own/rmp", "c", None)]',
+            "no experiment own/rmp",
+        ),
+    ],
+)
+def test_what_a_tutorial_misspells_is_named_before_anything_is_trained(
+    name, text, message, own, tmp_path
+):
+    if name == "published.yaml":
+        rest = ", update: before, convention: c, steps: [1], values: [0.1]}"
+        text = "title: t\n" + text.replace("}", rest)
+    imports = "from mlpfit.figures.parts import Drawing\nfrom mlpfit.judging.claims import Claim\n"
+    (Path(own) / name).write_text(text if name.endswith("yaml") else imports + text)
+    done = run("mlpfit", "reproduce", "own", cwd=tmp_path, MLPFIT_PATH=own)
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_composed_is_kept_and_composed_again_when_a_file_changes(own, tmp_path):
+    (tmp_path / "outputs").mkdir()
+
+    def reproduced():
+        done = run("mlpfit", "reproduce", "own", cwd=tmp_path, MLPFIT_PATH=own, SLOPE="3.0")
+        assert done.returncode == 0, done.stderr
+        kept = sorted((tmp_path / "outputs/.cache/configs").glob("*.json"))
+        return kept, load_run(tmp_path / "outputs/runs/own/ramp").config["target"]["slope"]
+
+    kept, slope = reproduced()
+    assert len(kept) == 1 and slope == 2
+    kept[0].write_text("{damaged")
+    assert reproduced() == (kept, 2)
+    target = Path(own) / "conf/target/ramp.yaml"
+    target.write_text(target.read_text().replace("slope: 2.0", "slope: 5.0"))
+    kept, slope = reproduced()
+    assert len(kept) == 2 and slope == 5
+    target.write_text(target.read_text().replace("5.0", "'${oc.decode:${oc.env:SLOPE}}'"))
+    assert reproduced() == (kept, 3)  # depends on more than the files: not kept
+
+
+def test_a_folder_of_tutorials_is_not_one(own, tmp_path):
+    above = str(Path(own).parent)
+    done = run("mlpfit", "reproduce", "own", cwd=tmp_path, MLPFIT_PATH=above)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"{above} holds tutorials; name them: {own}\n")
+
+
+def test_an_answer_to_no_sweep_is_named_before_anything_is_trained(own, tmp_path):
+    sweep = Path(own) / "conf/sweep/own/slopes.yaml"
+    sweep.parent.mkdir(parents=True)
+    sweep.write_text(
+        "# @package _global_\ndefaults: [override /experiment: own/ramp]\n"
+        'hydra: {sweeper: {params: {target.slope: "1,2"}}, '
+        "callbacks: {experiments: {question: 'Which?', figure: {x: target.slope}}}}\n"
+    )
+    (Path(own) / "answers.py").write_text('ANSWERS = {"slope": str}')
+    done = run("mlpfit", "-m", "sweep=own/slopes", cwd=tmp_path, MLPFIT_PATH=own)
+    assert done.returncode == 2
+    assert done.stderr == "mlpfit: own/answers.py: slope: no such sweep; there are own/slopes\n"
+    assert list(tmp_path.iterdir()) == []

@@ -23,8 +23,9 @@ from mlpfit.errors import ConfigError
 from mlpfit.judging.variants import variants
 from mlpfit.runs.folder import unfinished_folder
 from mlpfit.runs.run import load_run
+from mlpfit.training.processes import cores
 from mlpfit.training.progress import console, display
-from mlpfit.training.train import cores, shards, train_shards
+from mlpfit.training.train import shards, train_shards
 
 VARIANTS = "--variants"
 

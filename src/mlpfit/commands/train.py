@@ -22,7 +22,8 @@ from yaml import YAMLError
 from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.schema import Config
 from mlpfit.config.sources import teach
-from mlpfit.errors import ConfigError, RunError, exit_code
+from mlpfit.errors import ConfigError, RunError
+from mlpfit.process import exit_code
 from mlpfit.runs.folder import discard_unfinished
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import Run, load_run

@@ -183,8 +183,18 @@ class Config(Section):
     @property
     def worth_compiling(self) -> bool:
         """Whether its steps are to be compiled: as the config says, or (auto) when it pays."""
-        wanted = self.trainer.compile
-        return layout.compiling_pays(self.plain_seconds) if wanted == "auto" else wanted
+        if self.trainer.compile != "auto":
+            return self.trainer.compile
+        return layout.compiling_pays(self.plain_seconds) and not self.fills_machine
+
+    @property
+    def operations(self) -> int:
+        """Of a model-step."""
+        return layout.operations(self.data.batch_size or self.rows, self.units)
+
+    @property
+    def fills_machine(self) -> bool:
+        return layout.fills_machine(self.operations, len(self.replica_seeds))
 
     @property
     def folder(self) -> Path:

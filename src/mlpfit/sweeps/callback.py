@@ -19,7 +19,8 @@ from omegaconf import DictConfig, open_dict, read_write
 from mlpfit.config.catalogue import ready_sweeps
 from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import NOT_DECIDING, overrides_of
-from mlpfit.errors import ConfigError, RunError, exit_code
+from mlpfit.errors import ConfigError, RunError
+from mlpfit.process import exit_code
 from mlpfit.sweeps.summary import name_of, started_of, write_sweep
 from mlpfit.training.train import try_target
 

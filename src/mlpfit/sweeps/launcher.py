@@ -1,7 +1,7 @@
 """Jobs of a multirun: each in its folder, in a few processes of this machine.
 
-Jobs that are finished are not run again, those of one compiled graph run in succession, the longest
-graphs first, and one that fails or is killed stops no other. The Hydra plugin that uses this is
+Jobs that are finished are not run again, the longest run first, and one that fails or is killed
+stops no other. The Hydra plugin that uses this is
 ``hydra_plugins.mlpfit.launcher.Processes``.
 """
 
@@ -25,12 +25,11 @@ from mlpfit.errors import RunError, Stopped, one_line
 from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.run import load_run
 from mlpfit.sweeps.summary import Job, hash_of, objective, read_sweep, searched_in, started_of
-from mlpfit.training.processes import Idle, work
+from mlpfit.training.processes import Idle, cores, work
 from mlpfit.training.progress import console, display
-from mlpfit.training.train import cores, shards, train
+from mlpfit.training.train import shards, train
 
 STARTING = 4.0  # seconds for a process to import torch and Lightning
-COMPILING = 0.5  # seconds for a kernel
 TaskFunction = Callable[[Any], Any]
 
 
@@ -100,16 +99,6 @@ class Task:
         every, only = shards(self.config, Path()), self.config.ensemble.only
         return sum(s.seconds for s in (every if only is None else [every[k] for k in only]))
 
-    @property
-    def graph(self) -> str:
-        """Jobs that share it share a compiled graph: shapes and formulas, not the learning rate."""
-        config = self.config
-        momentum = getattr(config.optimizer, "momentum", 0) > 0
-        rows = config.data.batch_size or config.rows
-        shapes = config.units, rows, len(config.replica_seeds), config.trainer.precision
-        formulas = config.model.gradient, config.loss, config.optimizer.name, momentum
-        return repr((shapes, formulas))
-
 
 def launch(
     context: HydraContext,
@@ -127,11 +116,10 @@ def launch(
     whole = [task for task in tasks if not task.part]
     for task in whole:
         task.job.write(task.folder)
-    graphs = by_graph([task for task in tasks if task.left])
-    left = [task for graph in graphs for task in graph]
+    left = sorted((task for task in tasks if task.left), key=lambda task: -task.seconds)
     failures: dict[int, str] = {}
     if left:
-        spent = sum(map(_seconds, graphs))  # a process takes its time to start
+        spent = sum(task.seconds for task in left)  # a process takes its time to start
         most = min(processes or cores(), max(1, round(spent / STARTING)), len(left))
         if searched_in(sweep) is None:  # a search tells of each trial
             console.print(
@@ -154,19 +142,6 @@ def _task(
     folder = sweep / str(composed.hydra.sweep.subdir)
     config = again_if_damaged(checked_config(composed), folder)
     return Task(composed, config, folder, planned(config, composed.hydra, started_of(sweep)))
-
-
-def by_graph(tasks: Sequence[Task]) -> list[list[Task]]:
-    """Those of one compiled graph together, the longest graphs first."""
-    graphs: dict[str, list[Task]] = {}
-    for task in tasks:
-        graphs.setdefault(task.graph, []).append(task)
-    return sorted(graphs.values(), key=_seconds, reverse=True)
-
-
-def _seconds(graph: Sequence[Task]) -> float:
-    """Predicted for jobs of one graph, with its compilation."""
-    return sum(task.seconds for task in graph) + COMPILING * graph[0].config.worth_compiling
 
 
 def _run_here(

@@ -17,6 +17,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from mlpfit.errors import RunError
+from mlpfit.figures import parts
 
 BINS = 30
 QUEUE = 1000  # events; with torch's 10 the drawing waits for the disk
@@ -28,8 +29,8 @@ def write(folder: Path, sources: Any, add: Callable[[SummaryWriter], None]) -> i
 
         write(run.path, run.drawn_files(), lambda writer: writer.add_text("question", "Why?"))
     """
-    code = [file.read_text() for file in sorted(Path(__file__).parent.glob("*.py"))]
-    content = json.dumps([sources, code], sort_keys=True).encode()
+    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(parts.__file__)]  # what draws it
+    content = json.dumps([sources, [file.read_text() for file in files]], sort_keys=True).encode()
     suffix = f".after-{hashlib.sha256(content).hexdigest()[:12]}"
     older = list(folder.glob("events.out.tfevents.*.after-*"))
     if any(file.name.endswith(suffix) for file in older):

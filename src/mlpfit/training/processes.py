@@ -12,7 +12,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, cast
 
-from mlpfit.errors import hurry, one_line
+from mlpfit.errors import one_line
+from mlpfit.process import hurry
 
 Idle = list[tuple[Any, Connection]]  # processes and how to send them tasks
 
@@ -59,6 +60,11 @@ def work(
                 done(index, failure)
     finally:
         _end(busy, idle, warm)
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def tell(*news: Any) -> None:
@@ -117,4 +123,4 @@ def _serve(function: Callable[[Any], None], pipe: Connection, parent: int) -> No
             except BaseException as error:  # whatever a user's function may raise
                 failure = one_line(error)
             pipe.send(failure)
-    gc.freeze()  # as in errors.run_command
+    gc.freeze()  # as in process.run_command

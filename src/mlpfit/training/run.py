@@ -17,6 +17,7 @@ from mlpfit.model import mlp
 from mlpfit.model.regression import Regression
 from mlpfit.runs.provenance import provenance
 from mlpfit.training.callbacks import Progress, Snapshots
+from mlpfit.training.processes import cores
 from mlpfit.training.progress import console
 from mlpfit.training.trainer import Part, dtype, fit, given_checkpoint, restore
 
@@ -25,7 +26,9 @@ def train_into(folder: Path, part: Part, report: Progress) -> None:
     """Train these replicas, or go on training them from the folder's last checkpoint, and write
     every file of the run but the marker. Raises RunError if a single run's loss diverges."""
     started, config = time.time(), part.config
-    torch.set_num_threads(1)  # two threads on tensors this small are up to a hundred times slower
+    # Two threads on small tensors are up to a hundred times slower.
+    wide = part.single and config.fills_machine and not config.trainer.compile
+    torch.set_num_threads(cores() if wide else 1)
     data, module = rows_of(config, [*part.snapshots, *part.checkpoints]), build(config)
     snapshots, ended = Snapshots(part.snapshots, data), None
     if isinstance(config.optimizer, LeastSquares):

@@ -8,11 +8,9 @@ memory does not grow with the number of replicas.
 import gc
 import math
 import multiprocessing
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 from mlpfit.config.schema import Config
@@ -21,7 +19,7 @@ from mlpfit.errors import ConfigError, Diverged, RunError, users_code
 from mlpfit.runs.folder import locked, seal, shared, unfinished_folder
 from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.run import MARKER, SHARDS
-from mlpfit.training.processes import tell, work
+from mlpfit.training.processes import cores, tell, work
 from mlpfit.training.progress import Bar, display
 
 Report = Callable[[int, float], None]  # steps done, last loss
@@ -163,14 +161,11 @@ class Shard:
 
     @property
     def seconds(self) -> float:
-        """Predicted from the floating-point operations of a step (forward 2, backward 4 per weight
-        and row) and the rate that ``make bench`` finds, some 60 billion a second and core, half in
-        double precision; and half a second for the Trainer and the files."""
-        config = self.config
-        rows = config.data.batch_size or config.rows
-        operations = 6 * rows * sum(a * b for a, b in pairwise(config.units))
-        rate = 30e9 if config.trainer.precision == "64-true" else 60e9
-        return self.model_steps * (operations / rate + 2e-7) + 0.5
+        """Predicted from the operations of a step and the rate that ``make bench`` finds, some 80
+        billion a second and core, half in double precision; and half a second for the Trainer and
+        the files."""
+        rate = 40e9 if self.config.trainer.precision == "64-true" else 80e9
+        return self.model_steps * (self.config.operations / rate + 2e-7) + 0.5
 
 
 def shards(config: Config, folder: Path) -> list[Shard]:
@@ -224,7 +219,3 @@ def train_shard(shard: Shard) -> None:
     # Trainer and module refer to each other: without this, memory grows. They are young objects; to
     # look through all takes a fifth of a second.
     gc.collect(1)
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

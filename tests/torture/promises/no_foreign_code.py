@@ -19,8 +19,8 @@ from injection import WORK, call, killed_at_step
 from table import Promise
 
 from mlpfit.config.catalogue import CONF
-from mlpfit.errors import run_command
 from mlpfit.model.regression import Regression
+from mlpfit.process import run_command
 from mlpfit.runs.run import MARKER
 
 IN_YAML = "!!python/object/apply:os.mkdir ['{}']\n"
