@@ -12,7 +12,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, cast
 
-from mlpfit.errors import one_line
+from mlpfit.errors import ConfigError, RunError, one_line
 from mlpfit.process import hurry
 
 Idle = list[tuple[Any, Connection]]  # processes and how to send them tasks
@@ -120,6 +120,8 @@ def _serve(function: Callable[[Any], None], pipe: Connection, parent: int) -> No
             task, failure = pipe.recv(), None
             try:
                 function(task)
+            except (ConfigError, RunError) as error:
+                failure = str(error)
             except BaseException as error:  # whatever a user's function may raise
                 failure = one_line(error)
             pipe.send(failure)
