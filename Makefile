@@ -32,7 +32,7 @@ ensembles: $(INSTALLED) ## every experiment over 1000 to 20000 seeds
 evidence: $(INSTALLED) ## other recipes, for power, assumptions and sensitivity (after ensembles)
 	@$(BIN)/python -m mlpfit ensembles --variants
 
-sweeps: $(SWEEPS) ## every ready sweep, 64 replicas a job (two to four minutes)
+sweeps: $(SWEEPS) ## every ready sweep, 64 replicas a job (a minute or two)
 
 $(SWEEPS): $(INSTALLED) ## one ready sweep
 	@$(BIN)/python -m mlpfit -m sweep=$@

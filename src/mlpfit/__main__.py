@@ -21,6 +21,8 @@ def main() -> None:
     """Run the command named first; without one, train."""
     from mlpfit.process import run_command
 
+    if sys.argv[1:2] == ["help"]:
+        sys.argv[1] = "--help"
     named = COMMANDS.get(sys.argv[1]) if len(sys.argv) > 1 else None
     if named is not None:
         del sys.argv[1]

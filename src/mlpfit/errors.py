@@ -37,7 +37,7 @@ def users_code(culprit: str) -> Iterator[None]:
     exits, too, but not those of a signal."""
     try:
         yield
-    except (ConfigError, Stopped):
+    except (ConfigError, RunError, Stopped):
         raise
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{culprit}: {one_line(error)}") from error

@@ -35,6 +35,9 @@ def run_command(command: Callable[[], int]) -> None:
     )  # it would tell of a cache it can't write
     try:
         code = command()
+    except BrokenPipeError:  # "| head" has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
     except (ConfigError, RunError, OSError, MemoryError) as error:
         code = exit_code(error)
     except Exception:

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run
+from conftest import CONF, ROOT, TARGET, run
 
 from mlpfit import load_run
 from mlpfit.config import catalogue
@@ -120,38 +120,57 @@ def test_a_run_that_diverges_stops_no_other(own, tmp_path):
     assert [path.name for path in (tmp_path / "outputs/runs/own").iterdir()] == ["ramp"]
 
 
-@pytest.mark.parametrize(
-    "name, text, message",
-    [
-        ("published.yaml", "numbers: [{experiment: own/rmp, quantity: mse}]", "own/rmp"),
-        (
-            "published.yaml",
-            "numbers: [{experiment: own/ramp, quantity: rmse}]",
-            "rmse: allowed are",
-        ),
-        (
-            "claims.py",
-            'CLAIMS = [Claim("c", "m", ("own/rmp",), None)]',
-            "own/rmp: no such experiment",
-        ),
-        (
-            "figures.py",
-            'FIGURES = [Drawing("own/fit", "own/rmp", "c", None)]',
-            "no experiment own/rmp",
-        ),
+NUMBER = (
+    "{experiment: own/ramp, quantity: mse, update: before, convention: c, steps: [1], values: [1]}"
+)
+PUBLISHED, EXPERIMENT = f"title: t\nnumbers: [{NUMBER}]", CONF["experiment/own/ramp"]
+CLAIM = "from mlpfit.judging.claims import Claim\n"
+FIGURE = "from mlpfit.figures.parts import Drawing\n"
+MISSPELT = {
+    "published.yaml": [
+        (PUBLISHED.replace("own/ramp", "own/rmp"), "own/rmp: allowed are own/ramp"),
+        (PUBLISHED.replace("mse", "rmse"), "rmse: allowed are mse"),
+        (PUBLISHED.replace("[1],", "[300],"), "mse@300: step must be one of 1 to 20"),
+        (PUBLISHED.replace("convention", "convntion"), "convntion: no such key; allowed are"),
     ],
+    "claims.py": [
+        (CLAIM + 'CLAIMS = [Claim("c", "m", ("own/rmp",), None)]', "own/rmp: no such experiment"),
+        (CLAIM + "CLAIM = []", "CLAIM: is CLAIMS meant?"),
+        ('SLIPS = ["text"]', "SLIPS holds 'text': must be Slip(...)"),
+    ],
+    "figures.py": [
+        (FIGURE + 'FIGURES = [Drawing("own/fit", "own/rmp", "", None)]', "no experiment own/rmp"),
+    ],
+    "variants.yaml": [("{replicas: 2, power: {rmp: null}}", "own/rmp: no such experiment")],
+    "conf/experiment/own/ramp.yaml": [
+        (EXPERIMENT.replace("own/ramp", "own/rmp"), "must be that of its file"),
+        (EXPERIMENT.partition("\n")[2], "# @package _global_"),
+        (EXPERIMENT.replace("max_steps", "max_step"), "own/ramp: trainer.max_step: no such key"),
+    ],
+    "targets.py": [(TARGET.replace("@dataclass", "#"), "target ramp: write @dataclass")],
+}
+
+
+@pytest.mark.parametrize(
+    "name, text, message", [(name, *fault) for name, faults in MISSPELT.items() for fault in faults]
 )
 def test_what_a_tutorial_misspells_is_named_before_anything_is_trained(
     name, text, message, own, tmp_path
 ):
-    if name == "published.yaml":
-        rest = ", update: before, convention: c, steps: [1], values: [0.1]}"
-        text = "title: t\n" + text.replace("}", rest)
-    imports = "from mlpfit.figures.parts import Drawing\nfrom mlpfit.judging.claims import Claim\n"
-    (Path(own) / name).write_text(text if name.endswith("yaml") else imports + text)
+    (Path(own) / name).write_text(text)
     done = run("mlpfit", "reproduce", "own", cwd=tmp_path, MLPFIT_PATH=own)
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("body", ["run.predictions", "None"])
+def test_a_figure_that_fails_is_named_and_nothing_is_lost(body, own, tmp_path):
+    figure = f'FIGURES = [Drawing("own/fit", "own/ramp", "c", lambda run: {body})]'
+    (Path(own) / "figures.py").write_text(FIGURE + figure)
+    done = run("mlpfit", "reproduce", "own", cwd=tmp_path, MLPFIT_PATH=own)
+    assert done.returncode == 2 and done.stderr.startswith("mlpfit: figure own/fit: AttributeError")
+    assert done.stderr.count("\n") == 1
+    assert load_run(tmp_path / "outputs/runs/own/ramp").replicas == 1
 
 
 def test_what_was_composed_is_kept_and_composed_again_when_a_file_changes(own, tmp_path):
@@ -195,3 +214,5 @@ def test_an_answer_to_no_sweep_is_named_before_anything_is_trained(own, tmp_path
     assert done.returncode == 2
     assert done.stderr == "mlpfit: own/answers.py: slope: no such sweep; there are own/slopes\n"
     assert list(tmp_path.iterdir()) == []
+    alone = run("mlpfit", "sweep=own/slopes", cwd=tmp_path, MLPFIT_PATH=own)
+    assert alone.returncode == 2 and "sweep=own/slopes: goes with -m" in alone.stderr

@@ -181,7 +181,7 @@ def test_what_a_ledger_says_is_text_never_markup(judged):
     content = sealed.read_ledger(outputs)
     content["conclusions"][0]["claim"] = "<script>alert('x')</script> & more"
     runs = {name: load_run(outputs / "runs" / name) for name in experiments()}
-    page = render(content, runs, outputs)
+    page = render(content, runs, outputs, tutorials())
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; more" in page
 

@@ -17,6 +17,7 @@ from mlpfit.judging.statistics import QUANTILES
 from mlpfit.report import page
 from mlpfit.report import playground as live
 from mlpfit.report import table as results
+from mlpfit.runs import sealed
 from mlpfit.sweeps.closing import close, draw_sweep
 from mlpfit.sweeps.summary import SWEEP, name_of
 from mlpfit.training.progress import console
@@ -76,10 +77,10 @@ def ledger() -> int:
     theirs, so that its verdict may be another than in the ledger of all.
     """
     if names := sys.argv[1:]:
-        known = [tutorial.name for tutorial in tutorials()]
-        if unknown := [name for name in names if name not in known]:
-            raise ConfigError(f"{unknown[0]}: no such tutorial; there are {', '.join(known)}")
-        show(judging.ledger(judging.ensembles(OUTPUTS, names), names))
+        check_tutorials(names)
+        content = judging.ledger(judging.ensembles(OUTPUTS, names), names)
+        show(content)
+        show_variants(content)
         console.print("p of traces adjusted among these tutorials alone; nothing was written")
         return 0
     content = judging.ledger(judging.ensembles(OUTPUTS))
@@ -90,6 +91,13 @@ def ledger() -> int:
     if changed:
         print(f"mlpfit: {len(changed)} verdicts changed: {'; '.join(changed)}", file=sys.stderr)
     return judging.CHANGED if changed else 0
+
+
+def check_tutorials(names: list[str]) -> None:
+    """Raises ConfigError for a name of none."""
+    known = [tutorial.name for tutorial in tutorials()]
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"{unknown[0]}: no such tutorial; there are {', '.join(known)}")
 
 
 def show(content: dict[str, Any]) -> None:
@@ -120,19 +128,43 @@ def show(content: dict[str, Any]) -> None:
         console.print(f"other verdicts in either half of the seeds: {', '.join(flips)}")
 
 
-def report() -> int:
-    """mlpfit report [--judge]
+def show_variants(content: dict[str, Any]) -> None:
+    """What other recipes say: of the named tutorials' alone, since all are nearly a hundred."""
+    for e in content["power"]:
+        shares = (f"{e[test]['share']:.0%} ({test})" for test in ("final", "trace") if test in e)
+        console.print(f"{e['experiment']}: {e['change']}: noticed in {', '.join(shares)} of seeds")
+    for e in content["assumptions"]:
+        console.print(
+            f"{e['experiment']}: {e['question']} likeliest: {e['likeliest'] or 'unknown'}"
+        )
+    for e in content["sensitivity"]:
+        console.print(
+            f"{e['experiment']}: {e['change']}: median x {e['ratio']:.3f}, p {e['p']:.3f}"
+        )
 
-    Write outputs/report.html from what is finished; --judge writes figures and ledger before.
+
+def report() -> int:
+    """mlpfit report [--judge] [tutorial ...]
+
+    Write outputs/report.html from what is finished; --judge writes figures and ledger before. Of
+    tutorials that are named: their figures, their verdicts and outputs/report-<tutorial>.html.
     """
+    if names := [a for a in sys.argv[1:] if a != "--judge"]:
+        check_tutorials(names)
+        draw_all(names, OUTPUTS)
+        content = judging.ledger(judging.ensembles(OUTPUTS, names), names)
+        return _write(f"report-{'-'.join(names)}.html", page.report(OUTPUTS, content, names))
     if "--judge" in sys.argv:  # first the figures over their bands, and the ledger
         draw_all([], OUTPUTS)
         for line in judging.write(judging.ledger(judging.ensembles(OUTPUTS)), OUTPUTS):
             print(f"verdict changed: {line}")
         results.update_readme(OUTPUTS)
-    html = page.report(OUTPUTS).encode()
-    write_file(OUTPUTS / "report.html", html)
-    print(f"outputs/report.html ({len(html) / 2**20:.1f} MiB)")
+    return _write("report.html", page.report(OUTPUTS, sealed.read_ledger(OUTPUTS)))
+
+
+def _write(name: str, page: str) -> int:
+    write_file(OUTPUTS / name, page.encode())
+    print(f"{OUTPUTS}/{name} ({len(page.encode()) / 2**20:.2f} MiB)")
     return 0
 
 
@@ -142,9 +174,7 @@ def playground() -> int:
     Write outputs/playground.html from runs, ensembles and ledger.
     """
     evidence = live.evidence(OUTPUTS)
-    html = live.page(evidence)
-    write_file(OUTPUTS / "playground.html", html.encode())
-    print(f"outputs/playground.html ({len(html.encode()) / 2**20:.2f} MiB)")
+    _write("playground.html", live.page(evidence))
     if missing := live.missing(evidence, OUTPUTS):
         print(f"not in it, since they are not there: {missing}")
     return 0

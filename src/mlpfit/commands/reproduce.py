@@ -13,6 +13,7 @@ from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import as_published
 from mlpfit.figures import draw
 from mlpfit.judging import published
+from mlpfit.judging.variants import variants
 from mlpfit.report import table as results
 from mlpfit.runs.identity import is_current
 from mlpfit.training.progress import console
@@ -57,6 +58,7 @@ def selected(names: list[str]) -> list[str]:
     wanted = [e for e in every if not names or {e, e.split("/")[0]} & chosen]
     for tutorial in dict.fromkeys(name.split("/")[0] for name in wanted):
         published.check(tutorial)
+        variants(tutorial)
     return wanted
 
 
@@ -70,7 +72,7 @@ def closing_table(finished: list[results.Result]) -> Table:
             stems = stems if len(r.figures) == 1 else f"{{{stems}}}"
             files = f"{Path(r.figures[0]).parent}/{stems}.svg"
         known = "" if r.published is None else f"{r.published:.10g}"
-        value = f"{r.quantity} {r.value:.5g}"
+        value = f"{r.quantity}{f'@{r.at}' if r.at else ''} {r.value:.5g}"
         table.add_row(r.experiment, str(r.steps), f"{r.seconds:.1f}", value, known, files)
     for column in table.columns[:-1]:
         column.no_wrap = True

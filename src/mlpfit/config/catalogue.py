@@ -59,6 +59,10 @@ class Tutorial:
         ordered = [stem for stem in listed if stem in stems] + [s for s in stems if s not in listed]
         return [f"{self.name}/{stem}" for stem in ordered]
 
+    def full_name(self, experiment: str) -> str:
+        """Of an experiment that may be named without the tutorial: "small" is "tower/small"."""
+        return experiment if "/" in experiment else f"{self.name}/{experiment}"
+
     def sweeps(self) -> list[str]:
         """Names of its ready sweeps, "tower/width_and_depth"."""
         files = sorted((self.conf / "sweep" / self.name).glob("*.yaml"))

@@ -50,9 +50,7 @@ def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str
     beside = first["loc"][:-1]
     if first["type"] == UNKNOWN_KEY:
         absent = [e["loc"][-1] for e in errors if (e["type"], e["loc"][:-1]) == ("missing", beside)]
-        section = key.rpartition(".")[0]  # which holds values only, but for what parse() puts there
-        there = [n for n in above if not section or not isinstance(above[n], dict)]
-        known = [f"{section}.{name}".lstrip(".") for name in (*absent, *there)]
+        known = [f"{key.rpartition('.')[0]}.{name}".lstrip(".") for name in (*absent, *above)]
         return f"{key}: no such key; allowed are {', '.join(n for n in known if n != key)}"
     if first["type"] == "union_tag_invalid":
         tag = first["ctx"]

@@ -120,7 +120,14 @@ def as_published(experiment: str) -> Config:
     """The config of an experiment as its YAML has it; composed again when a file has changed."""
     yaml = [file for conf in confs() for file in sorted(conf.rglob("*.yaml"))]
     files = [*yaml, *sorted(Path(__file__).parent.glob("*.py"))]  # these decide it, too
-    return _as_published(experiment, tuple((str(f), f.stat().st_mtime_ns) for f in files))
+    try:
+        config = _as_published(experiment, tuple((str(f), f.stat().st_mtime_ns) for f in files))
+    except ConfigError as error:
+        known = experiment in str(error)
+        raise ConfigError(str(error) if known else f"experiment={experiment}: {error}") from error
+    if config.name != experiment:
+        raise ConfigError(f"experiment={experiment}: name={config.name}: must be that of its file")
+    return config
 
 
 @cache

@@ -114,8 +114,12 @@ def _target(plain: Any) -> Target:
     name = plain.get("name") if isinstance(plain, Mapping) else plain
     if not isinstance(name, str) or name not in TARGETS or not isinstance(plain, Mapping):
         raise ConfigError(f"target.name={name}: allowed are {', '.join(TARGETS)}")
+    if "__annotations__" in vars(kind := TARGETS[name]) and kind.__init__ is Target.__init__:
+        raise ConfigError(
+            f"target {name}: write @dataclass(frozen=True, kw_only=True) above its class"
+        )
     fields = {key: value for key, value in plain.items() if key != "name"}
-    return checked(TARGETS[name], fields, "target.")
+    return checked(kind, fields, "target.")
 
 
 @dataclass(frozen=True)
@@ -231,6 +235,10 @@ def parse(plain: Mapping[str, Any]) -> Config:
     plain = dict(plain)
     if isinstance(trainer := plain.get("trainer"), Mapping):
         own = {key: value for key, value in trainer.items() if key not in LIGHTNING}
+        known = [field.name for field in dataclasses.fields(Trainer) if field.name != "arguments"]
+        if unknown := [key for key in own if key not in known]:
+            allowed = ", ".join([*known, *sorted(LIGHTNING)])
+            raise ConfigError(f"trainer.{unknown[0]}: no such key; allowed are {allowed}")
         given = {k: v for k, v in trainer.items() if k in LIGHTNING and v is not None}
         plain["trainer"] = own | {"arguments": given}
     config: Config = checked(Config, plain)

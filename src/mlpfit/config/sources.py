@@ -48,6 +48,10 @@ class Conf(FileConfigSource):
         is for callbacks and loggers, which are checked before they are made."""
         result = super().load_config(config_path)
         if Path(self.path) != confs()[0]:  # the package's own
+            group = Path(config_path).parts[0]
+            if group in IN_FOLDERS and result.header.get("package") != "_global_":
+                missing = "must begin with the line # @package _global_"
+                raise ConfigError(f"{self.path}/{config_path}: {missing}")
             package = result.header.get("package") or Path(config_path).parent.as_posix()
             package = package.removeprefix("_global_").replace("/", ".")
             for key in _targets(OmegaConf.to_container(result.config), package):

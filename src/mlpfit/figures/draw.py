@@ -137,7 +137,8 @@ def _draw(
     source = description(sources, [*code, *LOOK])
     if is_current(file, source):
         return False
-    save(file, make, title, source)
+    with users_code(f"figure {file.parent.name}/{file.stem}"):
+        save(file, make, title, source)
     return True
 
 

@@ -9,6 +9,7 @@ that follows from others: number, findings -> the reason, or None).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -16,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from mlpfit.config import catalogue
-from mlpfit.errors import RunError
+from mlpfit.errors import ConfigError, RunError
 from mlpfit.runs.run import Run
 
 Ensembles = Mapping[str, Run]
-KINDS = ("CLAIMS", "SLIPS", "JOINT")  # lists of what looks at experiments
 Predicate = Callable[[Ensembles], np.ndarray]
 
 
@@ -84,6 +84,9 @@ class Finding:
     text: str
 
 
+KINDS: dict[str, Any] = {"CLAIMS": Claim, "SLIPS": Slip, "JOINT": Joint}  # lists of claims.py
+
+
 def part(tutorial: str) -> ModuleType | None:
     """Its claims.py, if it has one."""
     return catalogue.tutorial(tutorial).part("claims")
@@ -92,6 +95,24 @@ def part(tutorial: str) -> ModuleType | None:
 def listed(tutorial: str, name: str) -> list[Any]:
     """A list of its claims.py ("CLAIMS"); empty if it has none."""
     return getattr(part(tutorial), name, [])
+
+
+def check(tutorial: str) -> None:
+    """Raises ConfigError in one line if a list of its claims.py is misspelt, holds something else
+    than it should, or looks at an experiment that there is not."""
+    module, file = part(tutorial), f"{tutorial}/claims.py"
+    names = [*KINDS, "FINDINGS", "QUANTITIES", "LAWS"]
+    for given in vars(module) if module is not None else ():
+        if given.isupper() and given not in names and (meant := get_close_matches(given, names)):
+            raise ConfigError(f"{file}: {given}: is {meant[0]} meant?")
+    for name, kind in KINDS.items():
+        for stated in listed(tutorial, name):
+            if not isinstance(stated, kind):
+                raise ConfigError(f"{file}: {name} holds {stated!r}: must be {kind.__name__}(...)")
+            for given in (experiment.partition(":")[0] for experiment in stated.experiments):
+                if given not in (known := catalogue.experiments()):
+                    there = f"there are {', '.join(known)}"
+                    raise ConfigError(f"{file}: {given}: no such experiment; {there}")
 
 
 def findings(tutorial: str) -> list[Finding]:

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from mlpfit.config.catalogue import experiments, tutorials
-from mlpfit.errors import RunError
+from mlpfit.errors import RunError, users_code
 from mlpfit.files import write_file
 from mlpfit.judging import claims, published, statistics, variants
 from mlpfit.judging.claims import Claim, Ensembles, Finding, Joint, Slip
@@ -58,6 +58,8 @@ def ledger(runs: Ensembles, names: Sequence[str] = ()) -> dict[str, Any]:
     """The ledger of these tutorials (all, if none is named) as plain data, from the ensembles of
     their experiments and such variants as are there."""
     names = list(names) or [tutorial.name for tutorial in tutorials()]
+    for name in names:
+        published.check(name)
     own = experiments_of(names)
     findings = {name: claims.findings(name) for name in names}
     numbers = [
@@ -89,12 +91,14 @@ def ledger(runs: Ensembles, names: Sequence[str] = ()) -> dict[str, Any]:
 def _of_each(names: list[str], kind: str, judged: Any, runs: Ensembles) -> list[dict[str, Any]]:
     """What is listed under this name in the tutorials' claims.py; without what needs a variant that
     is not there."""
-    entries = [(name, entry) for name in names for entry in claims.listed(name, kind)]
-    return [
-        {"tutorial": name} | judged(entry, runs, name)
-        for name, entry in entries
-        if all(experiment in runs for experiment in entry.experiments)
-    ]
+    entries = []
+    for name in names:
+        for entry in claims.listed(name, kind):
+            if all(experiment in runs for experiment in entry.experiments):
+                title = next(iter(vars(entry).values()))
+                with users_code(f"{name}/claims.py: {title}"):
+                    entries.append({"tutorial": name} | judged(entry, runs, name))
+    return entries
 
 
 def _extent(run: Any) -> dict[str, Any]:
@@ -115,8 +119,6 @@ def judge(number: Number, runs: Ensembles, findings: Sequence[Finding]) -> dict[
     law = getattr(own, "LAWS", {}).get(number.quantity)
     if law is not None:
         return entry | {"evidence": "law"} | placed(number.value, law())
-    if number.experiment not in runs:
-        raise RunError(f"{number.key}: no experiment and no law; say why it is not_checkable")
     run = runs[number.experiment]
     values = published.measured(run, number.quantity, number.update, number.step)
     return entry | {"evidence": "distribution"} | placed(number.value, values)

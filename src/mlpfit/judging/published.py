@@ -17,11 +17,13 @@ import numpy as np
 import yaml
 
 from mlpfit.config import catalogue
+from mlpfit.config.compose import as_published
 from mlpfit.errors import ConfigError, users_code
 from mlpfit.judging import claims
 from mlpfit.runs.run import Run
 
 LOSSES = ("mse", "sse")
+ENTRY = ("experiment", "quantity", "update", "convention", "steps", "values", "not_checkable")
 Update = Literal["before", "after", "none"]
 
 
@@ -77,13 +79,14 @@ def _read(name: str, file: Path) -> Tutorial:
         content: dict[str, Any] = yaml.safe_load(file.read_text())
         entries = content.pop("numbers", None) or []
         numbers = tuple(number for entry in entries for number in _numbers(**entry))
-        sensitive = tuple(f"{name}/{stem}" for stem in content.pop("sensitive", None) or [])
+        stems = content.pop("sensitive", None) or []
+        sensitive = tuple(catalogue.tutorial(name).full_name(stem) for stem in stems)
         return Tutorial(name, sensitive=sensitive, numbers=numbers, **content)
 
 
 def check(name: str) -> None:
-    """Raises ConfigError in one line if what a tutorial publishes or claims is of an experiment, or
-    a quantity, that it has not."""
+    """Raises ConfigError in one line if what a tutorial publishes or claims is of an experiment, a
+    quantity or a step that there is not."""
     own, page = claims.part(name), tutorial(name)
     known = catalogue.tutorial(name).experiments()
     quantities = [*LOSSES, *getattr(own, "QUANTITIES", {})]
@@ -94,18 +97,21 @@ def check(name: str) -> None:
         for given, allowed in ((number.experiment, known), (number.quantity, quantities)):
             if given not in allowed:
                 raise ConfigError(f"{file}: {given}: allowed are {', '.join(allowed)}")
-    for stated in (s for kind in claims.KINDS for s in claims.listed(name, kind)):
-        for given in (experiment.partition(":")[0] for experiment in stated.experiments):
-            if given not in catalogue.experiments():
-                there = f"there are {', '.join(known)}"
-                raise ConfigError(f"{name}/claims.py: {given}: no such experiment; {there}")
+        last = as_published(number.experiment).trainer.max_steps
+        if number.update == "before" and not 1 <= (number.step or 0) <= last:
+            raise ConfigError(f"{file}: {number.key}: step must be one of 1 to {last}")
+    if unknown := [stem for stem in page.sensitive if stem not in known]:
+        raise ConfigError(f"{file}: sensitive: {unknown[0]}: allowed are {', '.join(known)}")
+    claims.check(name)
 
 
 def _numbers(
     steps: list[int | None], values: list[Any], experiment: str, update: Any, **rest: Any
 ) -> list[Number]:
     """One entry's. Raises ValueError in words for what would be left out in silence."""
-    given = f"{experiment}, {rest.get('quantity')}"
+    given, allowed_keys = f"{experiment}, {rest.get('quantity')}", Number.__dataclass_fields__
+    if unknown := [key for key in rest if key not in allowed_keys]:
+        raise ValueError(f"{given}: {unknown[0]}: no such key; allowed are {', '.join(ENTRY)}")
     if len(steps) != len(values):
         raise ValueError(f"{given}: {len(steps)} steps, {len(values)} values")
     if update not in (allowed := get_args(Update)):
@@ -150,9 +156,8 @@ def measured(run: Run, quantity: str, update: str, step: int | None) -> np.ndarr
     """
     if quantity not in LOSSES:
         own = getattr(claims.part(run.config["name"]), "QUANTITIES", {})
-        if quantity not in own:
-            raise KeyError(f"{quantity} is not a quantity of {run.config['name']}")
-        return own[quantity](run)
+        with users_code(f"{quantity} of {run.config['name']}"):
+            return own[quantity](run)
     if update == "before":
         rows = run.data["x"].shape[1]
         to_mse = {"mse": 1.0, "half_mse": 2.0, "sse": 1 / rows}[run.config["loss"]]

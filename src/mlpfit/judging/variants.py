@@ -3,7 +3,8 @@
 ``variants.yaml`` in a tutorial's folder may hold
 
 replicas      of each variant that says nothing else
-power         experiment -> replicas or null: would a change of the recipe (``changes``) be noticed?
+power         experiment ("tower/small" or "small") -> replicas or null: would a change of the
+              recipe (``changes``) be noticed?
 sensitivity   experiment -> replicas or null: do precision, generator or order of rows matter?
 assumptions   list of question, experiment, ours (what we chose), others (choice -> overrides):
               where the page is silent or its text damaged
@@ -104,21 +105,28 @@ def variants(tutorial: str) -> list[Variant]:
 
 
 def _read(tutorial: str, content: dict[str, Any]) -> Iterator[Variant]:
-    replicas = content["replicas"]
+    replicas, own_name = content["replicas"], catalogue.tutorial(tutorial).full_name
+
+    def full_name(experiment: str) -> str:
+        known = catalogue.experiments()
+        if (name := own_name(experiment)) not in known:
+            raise ValueError(f"{name}: no such experiment; there are {', '.join(known)}")
+        return name
+
     for kind, options in (("power", changes), ("sensitivity", arithmetic)):
         for experiment, own in dict(content.get(kind) or {}).items():
-            name = f"{tutorial}/{experiment}"
+            name = full_name(experiment)
             for label, overrides in options(as_published(name)).items():
                 yield Variant(kind, name, label, tuple(overrides), own or replicas)
     for entry in content.get("assumptions") or []:
-        name = f"{tutorial}/{entry['experiment']}"
+        name = full_name(entry["experiment"])
         for label, overrides in entry["others"].items():
             yield Variant(
                 *("assumptions", name, label, tuple(overrides), entry.get("replicas", replicas)),
                 *(entry["question"], entry["ours"]),
             )
     for label, entry in (content.get("claims") or {}).items():
-        name = f"{tutorial}/{entry['experiment']}"
+        name = full_name(entry["experiment"])
         own = entry.get("replicas", replicas)
         yield Variant("claims", name, label, tuple(entry["overrides"]), own)
 

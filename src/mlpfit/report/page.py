@@ -8,20 +8,21 @@ import base64
 import html
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mlpfit.config.catalogue import CONF, Tutorial, experiments, ready_sweep, tutorials
+from mlpfit.config.catalogue import CONF, Tutorial, ready_sweep, tutorials
 from mlpfit.errors import RunError
 from mlpfit.figures.draw import drawings
 from mlpfit.judging import published
 from mlpfit.report.explorer import explorer
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import Run
-from mlpfit.runs.sealed import read_ledger, read_svg
+from mlpfit.runs.sealed import read_svg
 from mlpfit.sweeps.closing import answer
 from mlpfit.sweeps.summary import read
 
@@ -32,14 +33,18 @@ KINDS = (  # of the ledger, entry by entry a tutorial's
 UNSAID = ("name", "question", "output_dir", "logger.")  # keys that decide no number
 
 
-def report(outputs: Path) -> str:
-    """The page. Raises RunError if a run, a figure or the ledger is missing."""
-    runs = {name: published_run(name, outputs) for name in experiments()}
-    return render(read_ledger(outputs), runs, outputs)
+def report(outputs: Path, ledger: dict[str, Any], names: Sequence[str] = ()) -> str:
+    """The page of these tutorials; of all, if none is named. Raises RunError if a run or a figure
+    is missing."""
+    own = [t for t in tutorials() if not names or t.name in names]
+    runs = {name: published_run(name, outputs) for t in own for name in t.experiments()}
+    return render(ledger, runs, outputs, own)
 
 
-def render(ledger: dict[str, Any], runs: dict[str, Run], outputs: Path) -> str:
-    """The page of these runs."""
+def render(
+    ledger: dict[str, Any], runs: dict[str, Run], outputs: Path, own: Sequence[Tutorial]
+) -> str:
+    """The page of these tutorials and their runs."""
     environment = Environment(
         loader=PackageLoader("mlpfit.report"),
         autoescape=True,
@@ -52,11 +57,11 @@ def render(ledger: dict[str, Any], runs: dict[str, Run], outputs: Path) -> str:
     picture = outputs / "figures" / "overview.svg"
     return environment.get_template("page.html").render(
         ledger=ledger,
-        overview=image("overview", picture) if picture.is_file() else None,
+        overview=image("overview", picture) if len(own) > 1 and picture.is_file() else None,
         replicas=max(run["replicas"] for run in ledger["runs"].values()),
         seconds=sum(run.provenance["seconds"] for run in runs.values()),
         provenance=next(iter(runs.values())).provenance,
-        sections=[section(t, ledger, runs, outputs) for t in tutorials()],
+        sections=[section(t, ledger, runs, outputs) for t in own],
     )
 
 

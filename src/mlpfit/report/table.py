@@ -22,7 +22,7 @@ MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 @dataclass(frozen=True)
 class Result:
     """One experiment's final number, in the quantity and convention of the page's where it prints
-    one."""
+    one; at: before the update of which step, if that is not the last."""
 
     experiment: str
     seed: int
@@ -32,6 +32,7 @@ class Result:
     value: float
     published: float | None
     figures: tuple[str, ...]
+    at: int | None
 
 
 def result(experiment: str, outputs: Path) -> Result:
@@ -57,6 +58,7 @@ def result(experiment: str, outputs: Path) -> Result:
         value,
         number.value if number else None,
         figures,
+        step if update == "before" and step != len(steps) else None,
     )
 
 

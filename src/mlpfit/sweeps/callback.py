@@ -32,16 +32,25 @@ class Experiments(Callback):
     raise is shown as a warning; only an exit gets through."""
 
     def __init__(
-        self, question: str = "", figure: dict[str, Any] | None = None, sharpness: bool = False
+        self,
+        question: str = "",
+        figure: dict[str, Any] | None = None,
+        sharpness: bool = False,
+        **other: Any,
     ) -> None:
-        self.sharpness, self.started = sharpness, time.time()
+        self.sharpness, self.other, self.started = sharpness, [*other], time.time()
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
+            if sweep := config.hydra.runtime.choices.get("sweep"):
+                raise ConfigError(f"sweep={sweep}: goes with -m (mlpfit -m sweep={sweep})")
             try_target(checked_config(config))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
+            if self.other:
+                key = f"hydra.callbacks.experiments.{self.other[0]}"
+                raise ConfigError(f"{key}: no such key; allowed are question, figure, sharpness")
             overrides = overrides_of(GlobalHydra.instance().config_loader(), config)
             keys = [o.get_key_element() for o in overrides if o.is_sweep_override()]
             if idle := [key for key in keys if key.startswith(NOT_DECIDING)]:
