@@ -152,7 +152,12 @@ MISSPELT = {
 
 
 @pytest.mark.parametrize(
-    "name, text, message", [(name, *fault) for name, faults in MISSPELT.items() for fault in faults]
+    "name, text, message",
+    [
+        pytest.param(name, *fault, marks=[pytest.mark.slow] * (k > 0))
+        for name, faults in MISSPELT.items()
+        for k, fault in enumerate(faults)
+    ],
 )
 def test_what_a_tutorial_misspells_is_named_before_anything_is_trained(
     name, text, message, own, tmp_path
