@@ -103,7 +103,11 @@ def check(tutorial: str) -> None:
     module, file = part(tutorial), f"{tutorial}/claims.py"
     names = [*KINDS, "FINDINGS", "QUANTITIES", "LAWS"]
     for given in vars(module) if module is not None else ():
-        if given.isupper() and given not in names and (meant := get_close_matches(given, names)):
+        if (
+            given.isupper()
+            and given not in names
+            and (meant := get_close_matches(given, names, cutoff=0.8))
+        ):
             raise ConfigError(f"{file}: {given}: is {meant[0]} meant?")
     for name, kind in KINDS.items():
         for stated in listed(tutorial, name):
