@@ -126,7 +126,12 @@ def _on_path(search_path: str) -> Iterator[Tutorial]:
 
 
 def _listed() -> dict[str, list[str]]:
-    return yaml.safe_load((CONF / "tutorials.yaml").read_text())
+    return _order(CONF / "tutorials.yaml")
+
+
+@cache
+def _order(file: Path) -> dict[str, list[str]]:
+    return yaml.safe_load(file.read_text())
 
 
 def tutorial(name: str) -> Tutorial:

@@ -91,13 +91,14 @@ def check(name: str) -> None:
     known = catalogue.tutorial(name).experiments()
     quantities = [*LOSSES, *getattr(own, "QUANTITIES", {})]
     file, laws = f"{name}/published.yaml", getattr(own, "LAWS", {})
+    steps = {experiment: as_published(experiment).trainer.max_steps for experiment in known}
     for number in page.numbers:
         if number.not_checkable or number.quantity in laws:
             continue
         for given, allowed in ((number.experiment, known), (number.quantity, quantities)):
             if given not in allowed:
                 raise ConfigError(f"{file}: {given}: allowed are {', '.join(allowed)}")
-        last = as_published(number.experiment).trainer.max_steps
+        last = steps[number.experiment]
         if number.update == "before" and not 1 <= (number.step or 0) <= last:
             raise ConfigError(f"{file}: {number.key}: step must be one of 1 to {last}")
     if unknown := [stem for stem in page.sensitive if stem not in known]:
