@@ -12,7 +12,8 @@ from conftest import CONF, ROOT, TARGET, run
 from mlpfit import load_run
 from mlpfit.config import catalogue
 from mlpfit.config.catalogue import experiments, tutorials
-from mlpfit.config.compose import compose
+from mlpfit.config.compose import _as_published as compose_
+from mlpfit.config.compose import as_published, compose
 from mlpfit.judging import published
 from mlpfit.report import table as results
 from mlpfit.runs.identity import is_current
@@ -111,6 +112,7 @@ def beside(own, name, **changes):
     (Path(own) / f"conf/experiment/own/{name}.yaml").write_text(text)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_stops_no_other(own, tmp_path):
     beside(own, "steep", **{"max_steps: 20": "max_steps: 20}\noptimizer: {lr: 1e30"})
     done = run("mlpfit", "reproduce", "own", cwd=tmp_path, MLPFIT_PATH=own)
@@ -168,6 +170,7 @@ def test_what_a_tutorial_misspells_is_named_before_anything_is_trained(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", ["run.predictions", "None"])
 def test_a_figure_that_fails_is_named_and_nothing_is_lost(body, own, tmp_path):
     figure = f'FIGURES = [Drawing("own/fit", "own/ramp", "c", lambda run: {body})]'
@@ -178,25 +181,32 @@ def test_a_figure_that_fails_is_named_and_nothing_is_lost(body, own, tmp_path):
     assert load_run(tmp_path / "outputs/runs/own/ramp").replicas == 1
 
 
-def test_what_was_composed_is_kept_and_composed_again_when_a_file_changes(own, tmp_path):
+def test_what_was_composed_is_kept_and_composed_again_when_a_file_changes(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
     (tmp_path / "outputs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(catalogue, "CONF", tmp_path / "conf")
+    monkeypatch.setenv("RATE", "0.03")
+    file = tmp_path / "conf/experiment/plane/scratch.yaml"
 
-    def reproduced():
-        done = run("mlpfit", "reproduce", "own", cwd=tmp_path, MLPFIT_PATH=own, SLOPE="3.0")
-        assert done.returncode == 0, done.stderr
-        kept = sorted((tmp_path / "outputs/.cache/configs").glob("*.json"))
-        return kept, load_run(tmp_path / "outputs/runs/own/ramp").config["target"]["slope"]
+    def composed():
+        catalogue._tutorials.cache_clear()
+        compose_.cache_clear()  # as in another process
+        rate = as_published("plane/scratch").optimizer.lr
+        return len(list(tmp_path.glob("outputs/.cache/configs/*.json"))), rate
 
-    kept, slope = reproduced()
-    assert len(kept) == 1 and slope == 2
-    kept[0].write_text("{damaged")
-    assert reproduced() == (kept, 2)
-    target = Path(own) / "conf/target/ramp.yaml"
-    target.write_text(target.read_text().replace("slope: 2.0", "slope: 5.0"))
-    kept, slope = reproduced()
-    assert len(kept) == 2 and slope == 5
-    target.write_text(target.read_text().replace("5.0", "'${oc.decode:${oc.env:SLOPE}}'"))
-    assert reproduced() == (kept, 3)  # depends on more than the files: not kept
+    try:
+        assert composed() == (1, 0.01)
+        (kept,) = tmp_path.glob("outputs/.cache/configs/*.json")
+        for text in (kept.read_text().replace('"lr": 0.01', '"lr": 0.5'), "{damaged"):
+            kept.write_text(text)
+            assert composed() == (1, 0.5 if "0.5" in text else 0.01)
+        file.write_text(file.read_text().replace("lr: 0.01", "lr: 0.02"))
+        assert composed() == (2, 0.02)
+        file.write_text(file.read_text().replace("lr: 0.02", "lr: ${oc.decode:${oc.env:RATE}}"))
+        assert composed() == (2, 0.03)  # depends on more than the files: not kept
+    finally:
+        catalogue._tutorials.cache_clear()
 
 
 def test_a_folder_of_tutorials_is_not_one(own, tmp_path):

@@ -100,6 +100,7 @@ def test_a_closed_form_shows_itself_too(tmp_path):
     assert "seed " in run._repr_html_()
 
 
+@pytest.mark.slow
 def test_the_tour_runs_and_says_what_is_kept(tmp_path):
     kept, again = nbformat.read(TOUR, as_version=4), executed(tmp_path)
     assert TOUR.stat().st_size < 200_000 and len(again.cells) == len(kept.cells)

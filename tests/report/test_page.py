@@ -108,6 +108,7 @@ def test_in_a_browser_nothing_is_loaded_nothing_overflows_and_the_keys_move_the_
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_that_keeps_a_reader_out(judged, browser, scheme):
     if AXE is None:

@@ -179,7 +179,9 @@ def ranges(folder, *overrides: str) -> list:
     return [load_run(marker.parent) for marker in sorted(markers)]
 
 
-@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=basic",)])
+@pytest.mark.parametrize(
+    "launcher", [(), pytest.param(("hydra/launcher=basic",), marks=pytest.mark.slow)]
+)
 def test_ranges_of_seeds_are_the_runs_alone_and_merge_to_one(tmp_path, quick, launcher):
     jobs = ranges(tmp_path, *launcher)
     alone = quick(*SWEEP[1:], "replicas=2", "seed=2")

@@ -237,7 +237,7 @@ def parse(plain: Mapping[str, Any]) -> Config:
         own = {key: value for key, value in trainer.items() if key not in LIGHTNING}
         known = [field.name for field in dataclasses.fields(Trainer) if field.name != "arguments"]
         if unknown := [key for key in own if key not in known]:
-            allowed = ", ".join([*known, *sorted(LIGHTNING)])
+            allowed = ", ".join(f"trainer.{key}" for key in [*known, *sorted(LIGHTNING)])
             raise ConfigError(f"trainer.{unknown[0]}: no such key; allowed are {allowed}")
         given = {k: v for k, v in trainer.items() if k in LIGHTNING and v is not None}
         plain["trainer"] = own | {"arguments": given}
