@@ -105,6 +105,7 @@ def _uncompiled(net: Problem) -> float:
     import torch
 
     module, data = net.module(), net.rows_drawn
+    module.fused = True
     optimizer = module.configure_optimizers()
     torch.set_num_threads(len(cores()))
     steps = range(net.steps)

@@ -10,7 +10,7 @@ NARROW = 768  # parameters up to which compiled steps give each replica a lane: 
 CALL = 16  # replicas in one call of a kernel: they fill its vectors, and it ends within a second
 SHARD = 256  # replicas of one Trainer and one folder at most, unless ensemble.shard says otherwise
 PAYS_FROM = 2.0  # predicted seconds uncompiled from which compiling, half a second, pays
-WIDE_FROM = 1e9  # operations of a step from which all cores, uncompiled, are faster for one replica
+WIDE_FROM = 4e8  # operations of a step from which all cores, uncompiled, are faster for one replica
 
 
 def kernel(units: Sequence[int]) -> str:

@@ -67,6 +67,7 @@ class Regression(pl.LightningModule):
         self.losses: list[Tensor] = []  # one (steps, R) tensor a training_step
         self._squares: list[tuple[Tensor, int]] = []  # sums (R,) over so many rows, of a batch each
         self.compile_steps = False  # how to compute, not what: no hyper-parameter
+        self.fused = False  # the optimiser's update in one pass over the memory, rounded otherwise
         self.to_loggers = True  # False: train/loss and val/mse are for callbacks only
         self._compiled: CompiledSteps | None = None
 
@@ -91,7 +92,7 @@ class Regression(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         kind, options = self._optimizer()
-        return kind(self.parameters(), **options)
+        return kind(self.parameters(), **options | {"fused": self.fused or None})
 
     def _optimizer(self) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
         options = dict(self.hparams["optimizer"])

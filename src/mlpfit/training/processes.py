@@ -52,14 +52,19 @@ def work(
                         continue
                     idle.append((process, pipe))
                 except (EOFError, ConnectionError):
-                    process.join()
-                    code = process.exitcode
-                    ending = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-                    failure = f"its process ended early ({ending})"
+                    failure = _ending(process)
                 del busy[pipe]
                 done(index, failure)
     finally:
         _end(busy, idle, warm)
+
+
+def _ending(process: Any) -> str:
+    """How a process has ended that should have gone on."""
+    process.join()
+    code = process.exitcode
+    ending = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    return f"its process ended early ({ending})"
 
 
 def cores() -> int:

@@ -27,8 +27,7 @@ def train_into(folder: Path, part: Part, report: Progress) -> None:
     every file of the run but the marker. Raises RunError if a single run's loss diverges."""
     started, config = time.time(), part.config
     # Two threads on small tensors are up to a hundred times slower.
-    wide = part.single and config.fills_machine and not config.trainer.compile
-    torch.set_num_threads(cores() if wide else 1)
+    torch.set_num_threads(cores() if part.wide else 1)
     data, module = rows_of(config, [*part.snapshots, *part.checkpoints]), build(config)
     snapshots, ended = Snapshots(part.snapshots, data), None
     if isinstance(config.optimizer, LeastSquares):

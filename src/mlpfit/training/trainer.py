@@ -53,6 +53,11 @@ class Part:
         return list(self.config.replica_seeds)
 
     @property
+    def wide(self) -> bool:
+        """Whether one large net alone takes all cores."""
+        return self.single and self.config.fills_machine and not self.config.trainer.compile
+
+    @property
     def snapshots(self) -> list[int]:
         """Steps after which the weights are kept. Where callbacks watch, so that validations are
         equally far apart, or the first chunk is repeated, chunks are equally long, and these are
@@ -125,6 +130,7 @@ def fit(
     if start is None and config.ckpt_path is not None:
         source, start = Path(config.ckpt_path), given_checkpoint(config)
     module.compile_steps, module.to_loggers = bool(config.trainer.compile), False
+    module.fused = part.wide
     compiled.cache_in(Path(config.output_dir) / ".cache" / "inductor")
     own: list[pl.Callback] = [snapshots, callbacks.Report(report)]
     if part.single:

@@ -1,0 +1,84 @@
+"""Values of a config that are each allowed but don't go together."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from mlpfit.config.catalogue import tutorials
+
+if TYPE_CHECKING:
+    from mlpfit.config.schema import Config
+
+INSTANTIATED = ("lightning.pytorch.", "mlpfit.training.")  # what callbacks and loggers may be
+
+
+def problems(config: Config) -> Iterator[str]:
+    """What is wrong with the values of a config that are each allowed, in a line each."""
+    if not re.fullmatch(r"\w[\w.-]{0,99}/\w[\w.-]{0,99}", config.name):
+        yield f"name={config.name!r}: must be tutorial/experiment, in letters, digits, dots, dashes"
+    if config.name.endswith((".old", ".partial")):
+        yield f"name={config.name}: must not end in .old or .partial, which mark unfinished runs"
+    if problem := config.target.problem():
+        yield problem
+    yield from _seed_problems(config)
+    yield from _data_problems(config)
+    steps, widths = config.trainer.max_steps, config.model.widths()
+    if config.optimizer.name == "least_squares":
+        if widths or steps:
+            yield "optimizer=least_squares: needs model.hidden=none and trainer.max_steps=0"
+    elif steps < 1:
+        yield f"trainer.max_steps={steps}: must be at least 1"
+    if not config.train and config.ckpt_path is None:
+        yield "train=false: evaluates a checkpoint; name it with ckpt_path=..."
+    for group in ("callbacks", "logger"):
+        yield from _foreign_objects(getattr(config, group), group)
+
+
+def _seed_problems(config: Config) -> Iterator[str]:
+    named, only = config.seeds, config.ensemble.only
+    if named == ():
+        yield "seeds=[]: must name at least one seed, or be null"
+        return
+    if len(set(config.replica_seeds)) < len(config.replica_seeds):
+        yield f"seeds={list(config.replica_seeds)}: every seed once"
+    if config.replica_seeds[-1] >= 2**32:
+        yield f"seed={config.seed} with replicas={config.replicas}: seeds must stay below {2**32}"
+    if only is not None:
+        count, given = len(config.shard_seeds), f"ensemble.only={json.dumps(only)}"
+        if len(config.replica_seeds) == 1:
+            yield f"{given}: goes with replicas > 1"
+        elif not only or len(set(only)) < len(only) or max(only) >= count:
+            yield f"{given}: must name shards, each once, of the {count} from 0 to {count - 1}"
+    if named is not None and config.replicas not in (1, len(named)):
+        yield f"replicas={config.replicas}: leave it out, seeds names {len(named)} replicas"
+
+
+def _data_problems(config: Config) -> Iterator[str]:
+    data, batch, rows = config.data, config.data.batch_size, config.rows
+    below, macro = data.start_below, data.macro_batch
+    if (batch is None) != (data.order == "full"):
+        other = f"data.batch_size={batch} with data.order={data.order}"
+        yield f"{other}: a batch size goes with an order other than full"
+    if batch is not None and batch > rows:
+        yield f"data.batch_size={batch}: must be at most the {rows} rows there are"
+    if (below is None) == (data.order in ("slices", "consecutive")):
+        ordered = "data.order=slices or consecutive"
+        yield f"data.start_below={below}: goes with {ordered}, and only with them"
+    if below is not None and batch is not None and not batch < below <= rows:
+        yield f"data.start_below={below}: must be above the batch size and at most the {rows} rows"
+    if (macro is None) == (data.order == "blocks"):
+        yield f"data.macro_batch={macro}: goes with data.order=blocks, and only with it"
+    if config.streams == "libraries" and data.order != "full":
+        yield "streams=libraries: needs data.order=full (its seeded order is not defined)"
+
+
+def _foreign_objects(tree: Any, key: str) -> Iterator[str]:
+    """Callbacks and loggers are Lightning's, ours, or of a tutorial's package."""
+    allowed = (*INSTANTIATED, *(f"{tutorial.package}." for tutorial in tutorials()))
+    for name, value in tree.items() if isinstance(tree, dict) else ():
+        if name == "_target_" and not str(value).startswith(allowed):
+            yield f"{key}._target_={value}: must begin with {' or '.join(allowed)}"
+        yield from _foreign_objects(value, f"{key}.{name}")
