@@ -69,6 +69,7 @@ def test_fit_refuses_in_one_line_and_creates_nothing(settings, words, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_more_than_the_call(tmp_path):
     (tmp_path / "script.py").write_text(
         "import mlpfit\n"

@@ -72,7 +72,10 @@ def sine(rng):
 
 @pytest.mark.parametrize(
     "experiment, rows, hidden, lr, steps",
-    [("plane/sequential", plane, 32, 1e-3, 200), ("gradient/sine_network", sine, 64, 0.1, 100)],
+    [
+        pytest.param("plane/sequential", plane, 32, 1e-3, 200, marks=pytest.mark.slow),
+        ("gradient/sine_network", sine, 64, 0.1, 100),
+    ],
 )
 def test_percentiles_agree_with_other_code_on_other_data(experiment, rows, hidden, lr, steps):
     """Five hundred seeds of a generator of their own; data, net and Adam written out here."""

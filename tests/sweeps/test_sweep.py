@@ -159,6 +159,7 @@ def test_jobs_are_named_by_content_and_stay_short():
     assert len(job_folder(["model.hidden=" + "-".join("4" * 90)], "tower/small")) < 140
 
 
+@pytest.mark.slow
 def test_grids_ranges_choices_and_globs_are_hydras(tmp_path):
     given = ("experiment=glob(plane/*,exclude=*squares)", "seed=range(0,2)", "trainer.max_steps=3")
     done = run("mlpfit", "-m", *given, "optimizer=choice(adam,sgd)", cwd=tmp_path)
@@ -198,6 +199,7 @@ def test_ranges_of_seeds_are_the_runs_alone_and_merge_to_one(tmp_path, quick, la
     np.testing.assert_allclose(merged.history["loss"][:, order], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_where_hydra_is_told(tmp_path):
     given = ("seed=0,1", "hydra.sweep.dir=mine", "hydra.sweep.subdir=${hydra.job.num}")
     done = run("mlpfit", *SWEEP, *given, cwd=tmp_path)
