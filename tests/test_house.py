@@ -10,7 +10,18 @@ from mlpfit import load_run
 SRC = ROOT / "src/mlpfit"
 # Each imports from those before it only; tutorials are loaded by name, and nobody imports them.
 ORDER = (
-    *("errors", "files", "process", "data", "model", "config", "runs", "training", "figures"),
+    *(
+        "errors",
+        "files",
+        "sealed",
+        "process",
+        "data",
+        "model",
+        "config",
+        "runs",
+        "training",
+        "figures",
+    ),
     *("judging", "sweeps", "tensorboard", "report", "commands", "tutorials"),
 )
 BESIDE = {("figures", "judging")}  # pictures show quantiles, as the statistics define them

@@ -11,6 +11,7 @@ from conftest import CONF, ROOT, TARGET, run
 
 from mlpfit import load_run
 from mlpfit.config import catalogue
+from mlpfit.config import compose as compose_module
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.config.compose import _as_published as compose_
 from mlpfit.config.compose import as_published, compose
@@ -198,9 +199,14 @@ def test_what_was_composed_is_kept_and_composed_again_when_a_file_changes(tmp_pa
     try:
         assert composed() == (1, 0.01)
         (kept,) = tmp_path.glob("outputs/.cache/configs/*.json")
-        for text in (kept.read_text().replace('"lr": 0.01', '"lr": 0.5'), "{damaged"):
+        with monkeypatch.context() as without_hydra:
+            without_hydra.setattr(compose_module, "_by_hydra", None)
+            assert composed() == (1, 0.01)
+        whole = kept.read_text()
+        for text in (whole.replace('"lr": 0.01', '"lr": 0.5'), "{damaged", "[]"):
+            assert text != whole
             kept.write_text(text)
-            assert composed() == (1, 0.5 if "0.5" in text else 0.01)
+            assert composed() == (1, 0.01) and kept.read_text() == whole
         file.write_text(file.read_text().replace("lr: 0.01", "lr: 0.02"))
         assert composed() == (2, 0.02)
         file.write_text(file.read_text().replace("lr: 0.02", "lr: ${oc.decode:${oc.env:RATE}}"))

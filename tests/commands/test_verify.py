@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from mlpfit import RunError
+from mlpfit import RunError, sealed
 from mlpfit.commands.verify import compare, reference, unlike
 from mlpfit.judging.published import amplifies_rounding
-from mlpfit.runs import sealed
 
 
 def of(loss, final=(1.0, 2.0, 3.0)):

@@ -9,13 +9,13 @@ import pytest
 from conftest import run
 from playground_page import FRONT, bare, make_page, needs_node
 
+from mlpfit import sealed
 from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import as_published
 from mlpfit.data import formula
 from mlpfit.data.targets import TARGETS, Target
 from mlpfit.errors import RunError
 from mlpfit.report import playground
-from mlpfit.runs import sealed
 
 
 @pytest.fixture(scope="module")

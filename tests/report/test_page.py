@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from conftest import AXE, run
 
+from mlpfit import sealed
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.judging import published
 from mlpfit.report import playground
 from mlpfit.report.explorer import POINTS, Axis, explorer
 from mlpfit.report.page import render
-from mlpfit.runs import sealed
 from mlpfit.runs.run import load_run
 
 

@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mlpfit import load_run
+from mlpfit import load_run, sealed
 from mlpfit.config.compose import compose
 from mlpfit.errors import RunError
-from mlpfit.runs import sealed
 from mlpfit.runs.identity import identity
 from mlpfit.sweeps import summary
 from mlpfit.sweeps.summary import Job, write_sweep

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
+from mlpfit import sealed
 from mlpfit.config.catalogue import ready_sweep, ready_sweeps, tutorials
 from mlpfit.errors import ConfigError
 from mlpfit.figures.draw import draw_all, drawings, unfinished
@@ -17,7 +18,6 @@ from mlpfit.judging.statistics import QUANTILES
 from mlpfit.report import page
 from mlpfit.report import playground as live
 from mlpfit.report import table as results
-from mlpfit.runs import sealed
 from mlpfit.sweeps.closing import close, draw_sweep
 from mlpfit.sweeps.summary import SWEEP, name_of
 from mlpfit.training.progress import console

@@ -34,6 +34,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from rich.table import Table
 
+from mlpfit import sealed
 from mlpfit.commands.ensembles import ensemble, train_ensembles
 from mlpfit.commands.reproduce import selected
 from mlpfit.config.catalogue import experiments
@@ -42,7 +43,6 @@ from mlpfit.errors import ConfigError, RunError
 from mlpfit.figures.draw import draw_all, drawings
 from mlpfit.files import sha256, write_file
 from mlpfit.judging import ledger, published
-from mlpfit.runs import sealed
 from mlpfit.runs.run import Run, differences, load_run
 from mlpfit.training.progress import console
 from mlpfit.training.train import train_all

@@ -28,7 +28,15 @@ from mlpfit.errors import ConfigError, users_code
 PACKAGE = Path(__file__).parents[1]
 _INSTALLED = PACKAGE / "conf"  # in a wheel; in a checkout conf/ lies at the top
 CONF = _INSTALLED if _INSTALLED.is_dir() else PACKAGE.parents[1] / "conf"
-PARTS = ("conf", "targets.py", "figures.py", "claims.py", "answers.py", "published.yaml")
+PARTS = (
+    "conf",
+    "targets.py",
+    "figures.py",
+    "claims.py",
+    "answers.py",
+    "published.yaml",
+    "variants.yaml",
+)
 SEARCH_PATH = "MLPFIT_PATH"  # environment variable: folders of the user's own tutorials
 
 

@@ -11,9 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mlpfit import sealed
 from mlpfit.config.catalogue import confs, experiments
 from mlpfit.config.schema import Config, parse
-from mlpfit.errors import ConfigError, users_code
+from mlpfit.errors import ConfigError, RunError, users_code
 from mlpfit.files import write_file
 
 COMPOSED = Path("outputs/.cache/configs")
@@ -135,16 +136,15 @@ def _as_published(experiment: str, files: tuple[tuple[str, int], ...]) -> Config
     """Hydra takes 70 ms for each, so what it composed of these files is kept."""
     made_by = [version(package) for package in ("hydra-core", "omegaconf")]
     key = hashlib.sha256(json.dumps([experiment, files, made_by]).encode()).hexdigest()
-    file, plain = COMPOSED / f"{key}.json", None
-    with suppress(OSError, ValueError):  # not there, or damaged
-        plain = json.loads(file.read_bytes())
-    if plain is None:
-        plain = _plain_of([f"experiment={experiment}"])
-        text = b"".join(Path(file).read_bytes() for file, _ in files if file.endswith(".yaml"))
-        lasting = not re.search(rb"\$\{(oc\.env|now)", text)  # depends on the files alone
-        if lasting and COMPOSED.parents[1].is_dir():
-            with suppress(OSError):
-                write_file(file, json.dumps(plain).encode())
+    kept_in = COMPOSED / f"{key}.json"
+    with suppress(RunError):  # not there, or not as it was written
+        return _checked(sealed.read_json(kept_in, "compose again"))
+    plain = _plain_of([f"experiment={experiment}"])
+    text = b"".join(Path(file).read_bytes() for file, _ in files if file.endswith(".yaml"))
+    lasting = not re.search(rb"\$\{(oc\.env|now)", text)  # depends on the files alone
+    if lasting and COMPOSED.parents[1].is_dir():
+        with suppress(OSError):
+            write_file(kept_in, sealed.json_bytes(plain))
     return _checked(plain)
 
 

@@ -198,6 +198,7 @@ class Config(Section):
 
     @property
     def fills_machine(self) -> bool:
+        """See :func:`mlpfit.model.layout.fills_machine`."""
         return layout.fills_machine(self.operations, len(self.replica_seeds))
 
     @property

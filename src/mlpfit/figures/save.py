@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlpfit import sealed
 from mlpfit.figures import style
 from mlpfit.files import write_file
-from mlpfit.runs import sealed
 from mlpfit.runs.run import Run
 
 if TYPE_CHECKING:

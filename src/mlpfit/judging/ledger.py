@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from mlpfit import sealed
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.errors import RunError, users_code
 from mlpfit.files import write_file
@@ -37,7 +38,6 @@ from mlpfit.judging import claims, published, statistics, variants
 from mlpfit.judging.claims import Claim, Ensembles, Finding, Joint, Slip
 from mlpfit.judging.published import Number
 from mlpfit.judging.statistics import BORDERLINE, P
-from mlpfit.runs import sealed
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER
 

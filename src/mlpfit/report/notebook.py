@@ -152,7 +152,7 @@ def load_sweep(path: str | Path) -> DataFrame:
 
     Raises RunError without pandas, if there is no summary, or if it is not as it was written.
     """
-    from mlpfit.runs import sealed
+    from mlpfit import sealed
     from mlpfit.sweeps import summary
 
     summary.read(Path(path))

@@ -22,7 +22,7 @@ from mlpfit.judging import published
 from mlpfit.report.explorer import explorer
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import Run
-from mlpfit.runs.sealed import read_svg
+from mlpfit.sealed import read_svg
 from mlpfit.sweeps.closing import answer
 from mlpfit.sweeps.summary import read
 

@@ -37,7 +37,7 @@ from mlpfit.judging.statistics import quantiles
 from mlpfit.report.page import flat
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER, Run, load_run
-from mlpfit.runs.sealed import read_ledger
+from mlpfit.sealed import read_ledger
 
 BUNDLE = Path(__file__).with_name("playground.bundle.html")
 PLACE = '"evidence"\n</script>'  # where the bundle takes the JSON

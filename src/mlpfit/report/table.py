@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlpfit import sealed
 from mlpfit.errors import RunError
 from mlpfit.figures.draw import drawings
 from mlpfit.files import write_file
 from mlpfit.judging import published
-from mlpfit.runs import sealed
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import QUANTITIES
 

@@ -29,10 +29,10 @@ from typing import Any
 
 import numpy as np
 
+from mlpfit import sealed
 from mlpfit.errors import Diverged, RunError
 from mlpfit.files import write_file
 from mlpfit.judging.statistics import QUANTILES, median_interval, quantiles
-from mlpfit.runs import sealed
 from mlpfit.runs.run import Run, load_run
 
 SWEEP, JOB = "sweep.json", "job.json"

@@ -8,7 +8,7 @@ sweeps/<sweep>/<job>                     rows of HParams
 from pathlib import Path
 
 from mlpfit.runs.run import MARKER, load_run
-from mlpfit.runs.sealed import read_ledger
+from mlpfit.sealed import read_ledger
 from mlpfit.tensorboard.events import left_out_if_damaged
 from mlpfit.tensorboard.runs import write_ensemble, write_run
 from mlpfit.tensorboard.sweeps import write_sweeps
