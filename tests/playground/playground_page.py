@@ -43,6 +43,8 @@ def visit(page: Any, made: Path, fragment: str = "", refused: bool = False) -> N
     step = None if refused else re.search(r"\bstep=(\d+)", fragment)
     until(page, f"playground.losses().length >= {step[1] if step else 0} && !playground.running()")
     until(page, "document.querySelector('#loss').textContent.length > 1")
+    if not refused:  # what was trained last is drawn at the display's next frame
+        until(page, "document.querySelector('#at').textContent == playground.losses().length")
 
 
 def until(page: Any, condition: str, seconds: float = 60) -> None:

@@ -53,8 +53,8 @@ def test_a_link_gives_the_same_picture_and_back_and_forward_work(made, page):
         (values[0], "forward"),
     ]:
         page.evaluate(f"history.{move}()")
-        page.wait_for_timeout(200)
-        assert shown() == value
+        for key, text in zip(("experiment", "seed"), value, strict=True):
+            until(page, f"document.querySelector('#set-{key}').value === '{text}'")
 
 
 @pytest.mark.parametrize(
