@@ -96,7 +96,7 @@ def test_overrides_stand_on_either_side_of_flags(tmp_path):
     swept = shown(tmp_path, "experiment=tower/small", "--cfg", "job", "seed=3", "-c", "job")
     assert yaml.safe_load(swept)["seed"] == 3
     given = ("experiment=plane/sequential", "-m", "trainer.max_steps=2,3", "logger=none")
-    done = run("mlpfit", *given, cwd=tmp_path)
+    done = run("mlpfit", *given, "hydra/launcher=basic", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len([*tmp_path.glob("outputs/sweeps/plane/**/complete.json")]) == 2
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mlpfit.config.compose import compose
+from mlpfit.config.compose import as_published, compose
 from mlpfit.data import order
 from mlpfit.data.datamodule import ReplicaData, batches, draw
 from mlpfit.training.run import build, rows_of
@@ -13,7 +13,7 @@ from mlpfit.training.run import build, rows_of
 
 def seen(experiment, seeds=(1234,)):
     """Row numbers of all steps (K, R, b)."""
-    config = compose([f"experiment={experiment}"])
+    config = as_published(experiment)
     return order.stack([draw(seed=seed, **config.sampling)[1] for seed in seeds]).numbers()
 
 
@@ -57,7 +57,7 @@ def test_shuffle_shows_every_row_once_an_epoch(batch):
 
 @pytest.mark.parametrize("experiment", ["restoration/narrow", "restoration/framework"])
 def test_a_chunk_shows_the_rows_of_its_steps(experiment):
-    config = compose([f"experiment={experiment}"])
+    config = as_published(experiment)
     data = ReplicaData(seeds=(1234, 1235), **config.sampling, dtype="float64")
     numbers, replica = seen(experiment, (1234, 1235)), np.arange(2)[:, None]
     for first, last in ((0, 60), (60, 300), (299, 300)):

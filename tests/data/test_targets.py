@@ -5,14 +5,16 @@ import pytest
 from conftest import run
 
 from mlpfit.config.catalogue import CONF
-from mlpfit.config.compose import compose
+from mlpfit.config.compose import as_published, compose
 from mlpfit.data.datamodule import draw
 from mlpfit.data.streams import streams
 from mlpfit.errors import ConfigError
 
 
 def rows(experiment: str, seed: int, *overrides: str):
-    return draw(seed=seed, **compose([f"experiment={experiment}", *overrides]).sampling)[0]
+    changed = [f"experiment={experiment}", *overrides]
+    config = compose(changed) if overrides else as_published(experiment)
+    return draw(seed=seed, **config.sampling)[0]
 
 
 def test_tower_has_its_levels_and_steps_at_one_and_two():

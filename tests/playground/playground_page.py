@@ -68,15 +68,21 @@ def settled(page: Any, picture: str) -> Any:
 
 
 def opened(browser: Any) -> Any:
-    """A tab; whatever it complains of, or loads besides itself, fails the test: for ``yield from``
-    in a fixture."""
+    """A tab, and what it has complained of or loaded besides itself: a fixture of a module."""
     tab = browser.new_page(viewport={"width": 1300, "height": 900})
     problems: list[str] = []
     tab.on("console", lambda message: problems.append(message.text))
     tab.on("pageerror", lambda error: problems.append(str(error)))
     tab.on("request", lambda request: problems.extend([] if _own(request.url) else [request.url]))
-    yield tab
+    yield tab, problems
     tab.close()
+
+
+def watched(tab: Any) -> Any:
+    """The tab; what it complains of in this test, or loads, fails the test: a fixture of each."""
+    page, problems = tab
+    problems.clear()
+    yield page
     assert problems == []
 
 

@@ -1,14 +1,15 @@
 """The playground's numbers are mlpfit's: of published runs, of any seed and any command."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 import pytest
-from playground_page import make_page, opened, until, visit
+from playground_page import make_page, opened, until, visit, watched
 
-from mlpfit.config.compose import compose
+from mlpfit.config.compose import as_published, compose
 from mlpfit.data.datamodule import draw
 from mlpfit.data.streams import streams
 from mlpfit.model import mlp
@@ -31,7 +32,8 @@ def made(reproduced, tmp_path_factory) -> Path:
     return make_page(folder, reproduced[0])
 
 
-page = pytest.fixture(opened, name="page")
+tab = pytest.fixture(opened, scope="module", name="tab")
+page = pytest.fixture(watched, name="page")
 
 
 def deviation(losses: list[float], history: np.ndarray) -> np.ndarray:
@@ -70,7 +72,7 @@ def test_the_losses_are_those_of_the_run_and_of_one_in_double_precision(name, ma
     ],
 )
 def test_another_seed_draws_the_rows_and_weights_that_mlpfit_draws(name, seed, made, page):
-    config = compose([f"experiment={name}", f"seed={seed}", "trainer.precision=64-true"])
+    config = replace(as_published(name), seed=seed)
     rows, _ = draw(seed=seed, **config.sampling)
     generators = streams(seed, config.streams)
     weights = np.concatenate(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import AXE
-from playground_page import make_page, opened, settled, until, visit
+from playground_page import make_page, opened, settled, until, visit, watched
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,8 @@ def made(reproduced, tmp_path_factory) -> Path:
     return make_page(tmp_path_factory.mktemp("playground"), reproduced[0])
 
 
-page = pytest.fixture(opened, name="page")
+tab = pytest.fixture(opened, scope="module", name="tab")
+page = pytest.fixture(watched, name="page")
 
 
 def test_a_link_gives_the_same_picture_and_back_and_forward_work(made, page):

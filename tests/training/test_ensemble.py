@@ -14,7 +14,7 @@ import torch
 
 from mlpfit import RunError, load_run
 from mlpfit.config.catalogue import experiments
-from mlpfit.config.compose import compose
+from mlpfit.config.compose import as_published, compose
 from mlpfit.model.layout import shard_size
 from mlpfit.model.regression import Regression
 from mlpfit.runs.run import merge
@@ -28,10 +28,12 @@ SENSITIVE = {"gradient/sine_network", "parabola/eight_neurons", "restoration/fra
 
 def trace(tmp_path, name, seeds, compiled, precision, steps=100):
     """Losses (steps, R) of these seeds, trained together under the Trainer."""
-    given = [f"experiment={name}", f"seeds={list(seeds)}", f"trainer.max_steps={steps}"]
-    given += [f"trainer.compile={str(compiled).lower()}", f"trainer.precision={precision}"]
-    given += [f"output_dir={tmp_path}", "logger=none", "ensemble.history_points=1000"]
-    config, folder = compose(given), tmp_path / f"{'-'.join(map(str, seeds))}-{compiled}"
+    config = as_published(name)
+    how = {"max_steps": steps, "compile": compiled, "precision": precision}
+    config = replace(config, seeds=tuple(seeds), trainer=replace(config.trainer, **how), logger={})
+    config = replace(config, ensemble=replace(config.ensemble, history_points=1000))
+    folder = tmp_path / f"{'-'.join(map(str, seeds))}-{compiled}"
+    config = replace(config, output_dir=str(tmp_path))
     folder.mkdir()
     train_into(folder, part(config, seeds), lambda step, loss: None)
     with np.load(folder / "history.npz") as arrays:
@@ -40,10 +42,10 @@ def trace(tmp_path, name, seeds, compiled, precision, steps=100):
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_data_and_initial_weights_of_a_replica_are_those_of_its_seed_bit_for_bit(name):
-    many = compose([f"experiment={name}", "seeds=[1,4,2]"])
+    many = replace(as_published(name), seeds=(1, 4, 2))
     data, net = rows_of(many), build(many)
     for k, seed in enumerate((1, 4, 2)):
-        one = compose([f"experiment={name}", f"seed={seed}"])
+        one = replace(as_published(name), seed=seed)
         alone, single = rows_of(one), build(one)
         assert torch.equal(data.x[k], alone.x[0]) and torch.equal(data.y[k], alone.y[0])
         for ours, theirs in zip(net.parameters(), single.parameters(), strict=True):
@@ -56,7 +58,7 @@ def test_data_and_initial_weights_of_a_replica_are_those_of_its_seed_bit_for_bit
 @pytest.mark.parametrize("name", RANDOM)
 def test_a_replica_is_the_single_run_of_its_seed(name, tmp_path):
     """Eager alone against compiled in company of five in another order, in double precision."""
-    first = compose([f"experiment={name}"]).seed
+    first = as_published(name).seed
     seeds = [first + 3, first, first + 1, first + 4, first + 2]
     together = trace(tmp_path, name, seeds, compiled=True, precision="64-true")
     for k in (1, 3):
@@ -64,13 +66,13 @@ def test_a_replica_is_the_single_run_of_its_seed(name, tmp_path):
         np.testing.assert_allclose(together[:, k], alone[:, 0], rtol=1e-10)
 
 
-STEADY = [compose([f"experiment={name}"]) for name in RANDOM if name not in SENSITIVE]
+STEADY = [as_published(name) for name in RANDOM if name not in SENSITIVE]
 SINGLE = [config.name for config in STEADY if config.trainer.precision == "32-true"]
 
 
 @pytest.mark.parametrize("name", SINGLE)
 def test_in_single_precision_too_where_the_recipe_keeps_rounding_small(name, tmp_path):
-    first = compose([f"experiment={name}"]).seed
+    first = as_published(name).seed
     seeds = [first + 1, first, first + 2]
     together = trace(tmp_path, name, seeds, compiled=True, precision="32-true")
     alone = trace(tmp_path, name, [first], compiled=False, precision="32-true")
@@ -88,8 +90,8 @@ def test_the_published_seed_of_the_parabola_agrees_in_single_precision(tmp_path)
 def test_compiled_replicas_of_narrow_nets_are_the_same_bits_in_any_company(name, tmp_path):
     """Also where the recipe blows rounding errors up: with the replica axis last every replica has
     its own lane."""
-    first = compose([f"experiment={name}"]).seed
-    precision = compose([f"experiment={name}"]).trainer.precision
+    first = as_published(name).seed
+    precision = as_published(name).trainer.precision
     three = [first + 1, first, first + 2]
     together = trace(tmp_path, name, three, compiled=True, precision=precision)
     alone = trace(tmp_path, name, [first], compiled=True, precision=precision)
@@ -162,14 +164,14 @@ def test_published_steps_are_always_kept():
     from mlpfit.judging.published import tutorial
 
     for name in RANDOM:
-        config = compose([f"experiment={name}", "replicas=2"])
+        config = replace(as_published(name), replicas=2)
         numbers = tutorial(name.split("/")[0]).numbers
         published = {n.step for n in numbers if n.experiment == name and n.step}
         last = config.trainer.max_steps
         steps = part(config, config.replica_seeds).recorded_steps(last).tolist()
         assert published | {1, last} <= set(steps)
         assert len(steps) <= config.ensemble.history_points + 1
-    single = compose(["experiment=parabola/eight_neurons"])
+    single = as_published("parabola/eight_neurons")
     assert len(part(single, [19]).recorded_steps(5000)) == 5000
 
 

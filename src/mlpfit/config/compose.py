@@ -48,12 +48,14 @@ def groups_chosen(experiment: str) -> dict[str, str]:
 
 def _by_hydra(file: str, overrides: Sequence[str] = (), **options: Any) -> Any:
     from hydra import compose as hydra_compose
-    from hydra import initialize
+    from hydra import initialize_config_dir
 
     from mlpfit.config.sources import teach
 
     teach()
-    with initialize(config_path=None, version_base="1.3"):
+    # A folder without YAML: teach() adds those with some. hydra.initialize would look for the
+    # source of every caller, which takes as long as composing.
+    with initialize_config_dir(str(Path(__file__).parent), version_base="1.3"):
         return hydra_compose(file, overrides=list(overrides), **options)
 
 
