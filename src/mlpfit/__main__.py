@@ -21,11 +21,14 @@ def main() -> None:
     """Run the command named first; without one, train."""
     from mlpfit.process import run_command
 
-    if sys.argv[1:2] == ["help"]:
-        sys.argv[1] = "--help"
-    named = COMMANDS.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    given = sys.argv[1] if sys.argv[1:] else ""
+    if given == "help":
+        sys.argv[1] = given = "--help"
+    named = COMMANDS.get(given)
     if named is not None:
         del sys.argv[1]
+    elif given.isalpha():  # neither a flag nor an override
+        run_command(lambda: _refuse(given))
     module, _, function = (named or "commands.train:main").partition(":")
     if named is not None and {"--help", "-h"} & {*sys.argv[1:]}:
         part = importlib.import_module(f"mlpfit.{module}")
@@ -33,6 +36,12 @@ def main() -> None:
         return
     # Imported by the command itself: what it imports finds the environment that a command needs.
     run_command(lambda: getattr(importlib.import_module(f"mlpfit.{module}"), function)())
+
+
+def _refuse(given: str) -> int:
+    from mlpfit.errors import ConfigError, allowed
+
+    raise ConfigError(f"{given}: no such command; {allowed(given, COMMANDS)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What the user is told in one line: wrong input (exit code 2), a failed run (1), a signal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 
 class ConfigError(ValueError):
@@ -29,6 +30,19 @@ class Stopped(SystemExit):
 def one_line(error: BaseException) -> str:
     """What went wrong, on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def allowed(given: object, names: Iterable[str]) -> str:
+    """The end of a message about a name that is none of these.
+
+    >>> allowed("lrr", ["lr", "momentum"])
+    'allowed are lr, momentum; did you mean lr?'
+    """
+    names = list(names)
+    if not names:
+        return "there are none"
+    near = get_close_matches(str(given), names, n=1)
+    return f"allowed are {', '.join(names)}" + (f"; did you mean {near[0]}?" if near else "")
 
 
 @contextmanager

@@ -142,7 +142,10 @@ MISSPELT = {
         ('SLIPS = ["text"]', "SLIPS holds 'text': must be Slip(...)"),
     ],
     "figures.py": [
-        (FIGURE + 'FIGURES = [Drawing("own/fit", "own/rmp", "", None)]', "no experiment own/rmp"),
+        (
+            FIGURE + 'FIGURES = [Drawing("own/fit", "own/rmp", "", None)]',
+            "own/rmp: no such experiment",
+        ),
     ],
     "variants.yaml": [("{replicas: 2, power: {rmp: null}}", "own/rmp: no such experiment")],
     "conf/experiment/own/ramp.yaml": [
@@ -233,7 +236,8 @@ def test_an_answer_to_no_sweep_is_named_before_anything_is_trained(own, tmp_path
     (Path(own) / "answers.py").write_text('ANSWERS = {"slope": str}')
     done = run("mlpfit", "-m", "sweep=own/slopes", cwd=tmp_path, MLPFIT_PATH=own)
     assert done.returncode == 2
-    assert done.stderr == "mlpfit: own/answers.py: slope: no such sweep; there are own/slopes\n"
+    meant = "allowed are own/slopes; did you mean own/slopes?"
+    assert done.stderr == f"mlpfit: own/answers.py: slope: no such sweep; {meant}\n"
     assert list(tmp_path.iterdir()) == []
     alone = run("mlpfit", "sweep=own/slopes", cwd=tmp_path, MLPFIT_PATH=own)
     assert alone.returncode == 2 and "sweep=own/slopes: goes with -m" in alone.stderr

@@ -117,7 +117,7 @@ WRONG = {
     "optimizer.lr=nan": "optimizer.lr=NaN: must be a finite number",
     "optimizer.lr=fast": "optimizer.lr=fast: must be a valid number",
     "optimizer.name=lion": "optimizer.name=lion: allowed are 'sgd', 'adam', 'least_squares'",
-    "optimizer=lion": "optimizer/lion",
+    "optimizer=lion": "optimizer=lion: no such optimizer; allowed are adam, least_squares, sgd",
     "+optimizer.momentum=0.5": "optimizer.momentum: no such key; allowed are optimizer.name,",
     "trainer.max_steps=0": "trainer.max_steps=0: must be at least 1",
     "trainer.max_steps=1.5": "trainer.max_steps=1.5: must be a valid integer",
@@ -248,3 +248,20 @@ def test_the_command_refuses_with_one_line_exit_code_2_and_no_folder(arguments, 
 def test_a_traceback_can_be_had(tmp_path):
     done = run("mlpfit", "experiment=tower/small", "seed=-1", cwd=tmp_path, HYDRA_FULL_ERROR="1")
     assert done.returncode == 2 and "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "message", "meant"),
+    [
+        (["experiment=tower/smal"], "no such experiment; allowed are ", "tower/small"),
+        (["optimizer=sdg"], "no such optimizer; allowed are adam, least_squares, sgd", "sgd"),
+        (["experiment=tower/small", "optimizer.lrr=1"], "no such key; allowed ", "optimizer.lr"),
+        (["ensembls"], "no such command; allowed are reproduce, ensembles, ", "ensembles"),
+    ],
+)
+def test_what_is_misspelt_is_named_with_what_was_meant(given, message, meant, tmp_path):
+    done = run("mlpfit", *given, cwd=tmp_path)
+    key = given[-1].removesuffix("=1")
+    assert done.returncode == 2 and done.stderr.startswith(f"mlpfit: {key}: {message}")
+    assert done.stderr.endswith(f"; did you mean {meant}?\n") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "outputs").exists()

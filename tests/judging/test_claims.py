@@ -165,5 +165,5 @@ def test_a_number_without_a_run_must_say_why(sixth):
         "numbers: [{experiment: sixth/first, quantity: mse, update: after, convention: '',"
         " steps: [null], values: [1.0]}]"
     )
-    with pytest.raises(ConfigError, match=r"sixth/first: allowed are $"):
+    with pytest.raises(ConfigError, match=r"sixth/first: there are none$"):
         ledger.ledger({}, ["sixth"])

@@ -91,6 +91,9 @@ def test_verdicts_place_the_published_numbers_among_the_replicas(tmp_path):
     place, p = position(last["published"], run.metrics["sse"])
     assert last["key"].startswith("plane/least_squares:sse")
     assert (last["percentile"], last["verdict"]) == (place.percentile, p.verdict)
+    assert last["departs"] == []
+    other = mlpfit.fit("plane/least_squares", replicas=2, target={"noise": 3}, output_dir=tmp_path)
+    assert other.verdicts()[-1]["departs"] == ["target.noise: 3.0, now 1.0"]
     with pytest.raises(mlpfit.RunError, match="one replica places nothing"):
         mlpfit.fit("plane/least_squares", output_dir=tmp_path).verdicts()
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from mlpfit import sealed
 from mlpfit.config.catalogue import ready_sweep, ready_sweeps, tutorials
-from mlpfit.errors import ConfigError
+from mlpfit.errors import ConfigError, allowed
 from mlpfit.figures.draw import draw_all, drawings, unfinished
 from mlpfit.files import write_file
 from mlpfit.judging import ledger as judging
@@ -36,8 +36,7 @@ def figures() -> int:
             summaries = sorted((OUTPUTS / "sweeps").rglob("summary.csv"))
             known = [str(file.parent.relative_to(OUTPUTS / "sweeps")) for file in summaries]
             raise ConfigError(
-                f"sweep={name}: no such sweep under {OUTPUTS}/sweeps; there are "
-                f"{', '.join(known) or 'none'}"
+                f"sweep={name}: no such sweep under {OUTPUTS}/sweeps; {allowed(name, known)}"
             )
         print(draw_sweep(OUTPUTS / "sweeps" / name))
     names = [a for a in sys.argv[1:] if not a.startswith("sweep=")]
@@ -97,7 +96,7 @@ def check_tutorials(names: list[str]) -> None:
     """Raises ConfigError for a name of none."""
     known = [tutorial.name for tutorial in tutorials()]
     if unknown := [name for name in names if name not in known]:
-        raise ConfigError(f"{unknown[0]}: no such tutorial; there are {', '.join(known)}")
+        raise ConfigError(f"{unknown[0]}: no such tutorial; {allowed(unknown[0], known)}")
 
 
 def show(content: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from mlpfit.data.targets import TARGETS
-from mlpfit.errors import ConfigError, users_code
+from mlpfit.errors import ConfigError, allowed, users_code
 
 PACKAGE = Path(__file__).parents[1]
 _INSTALLED = PACKAGE / "conf"  # in a wheel; in a checkout conf/ lies at the top
@@ -148,8 +148,8 @@ def tutorial(name: str) -> Tutorial:
     for candidate in tutorials():
         if candidate.name == stem:
             return candidate
-    known = ", ".join(tutorial.name for tutorial in tutorials())
-    raise ConfigError(f"{name}: no such tutorial; there are {known}")
+    known = [tutorial.name for tutorial in tutorials()]
+    raise ConfigError(f"{name}: no such tutorial; {allowed(stem, known)}")
 
 
 def experiments() -> list[str]:
@@ -205,7 +205,7 @@ class ReadySweep:
 def ready_sweep(name: str) -> ReadySweep:
     """The ready sweep of this name. Raises ConfigError if there is none."""
     if name not in ready_sweeps():
-        raise ConfigError(f"sweep={name}: no such sweep; there are {', '.join(ready_sweeps())}")
+        raise ConfigError(f"sweep={name}: no such sweep; {allowed(name, ready_sweeps())}")
     file = tutorial(name).conf / "sweep" / f"{name}.yaml"
     needs = "hydra.callbacks.experiments needs question, may have figure, sharpness"
     with users_code(f"{file}: {needs}"):

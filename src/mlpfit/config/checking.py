@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from mlpfit.errors import ConfigError, users_code
+from mlpfit.errors import ConfigError, allowed, users_code
 
 UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name for it
 SHOULD = "Input should be "
@@ -51,7 +51,7 @@ def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str
     if first["type"] == UNKNOWN_KEY:
         absent = [e["loc"][-1] for e in errors if (e["type"], e["loc"][:-1]) == ("missing", beside)]
         known = [f"{key.rpartition('.')[0]}.{name}".lstrip(".") for name in (*absent, *above)]
-        return f"{key}: no such key; allowed are {', '.join(n for n in known if n != key)}"
+        return f"{key}: no such key; {allowed(key, (name for name in known if name != key))}"
     if first["type"] == "union_tag_invalid":
         tag = first["ctx"]
         name = tag["discriminator"].strip("'")

@@ -14,7 +14,7 @@ from typing import Any
 from mlpfit import sealed
 from mlpfit.config.catalogue import confs, experiments
 from mlpfit.config.schema import Config, parse
-from mlpfit.errors import ConfigError, RunError, users_code
+from mlpfit.errors import ConfigError, RunError, allowed, users_code
 from mlpfit.files import write_file
 
 COMPOSED = Path("outputs/.cache/configs")
@@ -109,6 +109,17 @@ def without_hydra(composed: Any) -> Any:
 
 def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
     """What Hydra and OmegaConf say in paragraphs, with the key they name, or all that was given."""
+    from hydra.errors import MissingConfigException
+    from omegaconf import DictConfig
+
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.partition("/")
+        return f"{group}={choice}: no such {group}; {allowed(choice, error.options)}"
+    above = getattr(error.__cause__, "parent_node", None)
+    if isinstance(above, DictConfig):  # an override of a key that there is not
+        keys = [above._get_full_key(name) for name in above if name != "hydra"]
+        given = getattr(error.__cause__, "full_key", "")
+        return f"{given}: no such key; {allowed(given, keys)}"
     causes = [error, *([error.__cause__] if error.__cause__ else [])]
     text = " ".join(" ".join(str(cause).split()) for cause in causes) or type(error).__name__
     text = text.split(" Config search path:")[0]

@@ -16,7 +16,7 @@ from mlpfit.config.checking import Section, checked
 from mlpfit.config.combinations import problems
 from mlpfit.data import order, streams
 from mlpfit.data.targets import TARGETS, Target
-from mlpfit.errors import ConfigError, users_code
+from mlpfit.errors import ConfigError, allowed, users_code
 from mlpfit.model import layout
 
 # Further arguments of lightning's Trainer that may be given; those in DECIDING change the numbers.
@@ -58,8 +58,8 @@ class Model(Section):
             return ()
         parts = str(self.hidden).split("-")
         if not all(re.fullmatch("[1-9][0-9]{0,8}", part) for part in parts):
-            allowed = "allowed are widths such as 8 or 64-64-64, or none"
-            raise ConfigError(f"model.hidden={self.hidden}: {allowed}")
+            widths = "allowed are widths such as 8 or 64-64-64, or none"
+            raise ConfigError(f"model.hidden={self.hidden}: {widths}")
         return tuple(int(part) for part in parts)
 
 
@@ -113,7 +113,7 @@ class Ensemble(Section):
 def _target(plain: Any) -> Target:
     name = plain.get("name") if isinstance(plain, Mapping) else plain
     if not isinstance(name, str) or name not in TARGETS or not isinstance(plain, Mapping):
-        raise ConfigError(f"target.name={name}: allowed are {', '.join(TARGETS)}")
+        raise ConfigError(f"target.name={name}: {allowed(name, TARGETS)}")
     if "__annotations__" in vars(kind := TARGETS[name]) and kind.__init__ is Target.__init__:
         raise ConfigError(
             f"target {name}: write @dataclass(frozen=True, kw_only=True) above its class"
@@ -238,8 +238,9 @@ def parse(plain: Mapping[str, Any]) -> Config:
         own = {key: value for key, value in trainer.items() if key not in LIGHTNING}
         known = [field.name for field in dataclasses.fields(Trainer) if field.name != "arguments"]
         if unknown := [key for key in own if key not in known]:
-            allowed = ", ".join(f"trainer.{key}" for key in [*known, *sorted(LIGHTNING)])
-            raise ConfigError(f"trainer.{unknown[0]}: no such key; allowed are {allowed}")
+            names = [f"trainer.{key}" for key in [*known, *sorted(LIGHTNING)]]
+            key = f"trainer.{unknown[0]}"
+            raise ConfigError(f"{key}: no such key; {allowed(key, names)}")
         given = {k: v for k, v in trainer.items() if k in LIGHTNING and v is not None}
         plain["trainer"] = own | {"arguments": given}
     config: Config = checked(Config, plain)

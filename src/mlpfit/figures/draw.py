@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlpfit.config.catalogue import experiments, tutorial, tutorials
-from mlpfit.errors import ConfigError, RunError, users_code
+from mlpfit.errors import ConfigError, RunError, allowed, users_code
 from mlpfit.figures import style
 from mlpfit.figures.distribution import distribution, overview, printed_trace
 from mlpfit.figures.parts import Drawing
@@ -35,8 +35,8 @@ def drawings() -> list[Drawing]:
     known = experiments()
     for drawing in every:
         if drawing.experiment not in known:
-            there = f"no experiment {drawing.experiment}; there are {', '.join(known)}"
-            raise ConfigError(f"figure {drawing.name}: {there}")
+            given = f"figure {drawing.name}: {drawing.experiment}"
+            raise ConfigError(f"{given}: no such experiment; {allowed(drawing.experiment, known)}")
     return every
 
 
@@ -46,7 +46,7 @@ def check_names(names: Sequence[str]) -> None:
     known = dict.fromkeys([*(t.name for t in tutorials()), *experiments(), *figures])
     if unknown := [name for name in names if name not in known]:
         kinds = "tutorial, experiment or figure"
-        raise ConfigError(f"{unknown[0]}: no such {kinds}; there are {', '.join(known)}")
+        raise ConfigError(f"{unknown[0]}: no such {kinds}; {allowed(unknown[0], known)}")
 
 
 def draw_all(names: Sequence[str], outputs: Path) -> tuple[int, int]:

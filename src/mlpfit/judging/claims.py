@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mlpfit.config import catalogue
-from mlpfit.errors import ConfigError, RunError
+from mlpfit.errors import ConfigError, RunError, allowed
 from mlpfit.runs.run import Run
 
 Ensembles = Mapping[str, Run]
@@ -115,8 +115,9 @@ def check(tutorial: str) -> None:
                 raise ConfigError(f"{file}: {name} holds {stated!r}: must be {kind.__name__}(...)")
             for given in (experiment.partition(":")[0] for experiment in stated.experiments):
                 if given not in (known := catalogue.experiments()):
-                    there = f"there are {', '.join(known)}"
-                    raise ConfigError(f"{file}: {given}: no such experiment; {there}")
+                    raise ConfigError(
+                        f"{file}: {given}: no such experiment; {allowed(given, known)}"
+                    )
 
 
 def findings(tutorial: str) -> list[Finding]:

@@ -18,7 +18,7 @@ import yaml
 
 from mlpfit.config import catalogue
 from mlpfit.config.compose import as_published
-from mlpfit.errors import ConfigError, users_code
+from mlpfit.errors import ConfigError, allowed, users_code
 from mlpfit.judging import claims
 from mlpfit.runs.run import Run
 
@@ -95,14 +95,14 @@ def check(name: str) -> None:
     for number in page.numbers:
         if number.not_checkable or number.quantity in laws:
             continue
-        for given, allowed in ((number.experiment, known), (number.quantity, quantities)):
-            if given not in allowed:
-                raise ConfigError(f"{file}: {given}: allowed are {', '.join(allowed)}")
+        for given, names in ((number.experiment, known), (number.quantity, quantities)):
+            if given not in names:
+                raise ConfigError(f"{file}: {given}: {allowed(given, names)}")
         last = steps[number.experiment]
         if number.update == "before" and not 1 <= (number.step or 0) <= last:
             raise ConfigError(f"{file}: {number.key}: step must be one of 1 to {last}")
     if unknown := [stem for stem in page.sensitive if stem not in known]:
-        raise ConfigError(f"{file}: sensitive: {unknown[0]}: allowed are {', '.join(known)}")
+        raise ConfigError(f"{file}: sensitive: {unknown[0]}: {allowed(unknown[0], known)}")
     claims.check(name)
 
 
@@ -110,13 +110,13 @@ def _numbers(
     steps: list[int | None], values: list[Any], experiment: str, update: Any, **rest: Any
 ) -> list[Number]:
     """One entry's. Raises ValueError in words for what would be left out in silence."""
-    given, allowed_keys = f"{experiment}, {rest.get('quantity')}", Number.__dataclass_fields__
-    if unknown := [key for key in rest if key not in allowed_keys]:
-        raise ValueError(f"{given}: {unknown[0]}: no such key; allowed are {', '.join(ENTRY)}")
+    given, fields = f"{experiment}, {rest.get('quantity')}", Number.__dataclass_fields__
+    if unknown := [key for key in rest if key not in fields]:
+        raise ValueError(f"{given}: {unknown[0]}: no such key; {allowed(unknown[0], ENTRY)}")
     if len(steps) != len(values):
         raise ValueError(f"{given}: {len(steps)} steps, {len(values)} values")
-    if update not in (allowed := get_args(Update)):
-        raise ValueError(f"{given}: update={update}: allowed are {', '.join(allowed)}")
+    if update not in get_args(Update):
+        raise ValueError(f"{given}: update={update}: {allowed(update, get_args(Update))}")
     pairs = zip(steps, values, strict=True)  # YAML takes 1e9 for text
     return [
         Number(**rest, experiment=experiment, update=update, step=step, value=float(value))

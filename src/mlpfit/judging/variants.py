@@ -35,7 +35,7 @@ import yaml
 from mlpfit.config import catalogue
 from mlpfit.config.compose import as_published, compose
 from mlpfit.config.schema import Config, parse
-from mlpfit.errors import RunError, users_code
+from mlpfit.errors import RunError, allowed, users_code
 from mlpfit.judging import published, statistics
 from mlpfit.judging.claims import Ensembles
 from mlpfit.runs.identity import INCIDENTAL
@@ -99,8 +99,8 @@ def variants(tutorial: str) -> list[Variant]:
         return []
     with users_code(str(file)):
         content: dict[str, Any] = yaml.safe_load(file.read_text())
-        if unknown := content.keys() - {"replicas", *KINDS}:
-            raise KeyError(f"{', '.join(unknown)}: allowed are replicas, {', '.join(KINDS)}")
+        if unknown := sorted(content.keys() - {"replicas", *KINDS}):
+            raise ValueError(f"{unknown[0]}: {allowed(unknown[0], ['replicas', *KINDS])}")
         return list(_read(tutorial, content))
 
 
@@ -110,7 +110,7 @@ def _read(tutorial: str, content: dict[str, Any]) -> Iterator[Variant]:
     def full_name(experiment: str) -> str:
         known = catalogue.experiments()
         if (name := own_name(experiment)) not in known:
-            raise ValueError(f"{name}: no such experiment; there are {', '.join(known)}")
+            raise ValueError(f"{name}: no such experiment; {allowed(name, known)}")
         return name
 
     for kind, options in (("power", changes), ("sensitivity", arithmetic)):

@@ -70,6 +70,8 @@ class Run(finished.Run):
         """The numbers that the experiment's page prints, each placed among the replicas, as the
         ledger places it (:mod:`mlpfit.judging.ledger`): key, published, verdict, percentile, p,
         median, p5, p95, ... What nothing here can be compared with has a reason instead.
+        "departs" says where the run's recipe is another than the experiment's: of each key, the
+        run's value and the experiment's ("target.noise: 3.0, now 1.0").
 
         Raises RunError for a single replica, or if the run is too short to have one of them.
 
@@ -80,6 +82,7 @@ class Run(finished.Run):
         mlpfit.errors.RunError: ...tower/large:...: not a step of this run, which took 1
         """
         from mlpfit.judging import claims, ledger, published
+        from mlpfit.runs.identity import departures
 
         if self.replicas < 2:
             raise RunError(f"{self.path}: one replica places nothing; train it with replicas=1000")
@@ -92,7 +95,7 @@ class Run(finished.Run):
                 steps = self.history["step"][-1]
                 raise RunError(f"{number.key}: not a step of this run, which took {steps}")
             judged = ledger.judge(number, {name: self}, claims.findings(tutorial))
-            entries.append({"key": number.key} | judged)
+            entries.append({"key": number.key} | judged | {"departs": departures(self)})
         return entries
 
     def _repr_html_(self) -> str:

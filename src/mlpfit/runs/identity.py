@@ -25,14 +25,20 @@ def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
     differ, and an ensemble's seeds."""
     path = outputs / kind / experiment
     run = load_run(path)
-    differing = differences(run.identity["recipe"], as_published(experiment).recipe())
-    allowed = INCIDENTAL + (SEEDS if kind == "ensembles" else ())
-    if others := [d for d in differing if not d.startswith(allowed)]:
+    if others := departures(run, INCIDENTAL + (SEEDS if kind == "ensembles" else ())):
         raise RunError(
             f"{path}: not the run that experiment={experiment} describes ({'; '.join(others)}): "
             "train that again, and yours with another output_dir"
         )
     return run
+
+
+def departures(run: Run, incidental: tuple[str, ...] = INCIDENTAL + SEEDS) -> list[str]:
+    """Where its recipe is not that of its experiment's config; of which nothing is said: what
+    begins like these."""
+    recipe = run.identity["recipe"]
+    differing = differences(recipe, as_published(recipe["name"]).recipe())
+    return [difference for difference in differing if not difference.startswith(incidental)]
 
 
 def identity(config: Config) -> dict[str, Any]:

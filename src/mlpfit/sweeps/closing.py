@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from mlpfit.config.catalogue import ready_sweep, ready_sweeps, tutorial
-from mlpfit.errors import ConfigError, users_code
+from mlpfit.errors import ConfigError, allowed, users_code
 from mlpfit.figures.save import save, short_hash
 from mlpfit.figures.sweep import curves, maps, search_figure
 from mlpfit.sweeps.summary import (
@@ -123,20 +123,20 @@ def checked_spec(ready: str, keys: Sequence[str]) -> dict[str, Any] | None:
     own = tutorial(ready).sweeps()
     for name in sentences(ready):
         if f"{tutorial(ready).name}/{name}" not in own:
-            there = f"there are {', '.join(own)}"
-            raise ConfigError(f"{tutorial(ready).name}/answers.py: {name}: no such sweep; {there}")
+            file, given = f"{tutorial(ready).name}/answers.py", f"{tutorial(ready).name}/{name}"
+            raise ConfigError(f"{file}: {name}: no such sweep; {allowed(given, own)}")
     spec = ready_sweep(ready).figure
     if not spec:
         return spec
     along = [*keys, "parameters", "layers"]
-    allowed = {"x": along, "lines": along, "panels": [*QUANTITIES]}
+    values_of = {"x": along, "lines": along, "panels": [*QUANTITIES]}
     for name, value in spec.items() if isinstance(spec, dict) else [("", spec)]:
         given = f"sweep={ready}: figure.{name}="
-        if name not in allowed:
+        if name not in values_of:
             raise ConfigError(f"{given}{value}: a figure has x, perhaps lines and panels")
         values = value if name == "panels" and isinstance(value, list) else [value]
-        if wrong := [v for v in values if v not in allowed[name]]:
-            raise ConfigError(f"{given}{wrong[0]}: allowed are {', '.join(allowed[name])}")
+        if wrong := [v for v in values if v not in values_of[name]]:
+            raise ConfigError(f"{given}{wrong[0]}: {allowed(wrong[0], values_of[name])}")
     if "x" not in spec:
         raise ConfigError(f"sweep={ready}: its figure needs an x; allowed are {', '.join(along)}")
     return spec

@@ -34,7 +34,7 @@ from mlpfit.config.checking import Section, checked
 from mlpfit.config.compose import checked_config
 from mlpfit.config.schema import Config, Count, Seed
 from mlpfit.config.sources import deciding, overrides_of
-from mlpfit.errors import ConfigError, RunError, one_line, users_code
+from mlpfit.errors import ConfigError, RunError, allowed, one_line, users_code
 from mlpfit.runs.folder import locked
 from mlpfit.runs.run import differences
 from mlpfit.sweeps.summary import diverged, read_sweep
@@ -104,8 +104,8 @@ def distribution(override: Override) -> BaseDistribution:
     """What Optuna draws from for a key. Raises ConfigError."""
     value, line = override.value(), override.input_line
     tags = set(getattr(value, "tags", ()))
-    if unknown := tags - TAGS:
-        raise ConfigError(f"{line}: tag {sorted(unknown)[0]}: allowed are {', '.join(TAGS)}")
+    if unknown := sorted(tags - TAGS):
+        raise ConfigError(f"{line}: tag {unknown[0]}: {allowed(unknown[0], sorted(TAGS))}")
     log = "log" in tags
     with users_code(f"{line}"):
         if isinstance(value, IntervalSweep):
