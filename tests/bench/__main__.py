@@ -13,7 +13,7 @@ import growth
 import shares
 import single
 
-from mlpfit.errors import ConfigError
+from mlpfit.errors import ConfigError, allowed
 from mlpfit.files import write_file
 from mlpfit.process import run_command
 from mlpfit.runs.provenance import provenance
@@ -32,7 +32,7 @@ def main() -> int:
     names = sys.argv[1:] or list(SECTIONS)
     for name in names:
         if name not in SECTIONS:
-            raise ConfigError(f"{name}: no such benchmark; there are {', '.join(SECTIONS)}")
+            raise ConfigError(f"{name}: no such benchmark; {allowed(name, SECTIONS)}")
     page = sections_of(PAGE.read_text()) if PAGE.is_file() else {}
     for name in names:
         page[name] = f"{SECTIONS[name]()}\n\n{machine()}"
