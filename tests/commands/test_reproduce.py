@@ -76,6 +76,13 @@ def test_committed_results_are_those_of_this_code(reproduced):
         assert 1 / factor < ratio < factor
 
 
+def test_a_readme_of_somebody_elses_is_left_alone(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("# My own\n")
+    results.update_readme(ROOT / "outputs", readme)
+    assert readme.read_text() == "# My own\n"
+
+
 def test_unknown_names_are_refused(tmp_path):
     done = run("mlpfit", "reproduce", "castle", cwd=tmp_path)
     assert done.returncode == 2
@@ -211,9 +218,11 @@ def test_what_was_composed_is_kept_and_composed_again_when_a_file_changes(tmp_pa
             kept.write_text(text)
             assert composed() == (1, 0.01) and kept.read_text() == whole
         file.write_text(file.read_text().replace("lr: 0.01", "lr: 0.02"))
-        assert composed() == (2, 0.02)
+        assert composed() == (1, 0.02)
         file.write_text(file.read_text().replace("lr: 0.02", "lr: ${oc.decode:${oc.env:RATE}}"))
-        assert composed() == (2, 0.03)  # depends on more than the files: not kept
+        before = kept.read_text()
+        assert composed() == (1, 0.03)  # depends on more than the files: not kept
+        assert kept.read_text() == before
     finally:
         catalogue._tutorials.cache_clear()
 

@@ -172,6 +172,12 @@ def test_wrong_input_is_named_in_one_line(override):
     assert "\n" not in str(error.value)
 
 
+def test_a_closed_form_takes_all_rows_at_once():
+    given = ["experiment=plane/least_squares", "data.order=shuffle", "data.batch_size=10"]
+    with pytest.raises(ConfigError, match=r"optimizer=least_squares: needs .* data\.order=full"):
+        compose(given)
+
+
 def test_whatever_is_put_into_a_key_is_taken_or_refused_by_name():
     """Every key of a config with values of every kind: the config, or one line that names it."""
     config = compose(["experiment=restoration/framework"])

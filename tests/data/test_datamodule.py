@@ -51,7 +51,7 @@ def test_fresh_rows_are_those_of_the_seed_in_any_company_and_no_training_row():
         assert torch.equal(together[1], single[0])
         assert not torch.isin(single, alone.x).any()
     uses = ("test", "validation")
-    assert not torch.isin(*(alone.fresh(use).batches[0]["x"] for use in uses)).any()
+    assert not torch.isin(*(alone.fresh(use)[0]["x"] for use in uses)).any()
 
 
 def test_validation_and_test_are_of_the_function_with_noise_of_its_deviation():

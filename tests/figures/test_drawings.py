@@ -3,6 +3,7 @@
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,9 +13,10 @@ from conftest import run
 from mlpfit import RunError, load_run
 from mlpfit.config.catalogue import tutorials
 from mlpfit.errors import ConfigError
-from mlpfit.figures.distribution import draw_histogram, overview, printed_trace
+from mlpfit.figures.distribution import draw_histogram, overview
 from mlpfit.figures.draw import draw_all, draw_overview, drawings
 from mlpfit.figures.parts import fill_between_quantiles, fit_panels, log_ticks, new
+from mlpfit.judging import published
 from mlpfit.training.train import train
 
 PUBLISHED_FIGURES = {
@@ -137,21 +139,24 @@ def test_the_overview_needs_the_ensembles_of_all_that_print_a_trace(mine, quick,
         "  - {experiment: mine/first, quantity: mse, update: before, convention: c,"
         " steps: [1, 5], values: [3.0, 2.0]}\n"
     )
-    assert [n.step for n in printed_trace("mine/first")] == [1, 5]
+    assert [n.step for n in published.trace("mine/first")] == [1, 5]
     config = quick("experiment=mine/first", "replicas=20", "trainer.compile=false")
     train(config)
     assert draw_overview(tmp_path / "outputs") == []
     trained = load_run(config.folder)
-    (ax,) = overview({"mine/first": printed_trace("mine/first")}, {"mine/first": trained}).axes
+    (ax,) = overview(trained).axes
     assert ax.lines[-1].get_ydata().tolist() == [3, 2]
     median = np.sort(trained.history["loss"], axis=1)[[0, 4], 9]
     np.testing.assert_allclose(ax.lines[0].get_ydata(), median)
+    absent = replace(published.trace("mine/first")[0], step=10**6)
+    with pytest.raises(RunError, match=r"mse@1000000: .* has no loss of that step"):
+        published.measured(trained, absent)
 
 
 @pytest.mark.parametrize("lost", [0, 100, 2000])
 def test_a_histogram_counts_what_it_does_not_show(lost):
     values = np.concatenate([np.linspace(1, 2, 2000 - lost), np.full(lost, np.inf)])
-    ensemble = SimpleNamespace(metrics={"mse": values}, diverged=np.isinf(values))
+    ensemble = SimpleNamespace(final=lambda name: values, diverged=np.isinf(values))
     _, ax = new()
     draw_histogram(ax, ensemble, None)
     if lost == 2000:

@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.judging import claims, published, statistics
 from mlpfit.judging.ledger import SHARES
+from mlpfit.judging.statistics import P
 
 LEDGER = json.loads((ROOT / "outputs/ledger.json").read_text())
 SEEDS = 500  # of the recomputation
@@ -53,7 +54,8 @@ def test_a_trace_that_is_recovered_is_no_test_of_the_recipe():
         entry["verdict"] in LEDGER["legend"] and "percentile" in entry for entry in recovered
     )
     family = [trace for trace in LEDGER["traces"] if trace["in_family"]]
-    expected = statistics.adjusted([trace["p"] for trace in family])
+    tests = [P(**{name: trace[name] for name in P.__dataclass_fields__}) for trace in family]
+    expected = [adjusted.p for adjusted in statistics.adjusted(tests)]
     assert [trace["p_adjusted"] for trace in family] == pytest.approx(expected)
 
 

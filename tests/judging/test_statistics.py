@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binom, kstest
 
 from mlpfit.judging import statistics
+from mlpfit.judging.statistics import P
 
 
 def test_position_of_extremes_and_of_the_middle():
@@ -136,6 +137,13 @@ def test_a_trace_that_is_odd_nowhere_in_particular_but_everywhere_a_little_is_fo
 
 
 def test_adjusting_makes_no_p_value_smaller():
-    p = [0.001, 0.02, 0.3, 0.9]
-    assert all(a >= b for a, b in zip(statistics.adjusted(p), p, strict=True))
-    assert statistics.adjusted([0.01]) == [0.01] and statistics.adjusted([]) == []
+    tests = [P(p, p / 2, min(1, 2 * p), p / 4, beyond=False) for p in (0.001, 0.02, 0.3, 0.9)]
+    for before, after in zip(tests, statistics.adjusted(tests), strict=True):
+        for name in ("p", "p_low", "p_high", "p_smallest"):
+            assert getattr(after, name) >= getattr(before, name)
+    assert statistics.adjusted(tests[:1]) == tests[:1] and statistics.adjusted([]) == []
+
+
+def test_replicas_around_zero_have_a_place_and_no_ratio():
+    place, p = statistics.position(0.5, np.array([-1.0, 0.0, 1.0]))
+    assert np.isnan(place.ratio) and place.percentile == 2 / 3 and p.verdict == "typical"

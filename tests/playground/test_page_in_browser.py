@@ -87,7 +87,7 @@ def test_a_run_that_diverges_stops_and_says_so(made, page):
     )
     losses = page.evaluate("playground.losses()")
     assert np.isfinite(losses[:-1]).all() and not np.isfinite(float(losses[-1] or "nan"))
-    assert page.inner_text("#loss") == "diverged"
+    until(page, "document.querySelector('#loss').textContent === 'diverged'")
 
 
 def test_what_is_typed_wrong_is_said_beside_it_and_changes_nothing(made, page):

@@ -13,7 +13,7 @@ from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.judging import published
 from mlpfit.report import playground
 from mlpfit.report.explorer import POINTS, Axis, explorer
-from mlpfit.report.page import render
+from mlpfit.report.page import report
 from mlpfit.runs.run import load_run
 
 
@@ -182,8 +182,7 @@ def test_what_a_ledger_says_is_text_never_markup(judged):
     outputs = judged / "outputs"
     content = sealed.read_ledger(outputs)
     content["conclusions"][0]["claim"] = "<script>alert('x')</script> & more"
-    runs = {name: load_run(outputs / "runs" / name) for name in experiments()}
-    page = render(content, runs, outputs, tutorials())
+    page = report(outputs, content)
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; more" in page
 

@@ -42,7 +42,7 @@ def trained_sweep(folder, experiment, key, *values):
         train(config, folder / value)
         digest = hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()
         Job(number, (f"{key}={value}",), "now", digest).write(folder / value)
-    assert not any(row["failure"] for row in summary.write(folder, False))
+    assert not any(row["failure"] for row in summary.write(folder))
 
 
 @pytest.fixture(scope="module")

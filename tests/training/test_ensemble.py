@@ -12,12 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from mlpfit import RunError, load_run
+from mlpfit import load_run
 from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import as_published, compose
-from mlpfit.model.layout import shard_size
 from mlpfit.model.regression import Regression
-from mlpfit.runs.run import merge
 from mlpfit.training.run import build, rows_of, train_into
 from mlpfit.training.train import train
 from mlpfit.training.trainer import part
@@ -119,26 +117,6 @@ def test_an_ensemble_reads_as_one_run(quick):
     np.testing.assert_allclose(run.history["loss"][:, 4], alone, rtol=1e-5)
 
 
-def test_merged_ranges_are_one_run_of_the_same_seeds(tmp_path, quick):
-    whole = quick(*ENSEMBLE, f"output_dir={tmp_path}/whole")
-    halves = [
-        quick(*ENSEMBLE, "replicas=3", f"seed={s}", f"output_dir={tmp_path}/{s}") for s in (0, 3)
-    ]
-    for config in (whole, *halves):
-        train(config)
-    merged = merge([load_run(config.folder) for config in halves])
-    expected = load_run(whole.folder)
-    assert merged.seeds == expected.seeds
-    np.testing.assert_allclose(merged.history["loss"], expected.history["loss"], rtol=1e-5)
-    np.testing.assert_array_equal(merged.data["y"], expected.data["y"])
-    with pytest.raises(RunError, match="share seeds"):
-        merge([load_run(halves[0].folder)] * 2)
-    other = quick(*ENSEMBLE, "optimizer.lr=0.1", "seed=9", f"output_dir={tmp_path}/other")
-    train(other)
-    with pytest.raises(RunError, match=r"optimizer.lr: 0.001, now 0.1"):
-        merge([expected, load_run(other.folder)])
-
-
 def test_least_squares_has_replicas_too(quick):
     config = quick("experiment=plane/least_squares", "replicas=5")
     train(config)
@@ -203,13 +181,6 @@ def advance(module: Regression, optimizer, x, y, compiled: bool) -> None:
     else:
         for _ in range(20):
             module._step(optimizer, x, y, None)
-
-
-@pytest.mark.parametrize(
-    "replicas, most, size", [(1000, 256, 250), (1000, 8, 8), (250, 8, 5), (7, 8, 7), (97, 64, 64)]
-)
-def test_shard_sizes_divide_where_they_can(replicas, most, size):
-    assert shard_size(replicas, most) == size
 
 
 def test_without_a_compiler_the_steps_run_uncompiled_and_say_so(monkeypatch, capsys, quick):

@@ -64,6 +64,14 @@ def test_a_run_that_ends_early_has_a_shorter_history_and_says_why(quick, capsys)
     assert "ended at step 30 of 60" in " ".join(capsys.readouterr().out.split())
 
 
+def test_how_often_checkpoints_are_written_does_not_decide_when_a_run_ends(quick):
+    ends = []
+    for every in (7, 1000):
+        run = trained(quick(*WATCHED, f"recording.checkpoint_every={every}", "force=true"))
+        ends.append(len(run.history["step"]))
+    assert ends == [30, 30]  # the first validation is the best, and two are no better
+
+
 def test_what_is_watched_leaves_the_numbers_as_they_are(quick, tmp_path):
     whole = trained(quick(*SMALL))
     watched = trained(quick(*WATCHED, f"output_dir={tmp_path}/watched"))
@@ -173,6 +181,14 @@ def test_a_checkpoint_is_evaluated_on_the_rows_of_the_config(quick, tmp_path):
     other = trained(noisy)
     assert other.metrics["val_mse"] == pytest.approx(first.metrics["val_mse"] + 4, rel=0.1)
     np.testing.assert_array_equal(other.parameters()[0][0], first.parameters()[0][0])
+
+
+def test_a_checkpoint_of_a_linear_unit_is_evaluated_where_the_config_would_solve(quick):
+    given = ("model.hidden=none", "trainer.max_steps=5", "logger=none")
+    line = trained(quick("experiment=plane/sequential", *given))
+    given = (f"ckpt_path={line.path}/checkpoints/last.ckpt", "train=false")
+    judged = trained(quick("experiment=plane/least_squares", "trainer.precision=32-true", *given))
+    np.testing.assert_array_equal(judged.parameters()[0][0], line.parameters()[0][0])
 
 
 def test_a_checkpoint_of_another_model_or_none_is_refused_by_name(quick, tmp_path):

@@ -26,7 +26,4 @@ class Processes(Launcher):
     ) -> Sequence[JobReturn]:
         from mlpfit.sweeps.launcher import launch  # not when Hydra looks for plugins
 
-        first, most = initial_job_idx, self.processes
-        return launch(
-            self.context, self.function, self.config, job_overrides, first, most, self.warm
-        )
+        return launch(self, job_overrides, initial_job_idx)

@@ -1,12 +1,13 @@
 """Training from Python, as a notebook does."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlpfit.config.compose import check_place, compose
+from mlpfit.config.compose import compose
 from mlpfit.errors import ConfigError
 from mlpfit.report.notebook import Run, load_run
 
@@ -33,9 +34,8 @@ def fit(experiment: str, *, output_dir: str | Path = "outputs/fits", **settings:
     from mlpfit.training.train import train
 
     overrides = sorted(_overrides(settings))
-    check_place(str(output_dir))
-    config = compose([f"experiment={_written(experiment)}", *overrides])
-    config = replace(config, output_dir=str(output_dir))
+    where = f"output_dir={_written(str(output_dir))}"
+    config = compose([f"experiment={_written(experiment)}", where, *overrides])
     tutorial = experiment.rpartition("/")[0]
     folder = Path(output_dir) / tutorial / job_folder(overrides, experiment)
     if config.ensemble.processes is None:
@@ -60,18 +60,9 @@ def _written(value: Any) -> str:
     value = value.tolist() if hasattr(value, "tolist") else value  # numpy's numbers and arrays
     if isinstance(value, list | tuple | range):
         return f"[{','.join(map(_written, value))}]"
-    if (
-        isinstance(value, str)
-        and value.replace("-", "").replace("_", "").replace("/", "").isalnum()
-    ):
+    if isinstance(value, str) and re.fullmatch(r"[\w/-]*\w", value):
         return value
-    try:
-        return json.dumps(
-            value, ensure_ascii=False
-        )  # texts quoted: they may hold what Hydra's grammar uses
-    except TypeError:
-        raise ConfigError(
-            f"{value!r}: allowed are numbers, texts, lists and dicts of them"
-        ) from None
-    except ValueError:
-        raise ConfigError("a number of thousands of digits: allowed are those below 2^63") from None
+    try:  # texts quoted: they may hold what Hydra's grammar uses
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{error}: allowed are numbers, texts, lists and dicts of them") from None

@@ -66,14 +66,11 @@ def closing_table(finished: list[results.Result]) -> Table:
     heads = ("experiment", "steps", "seconds", "final number", "published", "figures")
     table = Table(*heads, box=None, pad_edge=False)
     for r in finished:
-        files = ""
-        if r.figures:
-            stems = ",".join(Path(file).stem for file in r.figures)
-            stems = stems if len(r.figures) == 1 else f"{{{stems}}}"
-            files = f"{Path(r.figures[0]).parent}/{stems}.svg"
-        known = "" if r.published is None else f"{r.published:.10g}"
+        stems = ",".join(r.figures)
+        stems = f"{{{stems}}}" if len(r.figures) > 1 else stems
+        files = f"{OUTPUTS}/figures/{r.experiment.split('/')[0]}/{stems}.svg" if stems else ""
         value = f"{r.quantity}{f'@{r.at}' if r.at else ''} {r.value:.5g}"
-        table.add_row(r.experiment, str(r.steps), f"{r.seconds:.1f}", value, known, files)
+        table.add_row(r.experiment, str(r.steps), f"{r.seconds:.1f}", value, r.published, files)
     for column in table.columns[:-1]:
         column.no_wrap = True
     table.columns[-1].overflow = "fold"

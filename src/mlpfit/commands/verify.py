@@ -175,9 +175,7 @@ def verify_runs(
     console.print(f"machine: {'; '.join(differing) if differing else 'as that of the reference'}")
     compared = []
     for name in names:
-        own = [
-            f"figures/{drawing.name}.svg" for drawing in drawings() if drawing.experiment == name
-        ]
+        own = [f"figures/{each.name}.svg" for each in drawings() if each.experiment == name]
         figures = sum(_bytes(scratch / file) != _bytes(outputs / file) for file in own)
         ours = numbers(load_run(scratch / "runs" / name))
         compared.append(compare(name, ours, stored[name], figures, alike=not differing))

@@ -8,10 +8,9 @@ the folder's.
 """
 
 import importlib
-import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import ModuleSpec
@@ -22,21 +21,11 @@ from typing import Any
 
 import yaml
 
-from mlpfit.data.targets import TARGETS
 from mlpfit.errors import ConfigError, allowed, users_code
 
 PACKAGE = Path(__file__).parents[1]
 _INSTALLED = PACKAGE / "conf"  # in a wheel; in a checkout conf/ lies at the top
 CONF = _INSTALLED if _INSTALLED.is_dir() else PACKAGE.parents[1] / "conf"
-PARTS = (
-    "conf",
-    "targets.py",
-    "figures.py",
-    "claims.py",
-    "answers.py",
-    "published.yaml",
-    "variants.yaml",
-)
 SEARCH_PATH = "MLPFIT_PATH"  # environment variable: folders of the user's own tutorials
 
 
@@ -48,6 +37,7 @@ class Tutorial:
     package: str
     folder: Path
     conf: Path
+    order: Sequence[str] = ()  # of its experiments; others come last
 
     def part(self, name: str) -> ModuleType | None:
         """Its module of this name ("figures"); None if it has none.
@@ -61,10 +51,9 @@ class Tutorial:
             return importlib.import_module(f"{self.package}.{name}")
 
     def experiments(self) -> list[str]:
-        """Names, "tower/small", in the order of ``conf/tutorials.yaml``; others come last."""
-        listed = _listed().get(self.name, [])
+        """Names, "tower/small"."""
         stems = sorted(file.stem for file in (self.conf / "experiment" / self.name).glob("*.yaml"))
-        ordered = [stem for stem in listed if stem in stems] + [s for s in stems if s not in listed]
+        ordered = [s for s in dict.fromkeys((*self.order, *stems)) if s in stems]
         return [f"{self.name}/{stem}" for stem in ordered]
 
     def full_name(self, experiment: str) -> str:
@@ -85,8 +74,8 @@ def tutorials() -> list[Tutorial]:
 @cache
 def _tutorials(search_path: str) -> tuple[Tutorial, ...]:
     own = [
-        Tutorial(name, f"mlpfit.tutorials.{name}", PACKAGE / "tutorials" / name, CONF)
-        for name in _listed()
+        Tutorial(name, f"mlpfit.tutorials.{name}", PACKAGE / "tutorials" / name, CONF, order)
+        for name, order in yaml.safe_load((CONF / "tutorials.yaml").read_text()).items()
     ]
     users = [*_announced(), *_on_path(search_path)]
     names = [tutorial.name for tutorial in (*own, *users)]
@@ -99,11 +88,8 @@ def _tutorials(search_path: str) -> tuple[Tutorial, ...]:
 
 def _announced() -> Iterator[Tutorial]:
     for point in entry_points(group="mlpfit.tutorials"):
-        spec = importlib.util.find_spec(point.value)
-        if spec is None or not spec.submodule_search_locations:
-            named = f"{point.name}={point.value}"
-            raise ConfigError(f"entry point mlpfit.tutorials {named}: no package")
-        folder = Path(next(iter(spec.submodule_search_locations)))
+        with users_code(f"entry point mlpfit.tutorials {point.name}={point.value}"):
+            folder = Path(next(iter(point.load().__path__)))
         yield Tutorial(point.name, point.value, folder, folder / "conf")
 
 
@@ -116,7 +102,7 @@ def _on_path(search_path: str) -> Iterator[Tutorial]:
         if not folder.name.isidentifier():
             raise ConfigError(f"{where}: name the folder in letters, digits and underscores")
         within = sorted(str(path.parent) for path in folder.glob("*/conf"))
-        if within and not any((folder / part).exists() for part in PARTS):
+        if within and not (folder / "conf").is_dir():
             raise ConfigError(f"{where} holds tutorials; name them: {os.pathsep.join(within)}")
         groups = [path.name for path in (folder / "conf/experiment").glob("*")]
         if stray := [name for name in groups if name != folder.name]:
@@ -133,15 +119,6 @@ def _on_path(search_path: str) -> Iterator[Tutorial]:
         yield Tutorial(folder.name, package, folder, folder / "conf")
 
 
-def _listed() -> dict[str, list[str]]:
-    return _order(CONF / "tutorials.yaml")
-
-
-@cache
-def _order(file: Path) -> dict[str, list[str]]:
-    return yaml.safe_load(file.read_text())
-
-
 def tutorial(name: str) -> Tutorial:
     """The tutorial of this name, or of an experiment, figure or sweep "tutorial/..."."""
     stem = name.split("/")[0]
@@ -155,6 +132,14 @@ def tutorial(name: str) -> Tutorial:
 def experiments() -> list[str]:
     """Names of all experiments, the user's own last."""
     return [name for tutorial in tutorials() for name in tutorial.experiments()]
+
+
+def existing(experiment: str, culprit: str) -> str:
+    """The experiment. Raises ConfigError, which begins with the culprit, if there is none."""
+    if experiment not in (known := experiments()):
+        given = f"{culprit}: {experiment}"
+        raise ConfigError(f"{given}: no such experiment; {allowed(experiment, known)}")
+    return experiment
 
 
 def ready_sweeps() -> list[str]:
@@ -179,16 +164,10 @@ def choices(group: str) -> list[str]:
 def load_targets() -> None:
     """Import the targets of every tutorial, so that their names are known.
 
-    Raises ConfigError in one line if one can't be imported; its names are then forgotten.
+    Raises ConfigError in one line if one can't be imported.
     """
     for tutorial in tutorials():
-        known = dict(TARGETS)
-        try:
-            tutorial.part("targets")
-        except ConfigError:
-            TARGETS.clear()
-            TARGETS.update(known)
-            raise
+        tutorial.part("targets")
 
 
 @dataclass(frozen=True)

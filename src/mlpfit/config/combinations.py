@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlpfit.config.catalogue import tutorials
 
@@ -21,20 +22,30 @@ def problems(config: Config) -> Iterator[str]:
         yield f"name={config.name!r}: must be tutorial/experiment, in letters, digits, dots, dashes"
     if config.name.endswith((".old", ".partial")):
         yield f"name={config.name}: must not end in .old or .partial, which mark unfinished runs"
+    given, folder = f"output_dir={config.output_dir}", Path(config.output_dir).absolute()
+    if not config.output_dir.strip() or config.output_dir.startswith("~"):
+        yield f"{given}: must name a folder, . for this one; ~ stays as it is here"
+    above = next(place for place in (folder, *folder.parents) if place.exists())
+    if not above.is_dir():
+        yield f"{given}: {above} is no folder"
     if problem := config.target.problem():
         yield problem
     yield from _seed_problems(config)
     yield from _data_problems(config)
     steps, widths = config.trainer.max_steps, config.model.widths()
     if config.optimizer.name == "least_squares":
-        if widths or steps:
-            yield "optimizer=least_squares: needs model.hidden=none and trainer.max_steps=0"
+        if widths or steps or config.data.order != "full":
+            needed = "model.hidden=none, trainer.max_steps=0 and data.order=full"
+            yield f"optimizer=least_squares: needs {needed}"
     elif steps < 1:
         yield f"trainer.max_steps={steps}: must be at least 1"
     if not config.train and config.ckpt_path is None:
         yield "train=false: evaluates a checkpoint; name it with ckpt_path=..."
-    for group in ("callbacks", "logger"):
-        yield from _foreign_objects(getattr(config, group), group)
+    ours = (*INSTANTIATED, *(f"{tutorial.package}." for tutorial in tutorials()))
+    for group, nodes in (("callbacks", config.callbacks), ("logger", config.logger)):
+        for name, node in nodes.items():
+            if node and not (given := str(node.get("_target_"))).startswith(ours):
+                yield f"{group}.{name}._target_={given}: must begin with {' or '.join(ours)}"
 
 
 def _seed_problems(config: Config) -> Iterator[str]:
@@ -73,12 +84,3 @@ def _data_problems(config: Config) -> Iterator[str]:
         yield f"data.macro_batch={macro}: goes with data.order=blocks, and only with it"
     if config.streams == "libraries" and data.order != "full":
         yield "streams=libraries: needs data.order=full (its seeded order is not defined)"
-
-
-def _foreign_objects(tree: Any, key: str) -> Iterator[str]:
-    """Callbacks and loggers are Lightning's, ours, or of a tutorial's package."""
-    allowed = (*INSTANTIATED, *(f"{tutorial.package}." for tutorial in tutorials()))
-    for name, value in tree.items() if isinstance(tree, dict) else ():
-        if name == "_target_" and not str(value).startswith(allowed):
-            yield f"{key}._target_={value}: must begin with {' or '.join(allowed)}"
-        yield from _foreign_objects(value, f"{key}.{name}")

@@ -27,7 +27,7 @@ def compose(overrides: Sequence[str]) -> Config:
 
     Raises ConfigError in one line for whatever Hydra, OmegaConf or the check finds wrong.
     """
-    return _checked(_plain_of(overrides))
+    return parse(_plain_of(overrides))
 
 
 def group(kind: str, choice: str) -> dict[str, Any]:
@@ -61,13 +61,7 @@ def _by_hydra(file: str, overrides: Sequence[str] = (), **options: Any) -> Any:
 
 def checked_config(composed: Any) -> Config:
     """What Hydra composed, checked. Raises ConfigError."""
-    return _checked(_plain(composed))
-
-
-def _checked(plain: dict[str, Any]) -> Config:
-    config = parse(plain)
-    check_place(config.output_dir)
-    return config
+    return parse(_plain(composed))
 
 
 def _plain_of(overrides: Sequence[str]) -> dict[str, Any]:
@@ -81,23 +75,11 @@ def _plain_of(overrides: Sequence[str]) -> dict[str, Any]:
 
 def _plain(composed: Any) -> dict[str, Any]:
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     composed = without_hydra(composed)
     if OmegaConf.is_missing(composed, "name"):
         raise ConfigError(f"experiment=...: say which one; there are {', '.join(experiments())}")
-    try:
-        return _without_missing(OmegaConf.to_container(composed, resolve=True))
-    except OmegaConfBaseException as error:
-        raise ConfigError(as_one_line(error)) from error
-
-
-def _without_missing(plain: Any) -> Any:
-    """Without the keys that ``???`` leaves to others: the check says that they are missing, or
-    which misspelt one stands for them."""
-    if not isinstance(plain, dict):
-        return plain
-    return {key: _without_missing(value) for key, value in plain.items() if value != "???"}
+    return json.loads(json.dumps(OmegaConf.to_container(composed, resolve=True), default=str))
 
 
 def without_hydra(composed: Any) -> Any:
@@ -149,25 +131,15 @@ def _as_published(experiment: str, files: tuple[tuple[str, int], ...]) -> Config
     """Hydra takes 70 ms for each, so what it composed of these files is kept."""
     made_by = [version(package) for package in ("hydra-core", "omegaconf")]
     key = hashlib.sha256(json.dumps([experiment, files, made_by]).encode()).hexdigest()
-    kept_in = COMPOSED / f"{key}.json"
+    kept_in = COMPOSED / f"{experiment.replace('/', '-')}.json"
     with suppress(RunError):  # not there, or not as it was written
-        return _checked(sealed.read_json(kept_in, "compose again"))
+        kept = sealed.read_json(kept_in, "compose again")
+        if kept["of"] == key:
+            return parse(kept["config"])
     plain = _plain_of([f"experiment={experiment}"])
     text = b"".join(Path(file).read_bytes() for file, _ in files if file.endswith(".yaml"))
     lasting = not re.search(rb"\$\{(oc\.env|now)", text)  # depends on the files alone
     if lasting and COMPOSED.parents[1].is_dir():
         with suppress(OSError):
-            write_file(kept_in, sealed.json_bytes(plain))
-    return _checked(plain)
-
-
-def check_place(output_dir: str) -> None:
-    """Raises ConfigError unless there can be a folder of this name."""
-    if not output_dir.strip() or output_dir.startswith("~"):
-        raise ConfigError(
-            f"output_dir={output_dir}: must name a folder, . for this one; ~ stays as it is here"
-        )
-    folder = Path(output_dir).absolute()
-    above = next(place for place in (folder, *folder.parents) if place.exists())
-    if not above.is_dir():
-        raise ConfigError(f"output_dir={output_dir}: {above} is no folder")
+            write_file(kept_in, sealed.json_bytes({"of": key, "config": plain}))
+    return parse(plain)

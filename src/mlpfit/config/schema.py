@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -104,7 +105,7 @@ class Recording(Section):
 @dataclass(frozen=True)
 class Ensemble(Section):
     replicas: Count  # of `mlpfit ensembles`, unless it is given some
-    shard: Count | None  # replicas of one Trainer and one folder; null: 256 or a little less
+    shard: Count | None  # replicas of one Trainer and one folder; null: 256
     processes: Annotated[int, Field(ge=1, le=1000)] | None  # null: one per core
     history_points: Count  # losses kept per replica, about
     only: tuple[Annotated[int, Field(ge=0)], ...] | None  # train these shards; null: all
@@ -165,7 +166,7 @@ class Config(Section):
     def shard_seeds(self) -> list[tuple[int, ...]]:
         """The seeds of every shard of an ensemble, in order."""
         seeds = self.replica_seeds
-        size = layout.shard_size(len(seeds), self.ensemble.shard or layout.SHARD)
+        size = self.ensemble.shard or layout.SHARD
         return [seeds[i : i + size] for i in range(0, len(seeds), size)]
 
     @property
@@ -174,8 +175,8 @@ class Config(Section):
         of a replica and their order."""
         from mlpfit.model import mlp  # late: it imports torch, and a config is read without
 
-        draws = mlp.drawn(self.units, self.model.init)
-        drawn = {"target": self.target, "streams": self.streams, "weight_draws": draws}
+        weights = partial(mlp.initial, self.units, self.model.init)
+        drawn = {"target": self.target, "streams": self.streams, "weights": weights}
         return drawn | {"steps": self.trainer.max_steps} | vars(self.data)
 
     @property
@@ -189,7 +190,7 @@ class Config(Section):
         """Whether its steps are to be compiled: as the config says, or (auto) when it pays."""
         if self.trainer.compile != "auto":
             return self.trainer.compile
-        return layout.compiling_pays(self.plain_seconds) and not self.fills_machine
+        return self.plain_seconds >= layout.PAYS_FROM and not self.fills_machine
 
     @property
     def operations(self) -> int:
@@ -198,8 +199,8 @@ class Config(Section):
 
     @property
     def fills_machine(self) -> bool:
-        """See :func:`mlpfit.model.layout.fills_machine`."""
-        return layout.fills_machine(self.operations, len(self.replica_seeds))
+        """Whether each step takes all cores, so large is the only net; else a core a process."""
+        return len(self.replica_seeds) == 1 and self.operations >= layout.WIDE_FROM
 
     @property
     def folder(self) -> Path:

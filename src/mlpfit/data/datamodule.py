@@ -5,7 +5,7 @@
 every batch is one step, for a module of any kind.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -31,8 +31,7 @@ class ReplicaData(pl.LightningDataModule):
     steps         optimiser steps of a training; all of them are one epoch of the Trainer
     order, batch_size, macro_batch, start_below   which rows a step sees: :mod:`mlpfit.data.order`
     streams       how generators are made from a seed: :mod:`mlpfit.data.streams`
-    weight_draws  how many numbers of which kind the ``legacy`` stream gives to the initial weights
-                  before the order (:func:`mlpfit.model.mlp.drawn`)
+    weights       what draws the initial weights from the ``legacy`` stream, before the order
     chunk_steps   steps of a chunk at most; None: one step a batch, without the axis of steps
     stops         steps at which a chunk ends in any case
 
@@ -52,29 +51,19 @@ class ReplicaData(pl.LightningDataModule):
         seeds: Sequence[int] = (0,),
         *,
         steps: int,
-        order: orders.Kind = "full",
-        batch_size: int | None = None,
-        macro_batch: int | None = None,
-        start_below: int | None = None,
-        streams: generators.Kind = "spawned",
-        weight_draws: Mapping[str, int] | None = None,
         dtype: str = "float32",
         chunk_steps: int | None = 200,
         stops: Sequence[int] = (),
         fresh_rows: int = FRESH_ROWS,
+        **sampling: Any,
     ) -> None:
         super().__init__()
         self.target, self.seeds, self.steps = target, list(seeds), steps
         self.chunk_steps, self.fresh_rows = chunk_steps, fresh_rows
         self.boundaries = sorted({*range(0, steps, chunk_steps or 1), steps, *stops})
-        self.rows_of_a_step = "all rows" if batch_size is None else f"{order} of {batch_size}"
-        how: dict[str, Any] = {"order": order, "batch_size": batch_size, "streams": streams}
-        how |= {
-            "macro_batch": macro_batch,
-            "start_below": start_below,
-            "weight_draws": weight_draws,
-        }
-        drawn = [draw(target, seed, steps=steps, **how) for seed in self.seeds]
+        batch, order = sampling.get("batch_size"), sampling.get("order", "full")
+        self.rows_of_a_step = "all rows" if batch is None else f"{order} of {batch}"
+        drawn = [draw(target, seed, steps=steps, **sampling) for seed in self.seeds]
         rows, row_orders = zip(*drawn, strict=True)
         self.arrays = {
             name: np.stack([getattr(r, name) for r in rows]) for name in Rows.__dataclass_fields__
@@ -128,33 +117,21 @@ class ReplicaData(pl.LightningDataModule):
     def fresh(self, use: generators.Use) -> "Batches":
         """New rows of every replica in batches {"x": (R, b, d), "y": (R, b, 1)}. A replica's are
         those of its seed in any company."""
-        if use not in self._fresh:
-            self._fresh[use] = self._draw_fresh(use)
-        return self._fresh[use]
-
-    def _draw_fresh(self, use: generators.Use) -> "Batches":
+        if use in self._fresh:
+            return self._fresh[use]
         target = replace(self.target, points=self.fresh_rows, observed=None, standardise=False)
         new = [target.rows(generators.fresh(seed, use)) for seed in self.seeds]
         center, scale = self.arrays["center"][:, None], self.arrays["scale"][:, None]
         x = self._tensor((np.stack([r.x for r in new]) - center[..., :-1]) / scale[..., :-1])
         y = self._tensor((np.stack([r.y for r in new]) - center[..., -1:]) / scale[..., -1:])
-        return Batches([{"x": x, "y": y}])
+        return self._fresh.setdefault(use, Batches([{"x": x, "y": y}]))
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.dtype)
 
 
-class Batches:
-    """Batches one after another; a list would be as many dataloaders to the Trainer."""
-
-    def __init__(self, batches: Sequence[Batch]) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return iter(self.batches)
+class Batches(list[Batch]):
+    """Batches one after another; a plain list would be as many dataloaders to the Trainer."""
 
 
 class Chunks:
@@ -177,7 +154,9 @@ class Chunks:
             if last <= done:
                 continue
             chunk = data.chunk(max(first, done), last)
-            yield chunk if data.chunk_steps is not None else one_step(batches(chunk))
+            if data.chunk_steps is None:  # one step, without the axis of steps
+                chunk = {k: v[0] for k, v in batches(chunk).items() if isinstance(v, Tensor)}
+            yield chunk
 
     def state_dict(self) -> dict[str, Any]:
         """Tells Lightning that this iterable can be resumed (its position is the global step)."""
@@ -196,25 +175,13 @@ def batches(chunk: Batch) -> Batch:
     """
     if "starts" not in chunk:
         return chunk
-    places, inside = places_of(chunk["starts"], chunk["lengths"], chunk["batch"])
+    starts, lengths = (chunk[name].T[..., None] for name in ("starts", "lengths"))  # (K, R, 1)
+    place = torch.arange(chunk["batch"], device=starts.device)
+    inside = place < lengths
+    places = torch.where(inside, starts + place, starts)
     replica = torch.arange(len(chunk["starts"]), device=places.device)[:, None]
     x, y = (chunk[name][0][replica, places] for name in ("x", "y"))
     return {"x": x, "y": y, "weights": inside.to(x) if chunk["filled_up"] else None}
-
-
-def places_of(starts: Tensor, lengths: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """Where the rows of each step lie in the order of its replica, and which of them count: both
-    (K, R, batch), from starts and lengths (R, K)."""
-    starts, lengths = starts.T[..., None], lengths.T[..., None]
-    place = torch.arange(batch, device=starts.device)
-    inside = place < lengths
-    return torch.where(inside, starts + place, starts), inside
-
-
-def one_step(chunk: Batch) -> Batch:
-    """A chunk of one step without the axis of steps: {"x": (R, b, d), "y": (R, b, 1)}, and
-    "weights" (R, b) where some rows only fill up the batch."""
-    return {k: v[0] for k, v in chunk.items() if isinstance(v, Tensor)}
 
 
 def draw(
@@ -222,12 +189,12 @@ def draw(
     seed: int,
     *,
     steps: int,
-    order: orders.Kind,
-    batch_size: int | None,
-    macro_batch: int | None,
-    start_below: int | None,
-    streams: generators.Kind,
-    weight_draws: Mapping[str, int] | None,
+    order: orders.Kind = "full",
+    batch_size: int | None = None,
+    macro_batch: int | None = None,
+    start_below: int | None = None,
+    streams: generators.Kind = "spawned",
+    weights: Callable[[Any], Any] | None = None,
 ) -> tuple[Rows, tuple[np.ndarray, ...]]:
     """Rows and batch order (empty: full) of the replica with this seed; arguments as of
     :class:`ReplicaData`."""
@@ -235,9 +202,8 @@ def draw(
     rows = target.rows(streams_of.data)
     if order == "full":
         return rows, ()
-    if streams == "legacy":  # one stream: the weights are drawn before the order
-        for kind, count in (weight_draws or {}).items():
-            getattr(streams_of.order, kind)(size=count)
+    if streams == "legacy" and weights is not None:  # one stream: they are drawn before the order
+        weights(streams_of.order)
     assert batch_size is not None  # an order other than full has one
     return rows, orders.draw(
         streams_of.order,

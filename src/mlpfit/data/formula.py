@@ -29,8 +29,10 @@ BINARY: dict[type, Callable[[Any, Any], Any]] = {
     **{ast.Div: operator.truediv, ast.Pow: operator.pow},
     **{ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge},
 }
-TOKEN = re.compile(r"\s*(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[A-Za-z]\w*|<=|>=|[-+*/^(),<>])")
+# What Python would take and a formula does not hold: other signs, **, //, 1_0, 0x10.
+UNREADABLE = re.compile(r"[^\w\s.+*/^(),<>=-]|_|\*\s*\*|/\s*/|\b0[xXbBoO]", re.ASCII)
 NAMES = ", ".join(["x", *CONSTANTS, *FUNCTIONS])
+ALLOWED = f"allowed are numbers, + - * / ^, < <= > >=, and {NAMES}"
 
 
 @cache
@@ -43,28 +45,15 @@ def parse(text: str) -> Function:
     given = f"target.f={text!r}"
     if not text.strip() or len(text) > MAX_LENGTH:
         raise ConfigError(f"{given}: must hold 1 to {MAX_LENGTH} characters, such as x^2 + sin(x)")
-    if (end := _readable(text)) < len(text.rstrip()) or re.search(r"\*\s*\*|/\s*/", text):
-        unknown = text[end:].strip()[:10] or "** or //"
-        raise ConfigError(f"{given}: can't be read at {unknown!r}; {_allowed()}")
+    if unknown := UNREADABLE.search(text):
+        raise ConfigError(f"{given}: can't be read at {unknown[0]!r}; {ALLOWED}")
     try:
         value = _walk(ast.parse(text.strip().replace("^", "**"), mode="eval").body)
     except (SyntaxError, RecursionError, MemoryError):
-        raise ConfigError(f"{given}: is no formula; {_allowed()}") from None
+        raise ConfigError(f"{given}: is no formula; {ALLOWED}") from None
     except ValueError as error:
-        raise ConfigError(f"{given}: {error}; {_allowed()}") from None
+        raise ConfigError(f"{given}: {error}; {ALLOWED}") from None
     return lambda x: value(x) + np.zeros_like(x)
-
-
-def _allowed() -> str:
-    return f"allowed are numbers, + - * / ^, < <= > >=, and {NAMES}"
-
-
-def _readable(text: str) -> int:
-    """How many of the first characters are tokens."""
-    end = 0
-    while match := TOKEN.match(text, end):
-        end = match.end()
-    return end
 
 
 def _walk(node: ast.AST) -> Function:

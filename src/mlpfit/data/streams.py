@@ -14,7 +14,6 @@ the seed itself:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -27,23 +26,20 @@ class TorchUniform:
     float32 layers."""
 
     def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    @cached_property
-    def _generator(self) -> Any:
-        import torch  # late: rows are drawn without
-
-        return torch.Generator().manual_seed(self._seed)
+        self.seed = seed
+        self.generator: Any = None
 
     def uniform(self, low: float, high: float, size: tuple[int, ...]) -> np.ndarray:
-        import torch
-
-        return torch.empty(size).uniform_(low, high, generator=self._generator).numpy()
+        return self._filled("uniform_", low, high, size)
 
     def normal(self, mean: float, sd: float, size: tuple[int, ...]) -> np.ndarray:
-        import torch
+        return self._filled("normal_", mean, sd, size)
 
-        return torch.empty(size).normal_(mean, sd, generator=self._generator).numpy()
+    def _filled(self, how: str, a: float, b: float, size: tuple[int, ...]) -> np.ndarray:
+        import torch  # late: rows are drawn without
+
+        self.generator = self.generator or torch.Generator().manual_seed(self.seed)
+        return getattr(torch.empty(size), how)(a, b, generator=self.generator).numpy()
 
 
 @dataclass(frozen=True)
@@ -60,10 +56,7 @@ class Streams:
 def streams(seed: int, kind: Kind) -> Streams:
     """The generators of the replica with this seed (0 is a seed like any other)."""
     if kind == "spawned":
-        data, weights, order = (
-            np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)
-        )
-        return Streams(data, weights, order)
+        return Streams(*map(np.random.default_rng, np.random.SeedSequence(seed).spawn(3)))
     if kind == "libraries":
         numpy_stream = np.random.RandomState(seed)
         return Streams(numpy_stream, TorchUniform(seed), numpy_stream)

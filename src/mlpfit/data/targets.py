@@ -12,7 +12,7 @@ import numpy as np
 from annotated_types import Ge
 
 from mlpfit.data import formula
-from mlpfit.errors import ConfigError
+from mlpfit.errors import ConfigError, users_code
 
 TARGETS: dict[str, type["Target"]] = {}
 
@@ -67,7 +67,7 @@ class Target:
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
     def __init_subclass__(cls, *, name: str, dim: int = 1) -> None:
-        if name in TARGETS:
+        if name in TARGETS and TARGETS[name].__module__ != cls.__module__:
             raise ConfigError(f"target {name}: there is one of this name already; choose another")
         cls.name, cls.dim = name, dim
         TARGETS[name] = cls
@@ -109,13 +109,8 @@ class Target:
     def _truth(self, x: np.ndarray) -> np.ndarray:
         """f(x). Raises ConfigError in one line if the function fails, or gives another shape or no
         finite numbers."""
-        try:
-            with np.errstate(all="ignore"):
-                truth = np.asarray(self(x), dtype=float)
-        except Exception as error:
-            raise ConfigError(
-                f"target {self.name}: {' '.join(f'{type(error).__name__}: {error}'.split())}"
-            ) from error
+        with users_code(f"target {self.name}"), np.errstate(all="ignore"):
+            truth = np.asarray(self(x), dtype=float)
         if truth.shape != (len(x), 1):
             raise ConfigError(
                 f"target {self.name}: f(x) has shape {truth.shape}; "

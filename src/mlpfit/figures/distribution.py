@@ -1,41 +1,27 @@
 """Where published numbers lie among the replicas."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import fill_between_quantiles, grid_of_axes, log_ticks
+from mlpfit.figures.parts import Axes, Figure, fill_between_quantiles, grid_of_axes, log_ticks
 from mlpfit.judging import published
 from mlpfit.judging.statistics import quantiles
 from mlpfit.runs.run import QUANTITIES, Run
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-
-def distribution(ensembles: Mapping[str, Run]) -> Figure:
+def distribution(*runs: Run) -> Figure:
     """One panel an experiment: its final number over the replicas, the published one marked."""
-    figure, axes = grid_of_axes(
-        rows=1, columns=min(len(ensembles), 2), panels=len(ensembles), share_y=False, share_x=False
-    )
-    for ax, (name, run) in zip(axes, ensembles.items(), strict=True):
-        draw_histogram(ax, run, published.final(name))
-        ax.set(title=name, yticks=[])
+    figure, axes = grid_of_axes(len(runs), columns=min(len(runs), 2))
+    for ax, run in zip(axes, runs, strict=True):
+        draw_histogram(ax, run, published.final(run.config["name"]))
+        ax.set(title=run.config["name"], yticks=[])
     return figure
 
 
 def draw_histogram(ax: Axes, run: Run, number: published.Number | None) -> None:
     """The replicas' own values of a published number; of their final mean squared error if none is
     published. A part in a thousand at either end may lie beyond the axis, and is counted."""
-    quantity, update, step = (
-        (number.quantity, number.update, number.step) if number else ("mse", "after", None)
-    )
-    values = published.measured(run, quantity, update, step)
+    values = published.measured(run, number)
     shown = values[np.isfinite(values) & ~run.diverged]
     if not shown.size:
         ax.text(0.5, 0.5, "all replicas diverged", transform=ax.transAxes, ha="center")
@@ -57,32 +43,23 @@ def draw_histogram(ax: Axes, run: Run, number: published.Number | None) -> None:
         label = f"published\n{number.value:g}"
         ax.axvline(number.value, ymax=0.67, color=style.PUBLISHED, ls="--", lw=2, label=label)
     ax.legend(loc="upper center", ncols=3)
-    ax.set(xscale="log" if wide else "linear", xlabel=QUANTITIES[quantity])
+    ax.set(
+        xscale="log" if wide else "linear", xlabel=QUANTITIES[number.quantity if number else "mse"]
+    )
     if wide:
         log_ticks(ax.xaxis)
 
 
-def overview(
-    traces: Mapping[str, Sequence[published.Number]], ensembles: Mapping[str, Run]
-) -> Figure:
+def overview(*runs: Run) -> Figure:
     """One panel an experiment: the losses that its page prints, over those of the replicas."""
-    figure, axes = grid_of_axes(rows=1, columns=3, panels=len(traces), share_y=False, share_x=False)
-    for ax, (name, trace) in zip(axes, traces.items(), strict=True):
-        steps = np.array([number.step for number in trace])
-        values = [published.measured(ensembles[name], n.quantity, n.update, n.step) for n in trace]
-        fill_between_quantiles(ax, steps, np.stack(values))
-        printed = [number.value for number in trace]
+    figure, axes = grid_of_axes(len(runs), columns=3)
+    for ax, run in zip(axes, runs, strict=True):
+        trace = published.trace(name := run.config["name"])
+        steps, printed = np.array([(number.step, number.value) for number in trace]).T
+        fill_between_quantiles(ax, steps, published.traces(run, trace).T)
         ax.plot(steps, printed, "o", ms=3, color=style.PUBLISHED, label="printed on the page")
         ax.set(title=name, yscale="log", ylabel=QUANTITIES[trace[0].quantity])
         log_ticks(ax.yaxis)
     figure.supxlabel("step", fontsize=9)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
-
-
-def printed_trace(experiment: str) -> list[published.Number]:
-    """The losses, each before its step's update, that the page prints of a run, if several."""
-    numbers = published.tutorial(experiment.split("/")[0]).numbers
-    own = [n for n in numbers if n.experiment == experiment and n.update == "before"]
-    traces = [[n for n in own if n.quantity == quantity] for quantity in published.LOSSES]
-    return next((trace for trace in traces if len(trace) > 1), [])

@@ -3,23 +3,20 @@
 mlpfit figures [tutorial | experiment | tutorial/figure ...]
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mlpfit.config.catalogue import experiments, tutorial, tutorials
+from mlpfit.config.catalogue import existing, experiments, tutorial, tutorials
 from mlpfit.errors import ConfigError, RunError, allowed, users_code
 from mlpfit.figures import style
-from mlpfit.figures.distribution import distribution, overview, printed_trace
-from mlpfit.figures.parts import Drawing
+from mlpfit.figures.distribution import distribution, overview
+from mlpfit.figures.parts import Drawing, Figure
 from mlpfit.figures.save import description, is_current, save
+from mlpfit.judging.published import trace
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER, Run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 LOOK = tuple(HERE / name for name in ("parts.py", "style.py", "style.mplstyle"))
@@ -31,12 +28,10 @@ def drawings() -> list[Drawing]:
     for owner in tutorials():
         if (module := owner.part("figures")) is not None:
             with users_code(f"{owner.folder}/figures.py"):
-                every += module.FIGURES
-    known = experiments()
-    for drawing in every:
-        if drawing.experiment not in known:
-            given = f"figure {drawing.name}: {drawing.experiment}"
-            raise ConfigError(f"{given}: no such experiment; {allowed(drawing.experiment, known)}")
+                for drawing in module.FIGURES:
+                    name, experiment = map(owner.full_name, (drawing.name, drawing.experiment))
+                    existing(experiment, f"figure {name}")
+                    every.append(replace(drawing, name=name, experiment=experiment))
     return every
 
 
@@ -79,18 +74,17 @@ def unfinished(chosen: Sequence[Drawing], outputs: Path) -> list[str]:
 
 def draw(drawing: Drawing, outputs: Path) -> list[bool]:
     """Draw the figure, and once more over an ensemble's band. Returns which were drawn anew."""
-    run = published_run(drawing.experiment, outputs)
+    runs = [published_run(drawing.experiment, outputs)]
     code = tutorial(drawing.tutorial).folder / "figures.py"
     file = outputs / "figures" / f"{drawing.name}.svg"
     caption = drawing.caption + ("; not shown on the page" if drawing.ours else "")
-    drawn = [_draw(file, lambda: figure_of(drawing, run), caption, [run], code)]
-    replicas = _ensemble(drawing.experiment, outputs) if drawing.band else None
-    if replicas is not None:
-        file = file.with_name(f"{file.stem}_band.svg")
+    make = partial(figure_of, drawing)
+    drawn = [_draw(file, make, caption, runs, code)]
+    for replicas in _ensembles([drawing.experiment], outputs) if drawing.band else []:
         lost = int(replicas.diverged.sum())
         caption += f"; behind it {replicas.replicas} replicas" + (f", {lost} diverged" * (lost > 0))
-        runs = [run, replicas]
-        drawn.append(_draw(file, lambda: figure_of(drawing, *runs), caption, runs, code))
+        beside = file.with_name(f"{file.stem}_band.svg")
+        drawn.append(_draw(beside, make, caption, [*runs, replicas], code))
     return drawn
 
 
@@ -105,43 +99,40 @@ def figure_of(drawing: Drawing, *runs: Run) -> Figure:
 
 def draw_distribution(name: str, outputs: Path) -> list[bool]:
     """Draw how a tutorial's final numbers are distributed, if all its ensembles are there."""
-    own = tutorial(name)
-    ensembles = {e: run for e in own.experiments() if (run := _ensemble(e, outputs))}
-    if not ensembles or len(ensembles) < len(own.experiments()):
-        return []
-    code = HERE / "distribution.py", own.folder / "published.yaml"
+    runs = _ensembles(tutorial(name).experiments(), outputs)
     caption = f"Final numbers of {name} over the replicas, published values marked"
     file = outputs / "figures" / name / "distribution.svg"
-    runs = list(ensembles.values())
-    return [_draw(file, lambda: distribution(ensembles), caption, runs, *code)]
+    return [_draw(file, distribution, caption, runs, *judged(name))] if runs else []
 
 
 def draw_overview(outputs: Path) -> list[bool]:
     """Draw all printed traces of losses over the replicas, if the ensembles are there."""
-    traces = {name: trace for name in experiments() if (trace := printed_trace(name))}
-    ensembles = {name: run for name in traces if (run := _ensemble(name, outputs))}
-    if not traces or len(ensembles) < len(traces):
-        return []
-    folders = dict.fromkeys(tutorial(name).folder for name in traces)
-    code = HERE / "distribution.py", *(folder / "published.yaml" for folder in folders)
+    names = [name for name in experiments() if trace(name)]
+    runs = _ensembles(names, outputs)
     caption = "Every trace of losses that the pages print, over the replicas of its experiment"
     file = outputs / "figures" / "overview.svg"
-    runs = list(ensembles.values())
-    return [_draw(file, lambda: overview(traces, ensembles), caption, runs, *code)]
+    return [_draw(file, overview, caption, runs, *judged(*names))] if runs else []
+
+
+def judged(*names: str) -> list[Path]:
+    """What decides a picture of published numbers of these tutorials or experiments."""
+    folders = dict.fromkeys(tutorial(name).folder for name in names)
+    return [HERE / "distribution.py", *(folder / "published.yaml" for folder in folders)]
 
 
 def _draw(
-    file: Path, make: Callable[[], Figure], title: str, sources: list[Run], *code: Path
+    file: Path, make: Callable[..., Figure], title: str, runs: list[Run], *code: Path
 ) -> bool:
     """Draw unless the file there is already of the same runs and code. Returns whether it was."""
-    source = description(sources, [*code, *LOOK])
+    source = description(runs, [*code, *LOOK])
     if is_current(file, source):
         return False
     with users_code(f"figure {file.parent.name}/{file.stem}"):
-        save(file, make, title, source)
+        save(file, lambda: make(*runs), title, source)
     return True
 
 
-def _ensemble(experiment: str, outputs: Path) -> Run | None:
-    path = outputs / "ensembles" / experiment
-    return published_run(experiment, outputs, "ensembles") if (path / MARKER).is_file() else None
+def _ensembles(names: Sequence[str], outputs: Path) -> list[Run]:
+    """Those of these experiments; none unless all are there."""
+    there = all((outputs / "ensembles" / name / MARKER).is_file() for name in names)
+    return [published_run(name, outputs, "ensembles") for name in names] if there else []

@@ -1,10 +1,8 @@
 """What figures are made of. Every drawing function takes data and axes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
-
-# matplotlib is imported where a figure is made: whoever only asks whether figures are up to date
-# doesn't wait for it.
+else:  # imported where a figure is made: who asks whether it is up to date won't wait for it
+    Axes = Axis = Figure = Any
 
 
 @dataclass(frozen=True)
@@ -55,15 +52,13 @@ def new() -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def grid_of_axes(
-    *, rows: int, columns: int, panels: int, share_y: bool = True, share_x: bool = True
-) -> tuple[Figure, list[Axes]]:
-    """A figure with ``panels`` axes in a grid; more panels than the grid holds get further rows."""
+def grid_of_axes(panels: int, columns: int, **shared: Any) -> tuple[Figure, list[Axes]]:
+    """A figure with this many axes in a grid; shared: matplotlib's sharex, sharey."""
     from matplotlib.figure import Figure
 
-    rows = max(rows, -(-panels // columns))
+    rows = -(-panels // columns)
     figure = Figure(figsize=(9.6, 4.2 if rows == 1 else 2.3 * rows))
-    axes = figure.subplots(rows, columns, sharex=share_x, sharey=share_y, squeeze=False).ravel()
+    axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
     for empty in axes[panels:]:
         empty.remove()
     return figure, list(axes[:panels])
@@ -120,7 +115,7 @@ def shade(
 
 def draw_loss(run: Run, replicas: Run | None = None, *, title: str, ylabel: str) -> Figure:
     """Loss of every step before its update; beside the linear axis our own, a logarithmic one."""
-    figure, axes = grid_of_axes(rows=1, columns=2, panels=2, share_y=False)
+    figure, axes = grid_of_axes(2, columns=2, sharex=True)
     for ax, scale in zip(axes, ("linear", "log"), strict=True):
         if replicas is not None:
             fill_between_quantiles(ax, replicas.history["step"], replicas.history["loss"])

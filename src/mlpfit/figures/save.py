@@ -1,21 +1,16 @@
 """SVG files: sealed, without a date, with a description of what they were drawn from."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlpfit import sealed
 from mlpfit.figures import style
+from mlpfit.figures.parts import Figure
 from mlpfit.files import write_file
 from mlpfit.runs.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def save(file: Path, draw: Callable[[], Figure], title: str, description: str) -> None:

@@ -2,21 +2,14 @@
 or three, the trials of a search. A row holds texts by column; that of a failed job only what was
 swept."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import grid_of_axes, log_ticks
+from mlpfit.figures.parts import Axes, Axis, Figure, grid_of_axes, log_ticks
 from mlpfit.runs.run import QUANTITIES
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
 
 Row = Mapping[str, str]
 LINES = ("-", "--", "-.", ":")
@@ -37,7 +30,7 @@ def curves(
 
     stability: 5 %, median and 95 % of 2 / sharpness; largest x up to which no replica diverged.
     """
-    figure, axes = grid_of_axes(rows=1, columns=len(panels), panels=len(panels))
+    figure, axes = grid_of_axes(len(panels), len(panels), sharex=True, sharey=True)
     figure.set_size_inches(7.2 if len(panels) == 1 else 9.6, 3.8)
     placed = [r for r in rows if r[x] and r[lines or x]]  # a failed job has no parameters or layers
     groups = values_of(placed, lines) if lines else [""]
@@ -103,7 +96,7 @@ def maps(rows: Sequence[Row], keys: Sequence[str]) -> Figure:
     xs, ys = values_of(rows, x), values_of(rows, y)
     panels = values_of(rows, third[0]) if third else [""]
     columns = min(3, len(panels))
-    figure, axes = grid_of_axes(rows=1, columns=columns, panels=len(panels), share_x=False)
+    figure, axes = grid_of_axes(len(panels), columns, sharey=True)
     height = 4.2 if len(panels) <= 3 else 3.2 * -(-len(panels) // 3)
     figure.set_size_inches(9.6 if third else 7.2, height)
     medians = np.array([v for row in rows if 0 < (v := number(row["mse_median"])) < np.inf])
@@ -143,7 +136,7 @@ def search_figure(rows: Sequence[Row], keys: Sequence[str], metric: str) -> Figu
     numbers = np.array([number(row.get(f"{metric}_median", "")) for row in rows])
     panels = 1 + len(keys)
     columns = min(panels, 3)
-    figure, axes = grid_of_axes(rows=1, columns=columns, panels=panels, share_x=False)
+    figure, axes = grid_of_axes(panels, columns, sharey=True)
     figure.set_size_inches(9.6, 3.8 * -(-panels // columns))
     at = np.arange(float(len(rows)))
     scatter(axes[0], at, numbers)

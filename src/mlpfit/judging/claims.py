@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mlpfit.config import catalogue
-from mlpfit.errors import ConfigError, RunError, allowed
+from mlpfit.errors import ConfigError, RunError
 from mlpfit.runs.run import Run
 
 Ensembles = Mapping[str, Run]
@@ -113,11 +113,8 @@ def check(tutorial: str) -> None:
         for stated in listed(tutorial, name):
             if not isinstance(stated, kind):
                 raise ConfigError(f"{file}: {name} holds {stated!r}: must be {kind.__name__}(...)")
-            for given in (experiment.partition(":")[0] for experiment in stated.experiments):
-                if given not in (known := catalogue.experiments()):
-                    raise ConfigError(
-                        f"{file}: {given}: no such experiment; {allowed(given, known)}"
-                    )
+            for experiment in stated.experiments:
+                catalogue.existing(experiment.partition(":")[0], file)
 
 
 def findings(tutorial: str) -> list[Finding]:
@@ -168,13 +165,37 @@ def always_falls(experiment: str, every: int) -> Predicate:
     return holds
 
 
+def falls(experiment: str, losses: str, every: int) -> Claim:
+    """Of a page that prints every so many losses, in words."""
+    return Claim(
+        f"{losses} fall at every step, as on the page",
+        f"losses before the update of every {every}th step",
+        (experiment,),
+        always_falls(experiment, every),
+    )
+
+
 def r2(run: Run) -> np.ndarray:
     """Share of the variance of the training rows that the fit explains."""
     y = run.data["y"][..., 0]
     return 1 - run.metrics["sse"] / ((y - y.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
 
 
-def own_sections(experiment: str, gap: float = 0.01) -> Predicate:
+def sections(experiment: str, units: str, where: str | None = None) -> Claim:
+    """That its hidden units (in words) bend the curve apart from one another."""
+    return Claim(
+        f"{units} takes its own section of the curve",
+        "kinks -b/w inside the range, none closer than 1 % of it",
+        (experiment,),
+        own_sections(experiment, 0.01),
+        where=where,
+        levels={
+            f"{gap:.1%} apart": own_sections(experiment, gap) for gap in (0, 0.005, 0.01, 0.02)
+        },
+    )
+
+
+def own_sections(experiment: str, gap: float) -> Predicate:
     """All kinks inside the range of the inputs and no two closer than this share of it."""
 
     def holds(runs: Ensembles) -> np.ndarray:

@@ -20,8 +20,6 @@ power, assumptions, sensitivity   see :mod:`mlpfit.judging.variants`
 runs         experiment -> replicas, diverged, first and last seed
 """
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -33,7 +31,7 @@ import numpy as np
 from mlpfit import sealed
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.errors import RunError, users_code
-from mlpfit.files import write_file
+from mlpfit.files import write_file, write_table
 from mlpfit.judging import claims, published, statistics, variants
 from mlpfit.judging.claims import Claim, Ensembles, Finding, Joint, Slip
 from mlpfit.judging.published import Number
@@ -119,8 +117,7 @@ def judge(number: Number, runs: Ensembles, findings: Sequence[Finding]) -> dict[
     law = getattr(own, "LAWS", {}).get(number.quantity)
     if law is not None:
         return entry | {"evidence": "law"} | placed(number.value, law())
-    run = runs[number.experiment]
-    values = published.measured(run, number.quantity, number.update, number.step)
+    values = published.measured(runs[number.experiment], number)
     return entry | {"evidence": "distribution"} | placed(number.value, values)
 
 
@@ -143,35 +140,20 @@ def traces(
     recovered = {entry["experiment"] for entry in numbers if entry["recovered"]}
     entries, tests = [], []
     for name in names:
-        if trace := published.trace(name, runs[name].config["loss"]):
-            printed, values = (
-                np.array([n.value for n in trace]),
-                published.traces(runs[name], trace),
-            )
+        if trace := published.trace(name):
+            printed, values = [n.value for n in trace], published.traces(runs[name], trace)
             parts = (values, *np.array_split(values, 2))  # all replicas, and either half
-            tests.append([statistics.trace_test(printed, part) for part in parts])
+            tests.append([statistics.trace_test(np.array(printed), part) for part in parts])
             entry = {"experiment": name, "steps": [n.step for n in trace], "replicas": len(values)}
             entry |= {"in_family": name not in recovered} | asdict(tests[-1][0])
             entries.append(entry)
-    family = [i for i, entry in enumerate(entries) if entry["in_family"]]
+    family = [own for own, entry in zip(tests, entries, strict=True) if entry["in_family"]]
     for k in range(3):
-        corrected = _adjusted([tests[i][k] for i in family])
-        for i, p in zip(family, corrected, strict=True):
-            tests[i][k] = p
+        for own, p in zip(family, statistics.adjusted([own[k] for own in family]), strict=True):
+            own[k] = p
     return [
         entry | _verdict(p) | {"p_adjusted": p.p, "halves": [half.verdict for half in halves]}
         for entry, (p, *halves) in zip(entries, tests, strict=True)
-    ]
-
-
-def _adjusted(tests: Sequence[P]) -> list[P]:
-    """p and the ends of its interval, each adjusted for the number of tests."""
-    p, low, high, smallest = (
-        statistics.adjusted([getattr(test, name) for test in tests])
-        for name in ("p", "p_low", "p_high", "p_smallest")
-    )
-    return [
-        P(p[i], low[i], high[i], smallest[i], beyond=test.beyond) for i, test in enumerate(tests)
     ]
 
 
@@ -273,9 +255,9 @@ def ensembles(outputs: Path, names: Sequence[str] = ()) -> Ensembles:
             f"no ensembles of {', '.join(missing)} under {outputs}/ensembles: "
             f"mlpfit ensembles {' '.join(names)}".rstrip()
         )
-    published_runs = {name: published_run(name, outputs, "ensembles") for name in own}
-    others = variants.finished(outputs)
-    return published_runs | {k: run for k, run in others.items() if k.split(":")[0] in own}
+    owners = dict.fromkeys(name.split("/")[0] for name in own)
+    own_runs = {name: published_run(name, outputs, "ensembles") for name in own}
+    return own_runs | variants.finished(outputs, [*owners])
 
 
 def verdicts(content: dict[str, Any]) -> dict[str, str]:
@@ -292,9 +274,5 @@ def write(content: dict[str, Any], outputs: Path) -> list[str]:
     now = verdicts(content)
     changed = [f"{k}: {v}, now {now[k]}" for k, v in before.items() if k in now and now[k] != v]
     write_file(file, sealed.json_bytes(content))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(content["numbers"])
-    write_file(outputs / "ledger.csv", text.getvalue().encode())
+    write_table(outputs / "ledger.csv", COLUMNS, content["numbers"])
     return changed

@@ -18,7 +18,7 @@ import yaml
 
 from mlpfit.config import catalogue
 from mlpfit.config.compose import as_published
-from mlpfit.errors import ConfigError, allowed, users_code
+from mlpfit.errors import ConfigError, RunError, allowed, users_code
 from mlpfit.judging import claims
 from mlpfit.runs.run import Run
 
@@ -129,39 +129,47 @@ def amplifies_rounding(experiment: str) -> bool:
     return experiment in tutorial(experiment.split("/")[0]).sensitive
 
 
+def printed(experiment: str) -> list[Number]:
+    """What the page prints of an experiment and a run has, in its order."""
+    numbers = tutorial(experiment.split("/")[0]).numbers
+    return [n for n in numbers if n.experiment == experiment and not n.not_checkable]
+
+
 def final(experiment: str) -> Number | None:
     """The last loss or sum of squares published for the experiment."""
-    numbers = [n for n in tutorial(experiment.split("/")[0]).numbers if n.experiment == experiment]
-    return next((n for n in reversed(numbers) if n.quantity in LOSSES), None)
+    return next((n for n in reversed(printed(experiment)) if n.quantity in LOSSES), None)
 
 
-def trace(experiment: str, loss: str) -> list[Number]:
-    """The losses printed along training; empty if there are not two."""
-    numbers = tutorial(experiment.split("/")[0]).numbers
-    own = [n for n in numbers if n.experiment == experiment and n.quantity == loss]
-    printed = [n for n in own if n.update == "before" and n.step is not None]
-    return printed if len(printed) > 1 else []
+def trace(experiment: str) -> list[Number]:
+    """The losses printed along training, each before its step's update; empty if not several."""
+    before = [n for n in printed(experiment) if n.update == "before"]
+    every = ([n for n in before if n.quantity == quantity] for quantity in LOSSES)
+    return next((trace for trace in every if len(trace) > 1), [])
 
 
 def traces(run: Run, numbers: list[Number]) -> np.ndarray:
     """The run's own values of a printed trace: (R, steps)."""
-    values = [measured(run, n.quantity, n.update, n.step) for n in numbers]
-    return np.stack(values, axis=1)
+    return np.stack([measured(run, number) for number in numbers], axis=1)
 
 
-def measured(run: Run, quantity: str, update: str, step: int | None) -> np.ndarray:
-    """The run's own value of a published quantity, one per replica: (R,).
+def measured(run: Run, number: Number | None) -> np.ndarray:
+    """The run's own value of a published number, one per replica: (R,); of None, its final mse.
 
     ``mse`` and ``sse`` before the update of a step come from the history, after the last update
     from the metrics; others are the tutorial's own (QUANTITIES of its claims.py).
     """
+    if number is None:
+        return run.final("mse")
+    quantity, step = number.quantity, number.step
     if quantity not in LOSSES:
         own = getattr(claims.part(run.config["name"]), "QUANTITIES", {})
         with users_code(f"{quantity} of {run.config['name']}"):
             return own[quantity](run)
-    if update == "before":
-        rows = run.data["x"].shape[1]
-        to_mse = {"mse": 1.0, "half_mse": 2.0, "sse": 1 / rows}[run.config["loss"]]
-        at = run.history["step"].tolist().index(step)
-        return run.history["loss"][at] * to_mse * (rows if quantity == "sse" else 1)
-    return run.metrics[quantity]
+    if number.update != "before":
+        return run.metrics[quantity]
+    rows, steps = run.data["x"].shape[1], run.history["step"].tolist()
+    if step not in steps:
+        many = f"ensemble.history_points={steps[-1]}"
+        raise RunError(f"{number.key}: {run.path} has no loss of that step; with {many} it may")
+    to_mse = {"mse": 1.0, "half_mse": 2.0, "sse": 1 / rows}[run.config["loss"]]
+    return run.history["loss"][steps.index(step)] * to_mse * (rows if quantity == "sse" else 1)

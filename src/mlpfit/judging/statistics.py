@@ -107,7 +107,8 @@ def position(value: float, replicas: np.ndarray) -> tuple[Position, P]:
     ties = n - below - above
     low, high = share(below + ties // 2, n)[1:]
     p5, median, p95 = quantiles(x).tolist()
-    place = Position((below + ties / 2) / n, low, high, median, p5, p95, value / median, n)
+    ratio = value / median if median else float("nan")
+    place = Position((below + ties / 2) / n, low, high, median, p5, p95, ratio, n)
     return place, two_sided(int(_tails(np.array([value]), x)[0]), n)
 
 
@@ -168,13 +169,16 @@ def _ranks_below(traces: np.ndarray) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def adjusted(p: Sequence[float]) -> list[float]:
-    """p-values of several traces, adjusted to control the false discovery rate under any
-    dependence: Benjamini and Yekutieli (2001), Ann. Stat. 29, through scipy. Traces on the same
-    data are not independent."""
+def adjusted(tests: Sequence[P]) -> list[P]:
+    """p of several traces and the ends of its interval, adjusted to control the false discovery
+    rate under any dependence: Benjamini and Yekutieli (2001), Ann. Stat. 29, through scipy. Traces
+    on the same data are not independent."""
     from scipy.stats import false_discovery_control
 
-    return [float(v) for v in false_discovery_control(p, method="by")] if len(p) else []
+    every = np.array([(t.p, t.p_low, t.p_high, t.p_smallest) for t in tests]).reshape(-1, 4)
+    corrected = false_discovery_control(every, method="by", axis=0).tolist()
+    pairs = zip(corrected, tests, strict=True)
+    return [P(p, low, high, least, test.beyond) for (p, low, high, least), test in pairs]
 
 
 def _above_all(values: np.ndarray) -> np.ndarray:

@@ -21,11 +21,9 @@ sensitivity   tutorial, experiment, change, replicas, median, ratio to that of t
               both have one distribution), p_published (as in assumptions)
 """
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -70,25 +68,18 @@ class Variant:
     def config(self, outputs: Path) -> Config:
         """Its config, to be trained under outputs/variants/. Only what chooses a file of conf/
         ("optimizer=sgd") takes Hydra, whose composing is slow."""
+        from omegaconf import OmegaConf
+
         place = {"output_dir": f"{outputs}/variants/{self.slug}", "replicas": self.replicas}
-        published = as_published(self.experiment)
-        plain, pairs = published.plain(), [override.split("=", 1) for override in self.overrides]
-        if any(isinstance(plain[key], dict) for key, _ in pairs if "." not in key):
-            return parse(
-                compose([f"experiment={self.experiment}", *self.overrides]).plain() | place
-            )
-        for key, value in pairs:
-            *sections, last = key.split(".")
-            reduce(dict.__getitem__, sections, plain)[last] = _value(value)
-        return parse(plain | place)
-
-
-def _value(text: str) -> Any:
-    """A value as Hydra reads it: numbers, null and truth as in JSON, otherwise a string."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        plain: Any = as_published(self.experiment).plain()
+        with users_code(f"variant {self.key}"):
+            if any(isinstance(plain.get(o.partition("=")[0]), dict) for o in self.overrides):
+                plain = compose([f"experiment={self.experiment}", *self.overrides]).plain()
+            else:
+                changed = OmegaConf.create(plain, flags={"struct": True})
+                changed.merge_with_dotlist(list(self.overrides))
+                plain = OmegaConf.to_container(changed)
+            return parse(plain | place)
 
 
 def variants(tutorial: str) -> list[Variant]:
@@ -105,13 +96,10 @@ def variants(tutorial: str) -> list[Variant]:
 
 
 def _read(tutorial: str, content: dict[str, Any]) -> Iterator[Variant]:
-    replicas, own_name = content["replicas"], catalogue.tutorial(tutorial).full_name
+    replicas, owner = content["replicas"], catalogue.tutorial(tutorial)
 
     def full_name(experiment: str) -> str:
-        known = catalogue.experiments()
-        if (name := own_name(experiment)) not in known:
-            raise ValueError(f"{name}: no such experiment; {allowed(name, known)}")
-        return name
+        return catalogue.existing(owner.full_name(experiment), f"{owner.folder}/variants.yaml")
 
     for kind, options in (("power", changes), ("sensitivity", arithmetic)):
         for experiment, own in dict(content.get(kind) or {}).items():
@@ -165,22 +153,19 @@ def arithmetic(config: Config) -> dict[str, list[str]]:
     return recipes
 
 
-def finished(outputs: Path) -> dict[str, Run]:
+def finished(outputs: Path, tutorials: Sequence[str]) -> dict[str, Run]:
     """Those variants that have been trained, by key. Raises RunError for one of another recipe."""
     runs = {}
-    for tutorial in catalogue.tutorials():
-        for variant in variants(tutorial.name):
-            config = variant.config(outputs)
-            try:
-                run = load_run(config.folder)
-            except RunError:
-                continue
-            other = differences(run.identity["recipe"], config.recipe())
-            if other := [d for d in other if not d.startswith(INCIDENTAL)]:
-                raise RunError(
-                    f"{config.folder}: another recipe ({'; '.join(other)}); make evidence"
-                )
-            runs[variant.key] = run
+    for variant in (variant for tutorial in tutorials for variant in variants(tutorial)):
+        config = variant.config(outputs)
+        try:
+            run = load_run(config.folder)
+        except RunError:
+            continue
+        other = differences(run.identity["recipe"], config.recipe())
+        if other := [d for d in other if not d.startswith(INCIDENTAL)]:
+            raise RunError(f"{config.folder}: another recipe ({'; '.join(other)}); make evidence")
+        runs[variant.key] = run
     return runs
 
 
@@ -206,9 +191,9 @@ def noticed(variant: Variant, runs: Ensembles) -> dict[str, Any]:
     base, changed = runs[variant.experiment], runs[variant.key]
     p_values = {}
     if number := published.final(variant.experiment):
-        among, values = (_measured(run, number) for run in (base, changed))
+        among, values = (published.measured(run, number) for run in (base, changed))
         p_values["final"] = statistics.p_values(values, among[:BASE])
-    if trace := published.trace(variant.experiment, base.config["loss"]):
+    if trace := published.trace(variant.experiment):
         among, values = (published.traces(run, trace) for run in (base, changed))
         tails = statistics.trace_tails(values, among[:BASE])
         p_values["trace"] = (1 + tails) / (1 + len(among[:BASE]))
@@ -218,10 +203,6 @@ def noticed(variant: Variant, runs: Ensembles) -> dict[str, Any]:
 def _noticed(p: np.ndarray) -> dict[str, float]:
     share = statistics.share(int((p < statistics.TYPICAL).sum()), len(p))
     return dict(zip(("share", "low", "high"), share, strict=True))
-
-
-def _measured(run: Run, number: published.Number) -> np.ndarray:
-    return published.measured(run, number.quantity, number.update, number.step)
 
 
 def assumptions(named: list[tuple[str, Variant]], runs: Ensembles) -> list[dict[str, Any]]:
@@ -250,9 +231,8 @@ def _plausible(experiment: str, run: Run) -> dict[str, Any]:
     entry: dict[str, Any] = {"replicas": run.replicas, "diverged": diverged}
     if number is None:
         return entry | {"median": float(statistics.quantiles(run.final("mse"), (0.5,))[0])}
-    place, p = statistics.position(number.value, _measured(run, number))
-    trace = published.trace(experiment, run.config["loss"])
-    if trace:
+    place, p = statistics.position(number.value, published.measured(run, number))
+    if trace := published.trace(experiment):
         p = statistics.trace_test(np.array([n.value for n in trace]), published.traces(run, trace))
     entry |= {"test": "trace" if trace else "final"} | asdict(p)
     return entry | {"median": place.median, "ratio": place.ratio}
@@ -264,7 +244,7 @@ def moved(variant: Variant, runs: Ensembles) -> dict[str, Any]:
     from scipy.stats import ks_2samp
 
     number, base = published.final(variant.experiment), runs[variant.experiment]
-    both = [_measured(r, number) if number else r.final("mse") for r in (base, runs[variant.key])]
+    both = [published.measured(run, number) for run in (base, runs[variant.key])]
     before, after = (float(statistics.quantiles(values, (0.5,))[0]) for values in both)
     p = float(ks_2samp(*(np.nan_to_num(values, nan=np.inf) for values in both)).pvalue)
     entry = {"median": after, "ratio": after / before, "p": p}

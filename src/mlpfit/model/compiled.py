@@ -95,8 +95,8 @@ class CompiledSteps:
         """x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None -> losses before each of K
         updates (K, R). order: a chunk whose steps see slices of these rows, see
         :func:`mlpfit.data.datamodule.batches`."""
-        (steps, replicas, rows), done = x.shape[:3], self._steps_done()
-        self._fill_buffers()
+        steps, replicas, rows = x.shape[:3]
+        done = int(self.optimizer.state[self.parameters[0]].get("step", 0))
         weighted = weights is not None if order is None else order["filled_up"]
         run = kernel(self._source(rows if order is None else order["batch"], weighted, order))
         trace, factors = x.new_empty(steps, replicas), self._factors(done, steps)
@@ -121,8 +121,12 @@ class CompiledSteps:
         return trace
 
     def _state(self) -> list[Tensor]:
-        """The parameters, then each buffer of all of them."""
-        buffers = [self.optimizer.state[p][name] for name in self.buffers for p in self.parameters]
+        """The parameters, then each buffer of all of them: zero at first, as in torch.optim."""
+        buffers = [
+            self.optimizer.state[p].setdefault(name, torch.zeros_like(p))
+            for name in self.buffers
+            for p in self.parameters
+        ]
         state = [values.detach() for values in (*self.parameters, *buffers)]
         assert all(values.is_contiguous() for values in state)
         return state
@@ -130,23 +134,15 @@ class CompiledSteps:
     def _source(self, rows: int, weighted: bool, order: Batch | None) -> str:
         """The kernel for this shape."""
         units = [self.parameters[0].shape[1], *(p.shape[2] for p in self.parameters[::2])]
-        double = self.parameters[0].dtype == torch.float64
-        flags = {"ADAM": self.adam, "WEIGHTED": weighted, "ORDERED": order is not None}
-        return "\n".join(
-            [
-                f"using real = {'double' if double else 'float'};",
-                f"constexpr int UNITS[] = {{{', '.join(map(str, units))}}};",
-                f"constexpr int ROWS = {rows}, BUFFERS = {len(self.buffers)};",
-                f"enum Activation {{ {', '.join(mlp.ACTIVATIONS).upper()} }};",
-                f"constexpr Activation ACTIVATION = {self.net.activation.upper()};",
-                *(
-                    f"constexpr bool {name} = {str(value).lower()};"
-                    for name, value in flags.items()
-                ),
-                (KERNELS / "common.h").read_text(),
-                (KERNELS / f"{layout.kernel(units)}.h").read_text(),
-            ]
-        )
+        ordered, names = order is not None, ("common", layout.kernel(units))
+        return f"""
+            using real = {"double" if self.parameters[0].dtype == torch.float64 else "float"};
+            constexpr int UNITS[] = {{{", ".join(map(str, units))}}};
+            constexpr int ROWS = {rows}, BUFFERS = {len(self.buffers)};
+            enum Activation {{ {", ".join(mlp.ACTIVATIONS).upper()} }};
+            constexpr Activation ACTIVATION = {self.net.activation.upper()};
+            constexpr bool ADAM = {self.adam:d}, WEIGHTED = {weighted:d}, ORDERED = {ordered:d};
+        """ + "\n".join((KERNELS / f"{name}.h").read_text() for name in names)
 
     def _factors(self, done: int, steps: int) -> Tensor:
         """What changes from step to step (steps, 2): SGD's learning rate and momentum; Adam's
@@ -161,15 +157,6 @@ class CompiledSteps:
         t = torch.arange(done + 1, done + steps + 1, dtype=torch.float64)
         b1, b2 = self.options["betas"]
         return torch.stack([self.options["lr"] / (1 - b1**t), (1 - b2**t).sqrt()], dim=1).to(like)
-
-    def _steps_done(self) -> int:
-        return int(self.optimizer.state[self.parameters[0]].get("step", 0))
-
-    def _fill_buffers(self) -> None:
-        """The optimiser's buffers are zero before the first step, as torch.optim makes them."""
-        for parameter in self.parameters:
-            for name in self.buffers:
-                self.optimizer.state[parameter].setdefault(name, torch.zeros_like(parameter))
 
 
 def _contiguous(values: Tensor) -> Tensor:

@@ -19,13 +19,6 @@ def kernel(units: Sequence[int]) -> str:
     return "narrow" if parameters <= NARROW or len(units) == 2 else "wide"
 
 
-def shard_size(replicas: int, most: int) -> int:
-    """How many replicas to take at a time: the largest number up to ``most`` that divides them, if
-    at least half of it, so that all parts have one shape and one compilation; else ``most``."""
-    fitting = (size for size in range(min(most, replicas), most // 2, -1) if replicas % size == 0)
-    return next(fitting, min(most, replicas))
-
-
 def plain_seconds(steps: int, replicas: int, rows: int, widths: Sequence[int]) -> float:
     """Predicted for uncompiled steps, as measured: 0.3 ms of calls a step and 7.5 ns a replica, row
     and unit."""
@@ -35,14 +28,3 @@ def plain_seconds(steps: int, replicas: int, rows: int, widths: Sequence[int]) -
 def operations(rows: int, units: Sequence[int]) -> int:
     """Floating-point operations of a model-step: forward 2, backward 4 per weight and row."""
     return 6 * rows * sum(a * b for a, b in pairwise(units))
-
-
-def fills_machine(operations: int, replicas: int) -> bool:
-    """Whether a run takes all cores for each step, so large is its only net; else a core a
-    process."""
-    return replicas == 1 and operations >= WIDE_FROM
-
-
-def compiling_pays(seconds: float) -> bool:
-    """Whether steps that are predicted to take so long uncompiled are better compiled."""
-    return seconds >= PAYS_FROM

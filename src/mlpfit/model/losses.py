@@ -5,7 +5,7 @@ share them.
 (rows of weight 0 only fill up a batch and count for nothing).
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 from torch.nn.functional import mse_loss
@@ -15,23 +15,20 @@ Kind = Literal["mse", "sse", "half_mse"]
 
 def loss(kind: Kind, prediction: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
     """prediction, y (R, n, 1), weights (R, n) or None -> (R,)."""
+    scale, _, mean = factors(kind)
     squares = mse_loss(prediction, y, reduction="none")
-    if weights is None:
-        value = squares.sum((1, 2)) if kind == "sse" else squares.mean((1, 2))
-    else:
-        value = (squares * weights[..., None]).sum((1, 2))
-        value = value if kind == "sse" else value / weights.sum(1)
-    return 0.5 * value if kind == "half_mse" else value
+    squares = squares if weights is None else squares * weights[..., None]
+    rows: Any = y.shape[1] if weights is None else weights.sum(1)
+    return scale * (squares.sum((1, 2)) / rows if mean else squares.sum((1, 2)))
 
 
 def derivative(kind: Kind, prediction: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
     """d loss / d prediction, (R, n, 1)."""
-    error = prediction - y
+    _, slope, mean = factors(kind)
     if weights is None:
-        return error * {"mse": 2 / y.shape[1], "sse": 2.0, "half_mse": 1 / y.shape[1]}[kind]
-    error = error * weights[..., None]
-    n = weights.sum(1)[:, None, None]
-    return {"mse": 2 * error / n, "sse": 2 * error, "half_mse": error / n}[kind]
+        return (prediction - y) * (slope / y.shape[1] if mean else slope)
+    error = slope * (prediction - y) * weights[..., None]
+    return error / weights.sum(1)[:, None, None] if mean else error
 
 
 def factors(kind: Kind) -> tuple[float, float, bool]:

@@ -121,12 +121,3 @@ def initial(units: Sequence[int], init: Init, rng: Any) -> list[np.ndarray]:
             parameters.append(rng.uniform(-bound, bound, (out, fan_in)).T)  # torch keeps (out, in)
             parameters.append(rng.uniform(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), (1, out)))
     return parameters
-
-
-def drawn(units: Sequence[int], init: Init) -> dict[str, int]:
-    """How many numbers of which kind :func:`initial` takes from its stream."""
-    if init == "ones":
-        return {}
-    biases = sum(units[1:]) if init == "torch" else 0
-    count = sum(fan_in * out for fan_in, out in pairwise(units)) + biases
-    return {"uniform" if init == "torch" else "normal": count}

@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from mlpfit.data import streams
+from mlpfit.data import streams as generators
 from mlpfit.data.datamodule import batches
 from mlpfit.model import losses, mlp
 from mlpfit.model.compiled import CompiledSteps
@@ -47,7 +47,7 @@ class Regression(pl.LightningModule):
         units: Sequence[int],
         optimizer: dict[str, Any],
         seeds: Sequence[int] = (0,),
-        streams: streams.Kind = "spawned",
+        streams: generators.Kind = "spawned",
         init: mlp.Init = "torch",
         activation: mlp.Activation = "relu",
         gradient: str = "autograd",
@@ -63,13 +63,13 @@ class Regression(pl.LightningModule):
         self.automatic_optimization = False
         self.loss, self.gradient = loss, gradient
         self.mlp = mlp.MLP(units, activation, len(seeds)).to(getattr(torch, dtype))
-        self.mlp.load([mlp.initial(units, init, _weights_stream(seed, streams)) for seed in seeds])
+        each = (generators.streams(seed, streams).weights for seed in seeds)
+        self.mlp.load([mlp.initial(units, init, weights) for weights in each])
         self.losses: list[Tensor] = []  # one (steps, R) tensor a training_step
         self._squares: list[tuple[Tensor, int]] = []  # sums (R,) over so many rows, of a batch each
         self.compile_steps = False  # how to compute, not what: no hyper-parameter
         self.fused = False  # the optimiser's update in one pass over the memory, rounded otherwise
         self.to_loggers = True  # False: train/loss and val/mse are for callbacks only
-        self._compiled: CompiledSteps | None = None
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **options: Any) -> "Regression":
@@ -112,8 +112,7 @@ class Regression(pl.LightningModule):
         (optimizer,) = self.trainer.optimizers
         x, y, weights, order = self._chunk(batch)
         if self.compile_steps:
-            self._compiled = self._compiled or CompiledSteps(self.mlp, self.loss, optimizer)
-            trace = self._compiled(x, y, weights, order)
+            trace = CompiledSteps(self.mlp, self.loss, optimizer)(x, y, weights, order)
         else:
             each = zip(x, y, [None] * len(x) if weights is None else weights, strict=True)
             trace = torch.stack([self._step(optimizer, *rows) for rows in each])
@@ -124,16 +123,14 @@ class Regression(pl.LightningModule):
     def validation_step(self, batch: Batch, index: int) -> None:
         self._squares.append(self._squares_of(batch))
 
-    def on_validation_epoch_end(self) -> None:
-        self._log("val/mse", _mean(self._squares))
+    def on_validation_epoch_end(self, name: str = "val/mse") -> None:
+        self._log(name, _mean(self._squares))
         self._squares = []
 
-    def test_step(self, batch: Batch, index: int) -> None:
-        self._squares.append(self._squares_of(batch))
+    test_step = validation_step
 
     def on_test_epoch_end(self) -> None:
-        self._log("test/mse", _mean(self._squares))
-        self._squares = []
+        self.on_validation_epoch_end("test/mse")
 
     def predict_step(self, batch: Batch | Tensor, index: int) -> Tensor:
         """x alone, or a batch whose x is taken: see :meth:`forward`."""
@@ -277,7 +274,3 @@ def _mean(squares: Sequence[tuple[Tensor, int]]) -> Tensor:
 def _median(values: Tensor) -> Tensor:
     """The median of (R,), what is not finite above all others."""
     return values.nan_to_num(torch.inf, torch.inf, torch.inf).median()
-
-
-def _weights_stream(seed: int, kind: streams.Kind) -> Any:
-    return streams.streams(seed, kind).weights

@@ -1,17 +1,10 @@
 """A run at a glance: its fit and its loss, on axes of anyone's."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import band, fill_between_quantiles, fit_panels, log_ticks
+from mlpfit.figures.parts import Axes, band, fill_between_quantiles, fit_panels, log_ticks
 from mlpfit.runs.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 SIZE = (7.2, 2.6)  # inches, of both
 POINTS = 120  # of a line or of the rows, evenly chosen: pictures in a notebook are kept in its file

@@ -87,16 +87,13 @@ class Run(finished.Run):
         if self.replicas < 2:
             raise RunError(f"{self.path}: one replica places nothing; train it with replicas=1000")
         name = self.config["name"]
-        tutorial, entries = name.split("/")[0], []
-        for number in published.tutorial(tutorial).numbers:
-            if number.experiment != name:
-                continue
-            if number.step is not None and number.step > self.history["step"][-1]:
-                steps = self.history["step"][-1]
-                raise RunError(f"{number.key}: not a step of this run, which took {steps}")
-            judged = ledger.judge(number, {name: self}, claims.findings(tutorial))
-            entries.append({"key": number.key} | judged | {"departs": departures(self)})
-        return entries
+        tutorial, departs = name.split("/")[0], departures(self)
+        findings = claims.findings(tutorial)
+        return [
+            {"key": n.key} | ledger.judge(n, {name: self}, findings) | {"departs": departs}
+            for n in published.tutorial(tutorial).numbers
+            if n.experiment == name
+        ]
 
     def _repr_html_(self) -> str:
         """Table of the final numbers and small picture of fit and loss, for Jupyter."""

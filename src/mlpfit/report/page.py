@@ -38,13 +38,6 @@ def report(outputs: Path, ledger: dict[str, Any], names: Sequence[str] = ()) -> 
     is missing."""
     own = [t for t in tutorials() if not names or t.name in names]
     runs = {name: published_run(name, outputs) for t in own for name in t.experiments()}
-    return render(ledger, runs, outputs, own)
-
-
-def render(
-    ledger: dict[str, Any], runs: dict[str, Run], outputs: Path, own: Sequence[Tutorial]
-) -> str:
-    """The page of these tutorials and their runs."""
     environment = Environment(
         loader=PackageLoader("mlpfit.report"),
         autoescape=True,

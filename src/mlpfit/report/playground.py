@@ -97,9 +97,8 @@ def judged(outputs: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any
         runs = {e["experiment"]: {k: e.get(k) for k in VERDICT} for e in ledger["experiments"]}
         return runs, [{key: claim[key] for key in CLAIM} for claim in ledger["conclusions"]]
     except KeyError as error:
-        raise RunError(
-            f"{file}: of another version (no {error}); make report writes it again"
-        ) from None
+        again = f"of another version (no {error}); make report writes it again"
+        raise RunError(f"{file}: {again}") from None
 
 
 def missing(content: dict[str, Any], outputs: Path) -> str:
@@ -202,9 +201,8 @@ def printed(name: str, run: Run) -> list[tuple[int, float]]:
     factor = per_mse[run.config["loss"]]
     return [
         (last if n.step is None else n.step - (n.update == "before"), factor * n.value / divisor)
-        for n in published.tutorial(name.split("/")[0]).numbers
-        if n.experiment == name and n.quantity in published.LOSSES
-        if n.update != "none" and not n.not_checkable and (divisor := per_mse[n.quantity])
+        for n in published.printed(name)
+        if n.update != "none" and (divisor := per_mse.get(n.quantity))
     ]
 
 

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,7 @@ def move_into_place(partial: Path, final: Path) -> None:
     old = final.with_name(final.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if (final / HYDRA).is_dir():  # what Hydra has written for this run
-        shutil.rmtree(partial / HYDRA, ignore_errors=True)
-        shutil.copytree(final / HYDRA, partial / HYDRA)
+        shutil.copytree(final / HYDRA, partial / HYDRA, dirs_exist_ok=True)
     if final.exists():
         os.rename(final, old)
     os.rename(partial, final)
@@ -120,26 +119,14 @@ def discard_unfinished(final: Path) -> None:
 
 def remove_empty(folder: Path) -> None:
     """Remove the folder and those above it as far as they are empty, but not the present one."""
-    for place in (folder.absolute(), *folder.absolute().parents):
-        if place == Path.cwd() or not place.is_dir() or any(place.iterdir()):
-            return
-        place.rmdir()
+    with suppress(OSError):
+        os.removedirs(os.path.relpath(folder))
 
 
 @contextmanager
 def locked(config: Config, folder: Path) -> Iterator[None]:
     """One process at a time for this folder; the lock goes with the process, however that ends."""
-    name = "-".join(Path(os.path.relpath(folder, config.output_dir)).parts)
-    if len(name) > 200:  # a file's name may have 255 bytes
-        name = f"{name[:180]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-    file = Path(config.output_dir) / ".locks" / name
-    lock = FileLock(file)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise RunError(
-            f"{error.filename or file}: {error.strerror}; free it, or choose another output_dir"
-        ) from None
-    with lock:
+    name = os.path.relpath(folder, config.output_dir)  # hashed: a file's name may have 255 bytes
+    file = Path(config.output_dir) / ".locks" / hashlib.sha256(name.encode()).hexdigest()
+    with FileLock(file):  # makes the folder
         yield

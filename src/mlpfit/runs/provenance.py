@@ -5,13 +5,14 @@ import os
 import platform
 import subprocess
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[3]
 LOCKS = [ROOT / "requirements.lock", ROOT / "requirements-torch.lock"]
 SOURCES = ("src", "conf", "pyproject.toml", *(lock.name for lock in LOCKS))
+version_of = cache(version)
 PACKAGES = ("torch", "lightning", "hydra-core", "tensorboard", "matplotlib", "numpy", "scipy")
 
 
@@ -43,15 +44,6 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
-
-
-@cache
-def version_of(package: str) -> str | None:
-    """Of an installed package, else None."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _processor() -> dict[str, str | None]:

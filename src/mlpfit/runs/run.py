@@ -30,13 +30,6 @@ MARKER, SHARDS = "complete.json", "shards"
 TOGETHER = 64  # replicas that predict at once: what their layers put out stays in the cache
 AGAIN = "train the run again with force=true"
 
-KEYS = {
-    "history.npz": {"step", "loss"},
-    "weights.npz": {"step"},
-    "validation.npz": {"step", "mse"},
-    "data.npz": {"x", "y", "center", "scale"},
-}
-
 QUANTITIES = {  # in words, for tables and axes
     "mse": "mean squared error",
     "sse": "sum of squares",
@@ -218,9 +211,7 @@ class Run:
         try:
             with np.load(content, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in file.files}
-            if arrays.keys() >= KEYS[name] and all(
-                isinstance(values, np.ndarray) for values in arrays.values()
-            ):
+            if all(isinstance(values, np.ndarray) for values in arrays.values()):
                 return arrays
         except Exception:  # pickled objects among others: they are never made
             pass
@@ -264,24 +255,6 @@ def load_run(path: str | Path) -> Run:
     if parts and run.seeds != named_seeds(recipe["seed"], recipe["replicas"], recipe["seeds"]):
         raise RunError(f"{path}: its shards are not the replicas it names; {AGAIN}")
     return run
-
-
-def merge(runs: Sequence[Run]) -> Run:
-    """Runs of one recipe with different seeds, read as one ensemble. Raises RunError for others."""
-    if not runs:
-        raise RunError("no runs to merge: none was given")
-    for other in runs[1:]:
-        every = differences(runs[0].identity, other.identity)
-        if differing := [d for d in every if not d.startswith(SEEDS)]:
-            raise RunError(
-                f"{other.path} is not of the same recipe as {runs[0].path}: {'; '.join(differing)}"
-            )
-    parts = [part for run in runs for part in (run.parts or [run])]
-    merged = Run(runs[0].path, {"identity": runs[0].identity, "files": {}}, parts)
-    if len(set(merged.seeds)) < merged.replicas:
-        paths = ", ".join(str(run.path) for run in runs)
-        raise RunError(f"{paths} share seeds: every seed counts once")
-    return merged
 
 
 def differences(a: Any, b: Any, key: str = "") -> list[str]:

@@ -21,7 +21,7 @@ from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import NOT_DECIDING, overrides_of
 from mlpfit.errors import ConfigError, RunError
 from mlpfit.process import exit_code
-from mlpfit.sweeps.summary import name_of, started_of, write_sweep
+from mlpfit.sweeps.summary import name_of, noted, write_sweep
 from mlpfit.training.train import try_target
 
 MOST_JOBS = 10_000
@@ -31,14 +31,8 @@ class Experiments(Callback):
     """question, figure, sharpness: of a ready sweep, see ``conf/sweep/``. What Hydra's callbacks
     raise is shown as a warning; only an exit gets through."""
 
-    def __init__(
-        self,
-        question: str = "",
-        figure: dict[str, Any] | None = None,
-        sharpness: bool = False,
-        **other: Any,
-    ) -> None:
-        self.sharpness, self.other, self.started = sharpness, [*other], time.time()
+    def __init__(self, question: str = "", figure: Any = None, sharpness: bool = False) -> None:
+        self.sharpness, self.started = sharpness, time.time()
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
@@ -48,9 +42,6 @@ class Experiments(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
-            if self.other:
-                key = f"hydra.callbacks.experiments.{self.other[0]}"
-                raise ConfigError(f"{key}: no such key; allowed are question, figure, sharpness")
             overrides = overrides_of(GlobalHydra.instance().config_loader(), config)
             keys = [o.get_key_element() for o in overrides if o.is_sweep_override()]
             if idle := [key for key in keys if key.startswith(NOT_DECIDING)]:
@@ -66,16 +57,17 @@ class Experiments(Callback):
                 quoted = QuotedString(folder, Quote.single).with_quotes()
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted}")
             if sweeper_of(config) != "Shards":
-                begun = started_of(Path(folder)) if searched and not config.force else ""
+                begun = noted(Path(folder), "started") if searched and not config.force else None
                 now = f"{time.strftime('%FT%T')} {os.getpid()}"
-                write_sweep(Path(folder), keys, begun or now, searched)
+                aims = {"search": searched, "sharpness": self.sharpness}
+                write_sweep(Path(folder), keys, begun or now, **aims)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         from mlpfit.sweeps.closing import close  # late, for the start-up
 
         folder = Path(os.path.relpath(config.hydra.sweep.dir))
         with refusing():
-            failed = sweeper_of(config) != "Shards" and close(folder, self.sharpness)
+            failed = sweeper_of(config) != "Shards" and close(folder)
         print(f"({time.time() - self.started:.0f} s)")
         if failed:
             sys.exit(1)

@@ -17,9 +17,9 @@ from mlpfit.sweeps.summary import (
     Row,
     diverged,
     name_of,
+    noted,
     read,
     read_sweep,
-    searched_in,
     stability_of,
     write,
 )
@@ -28,11 +28,11 @@ from mlpfit.training.progress import console
 BEST = 10  # trials that the end of a search shows
 
 
-def close(folder: Path, sharpness: bool) -> bool:
+def close(folder: Path) -> bool:
     """Write a sweep's summary and figure, say what they answer and whether any jobs failed."""
     keys, _ = read_sweep(folder)
-    rows = write(folder, sharpness)
-    metric = searched_in(folder)
+    rows = write(folder)
+    metric = noted(folder, "search")
     console.print(closing_table(rows, keys) if metric is None else best_table(rows, keys, metric))
     if sentence := answer(name_of(folder), rows):
         console.print(sentence)
@@ -92,7 +92,7 @@ def draw_sweep(folder: Path) -> str:
     file says for a ready sweep, trials for a search. Returns its path, or why there is none. Raises
     RunError without a summary."""
     keys, rows = read(folder)
-    name, metric = name_of(folder), searched_in(folder)
+    name, metric = name_of(folder), noted(folder, "search")
     spec = checked_spec(name, keys) if name in ready_sweeps() else None
     if spec is None and metric is None and len(keys) > 3:
         return f"no figure of {len(keys)} swept keys (three at most)"

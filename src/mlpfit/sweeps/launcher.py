@@ -6,7 +6,7 @@ stops no other. The Hydra plugin that uses this is
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -15,29 +15,29 @@ from typing import Any
 from hydra.core import utils
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
-from hydra.types import HydraContext
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from hydra_plugins.mlpfit.launcher import Processes
 from mlpfit.config.compose import checked_config
 from mlpfit.config.schema import Config
 from mlpfit.config.sources import teach
 from mlpfit.errors import RunError, Stopped, one_line
 from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.run import load_run
-from mlpfit.sweeps.summary import Job, hash_of, objective, read_sweep, searched_in, started_of
-from mlpfit.training.processes import Idle, cores, work
+from mlpfit.sweeps.summary import Job, hash_of, noted, objective, read_sweep
+from mlpfit.training.processes import cores, work
 from mlpfit.training.progress import console, display
 from mlpfit.training.train import shards, train
 
 STARTING = 4.0  # seconds for a process to import torch and Lightning
-TaskFunction = Callable[[Any], Any]
 
 
-def planned(config: Config | None, settings: Any, started: str) -> Job:
+def planned(config: Config | None, settings: Any, started: str | None) -> Job:
     """The job that Hydra's settings (``hydra``) describe."""
     overrides = tuple(str(o) for o in settings.overrides.task)
     known = None if config is None else hash_of(identity(config))
-    return Job(int(settings.job.num), overrides, started, known)
+    return Job(int(settings.job.num), overrides, started or "", known)
 
 
 def run_job(composed: Any, settings: Any) -> float:
@@ -46,7 +46,7 @@ def run_job(composed: Any, settings: Any) -> float:
     Returns its number for a sweeper to minimise, infinite where it failed.
     """
     folder = Path(settings.runtime.output_dir)
-    started = started_of(Path(settings.sweep.dir))
+    started = noted(Path(settings.sweep.dir), "started")
     job = planned(None, settings, started)
     try:
         config = checked_config(composed)
@@ -100,19 +100,10 @@ class Task:
         return sum(s.seconds for s in (every if only is None else [every[k] for k in only]))
 
 
-def launch(
-    context: HydraContext,
-    function: TaskFunction,
-    master: DictConfig,
-    overrides: Sequence[Sequence[str]],
-    first: int,
-    processes: int | None,
-    warm: Idle,
-) -> list[JobReturn]:
-    """Run the jobs of these overrides; the first has this number; warm: see
-    :func:`mlpfit.training.processes.work`. Returns what each returned."""
-    sweep = Path(str(master.hydra.sweep.dir))
-    tasks = [_task(context, master, list(o), first + i, sweep) for i, o in enumerate(overrides)]
+def launch(plugin: Processes, overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+    """Run the jobs of these overrides; the first has this number. Returns what each returned."""
+    sweep = Path(str(plugin.config.hydra.sweep.dir))
+    tasks = [_task(plugin, list(o), first + i, sweep) for i, o in enumerate(overrides)]
     whole = [task for task in tasks if not task.part]
     for task in whole:
         task.job.write(task.folder)
@@ -120,35 +111,31 @@ def launch(
     failures: dict[int, str] = {}
     if left:
         spent = sum(task.seconds for task in left)  # a process takes its time to start
-        most = min(processes or cores(), max(1, round(spent / STARTING)), len(left))
-        if searched_in(sweep) is None:  # a search tells of each trial
+        most = min(plugin.processes or cores(), max(1, round(spent / STARTING)), len(left))
+        if noted(sweep, "search") is None:  # a search tells of each trial
             console.print(
                 f"{os.path.relpath(sweep)}: {len(tasks)} jobs, {len(tasks) - len(left)} need no "
                 f"training, {len(left)} in {most} processes: "
                 f"about {STARTING + spent / most:.0f} s",
                 soft_wrap=True,
             )
-        failures = _run_here(context, function, left, most, warm)
+        failures = _run_here(plugin, left, most)
     jobs = read_sweep(sweep)[1] if whole else {}
     return [_returned(task, jobs, failures.get(task.job.number)) for task in tasks]
 
 
-def _task(
-    context: HydraContext, master: DictConfig, overrides: list[str], number: int, sweep: Path
-) -> Task:
-    composed = context.config_loader.load_sweep_config(master, overrides)
+def _task(plugin: Processes, overrides: list[str], number: int, sweep: Path) -> Task:
+    composed = plugin.context.config_loader.load_sweep_config(plugin.config, overrides)
     with open_dict(composed):
         composed.hydra.job.id = composed.hydra.job.num = number
     folder = sweep / str(composed.hydra.sweep.subdir)
     config = again_if_damaged(checked_config(composed), folder)
-    return Task(composed, config, folder, planned(config, composed.hydra, started_of(sweep)))
+    return Task(composed, config, folder, planned(config, composed.hydra, noted(sweep, "started")))
 
 
-def _run_here(
-    context: HydraContext, function: TaskFunction, tasks: list[Task], processes: int, warm: Idle
-) -> dict[int, str]:
+def _run_here(plugin: Processes, tasks: list[Task], processes: int) -> dict[int, str]:
     """Run the tasks; returns why which of them failed, by their job's number."""
-    sent = [(context, function, task.composed) for task in tasks]
+    sent = [(plugin.context, plugin.function, task.composed) for task in tasks]
     failures: dict[int, str] = {}
     ended = count(1)
     with display(runs=1) as shown, shown.counted("jobs", len(tasks)) as report:
@@ -161,7 +148,7 @@ def _run_here(
                     replace(task.job, failure=failure).write(task.folder)
             report(next(ended))
 
-        work(_run_job, sent, processes, done, warm)
+        work(_run_job, sent, processes, done, plugin.warm)
     return failures
 
 

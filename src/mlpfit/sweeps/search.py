@@ -146,7 +146,7 @@ def check(loader: Any, master: DictConfig) -> Search:
     return this
 
 
-def search(launcher: Launcher, loader: Any, master: DictConfig) -> float:
+def sweep(launcher: Launcher, loader: Any, master: DictConfig, _: Sequence[str]) -> float:
     """Run the trials that are missing; returns the best number. Raises RunError if the study holds
     another search, or the launcher gives up."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -17,7 +17,6 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mlpfit.config.compose import checked_config, without_hydra
@@ -95,15 +94,9 @@ def check(loader: Any, master: DictConfig, arguments: Sequence[str], keys: Seque
             raise ConfigError("hydra/sweeper=shards: sets ensemble.only itself; leave it out")
 
 
-def sweep(
-    launcher: Launcher,
-    context: HydraContext,
-    master: DictConfig,
-    arguments: Sequence[str],
-    per_job: int,
-) -> None:
+def sweep(launcher: Launcher, loader: Any, master: DictConfig, arguments: Sequence[str]) -> None:
     """Train the ensembles. Raises RunError if shards are missing in the end."""
-    every = ensembles(context.config_loader, master, arguments)
+    every = ensembles(loader, master, arguments)
     with read_write(master), open_dict(master):  # a job's folder holds nothing
         master.hydra.overrides.hydra.append("hydra.output_subdir=null")
     reason = ""
@@ -117,7 +110,7 @@ def sweep(
                 if partial := stack.enter_context(claim):
                     claims.append((ensemble, partial))
             with told(claims):
-                reason = launch(launcher, claims, per_job)
+                reason = launch(launcher, claims, master.hydra.sweeper.shards_per_job)
             for ensemble, _ in claims:
                 keep_hydra(ensemble)
     finally:

@@ -20,7 +20,6 @@ sha256               of all other cells of the table
 
 import csv
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,7 +30,7 @@ import numpy as np
 
 from mlpfit import sealed
 from mlpfit.errors import Diverged, RunError
-from mlpfit.files import write_file
+from mlpfit.files import write_file, write_table
 from mlpfit.judging.statistics import QUANTILES, median_interval, quantiles
 from mlpfit.runs.run import Run, load_run
 
@@ -55,10 +54,6 @@ class Job:
     def write(self, folder: Path) -> None:
         write_file(folder / JOB, json.dumps(asdict(self), indent=1).encode())
 
-    def value_of(self, key: str) -> str:
-        """What the job was given for a key; the last one counts."""
-        return dict(o.partition("=")[::2] for o in self.overrides).get(key, "")
-
     def outcome(self, folder: Path) -> str:
         """Why the job is not done; empty if it is."""
         if self.failure is not None:
@@ -80,11 +75,9 @@ def hash_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def write_sweep(
-    folder: Path, keys: Sequence[str], started: str, searched: str | None = None
-) -> None:
-    """Note what is swept, when the command starts; searched: the number whose least is searched."""
-    content = {"keys": list(keys), "started": started, "search": searched}
+def write_sweep(folder: Path, keys: Sequence[str], started: str, **aims: Any) -> None:
+    """Note what is swept, when the command starts; aims: see :func:`noted`."""
+    content = {"keys": list(keys), "started": started} | aims
     write_file(folder / SWEEP, json.dumps(content, indent=1).encode())
 
 
@@ -104,16 +97,9 @@ def read_sweep(folder: Path) -> tuple[list[str], dict[Path, Job]]:
         raise RunError(f"{folder}: {SWEEP} or a {JOB} is damaged; run the sweep again") from None
 
 
-def started_of(sweep: Path) -> str:
-    return str(_noted(sweep, "started") or "")
-
-
-def searched_in(sweep: Path) -> str | None:
-    """The number whose least is searched; None in a sweep that is no search."""
-    return _noted(sweep, "search")
-
-
-def _noted(sweep: Path, key: str) -> Any:
+def noted(sweep: Path, key: str) -> Any:
+    """When the command was "started"; the number whose least is the aim of a "search"; whether
+    "sharpness" is asked for. None of a sweep that is none, or of another version."""
     try:
         return json.loads((sweep / SWEEP).read_bytes())[key]
     except (OSError, ValueError, KeyError, TypeError):
@@ -130,24 +116,20 @@ def objective(run: Run, metric: str) -> float:
     return float(quantiles(run.final(metric), (0.5,))[0])
 
 
-def write(folder: Path, sharpness: bool) -> list[Row]:
+def write(folder: Path) -> list[Row]:
     """Write the summary of a sweep's jobs from their folders; returns its rows."""
     keys, jobs = read_sweep(folder)
-    searched = searched_in(folder)
+    searched, sharpness = noted(folder, "search"), noted(folder, "sharpness")
     rows: list[Row] = []
     for path, job in jobs.items():
-        failure = job.outcome(path)
-        row = {key: job.value_of(key) for key in keys} | {"job": path.name, "failure": failure}
+        failure, given = job.outcome(path), dict(o.partition("=")[::2] for o in job.overrides)
+        row = {key: given.get(key, "") for key in keys} | {"job": path.name, "failure": failure}
         rows.append(row | ({} if failure else measured(load_run(path), sharpness, searched)))
     widest = sorted(rows, key=len, reverse=True)
     columns = list(dict.fromkeys(name for row in widest for name in row))
     rows = [{name: row.get(name, "") for name in columns} for row in rows]
     seal = {sealed.KEY: sealed.table_hash(rows)}
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*columns, *seal], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row | seal for row in rows)
-    write_file(folder / "summary.csv", text.getvalue().encode())
+    write_table(folder / "summary.csv", [*columns, *seal], (row | seal for row in rows))
     return rows
 
 
@@ -226,3 +208,10 @@ def interval(row: Row, quantity: str = "mse") -> Median:
 def median(row: Row) -> float:
     """Of the error on the training rows, over the replicas."""
     return float(row["mse_median"])
+
+
+def alike(best: Row, rows: Sequence[Row], key: str) -> str:
+    """ ", not distinguishable from 4, 8": of these jobs, by their values of a key."""
+    others = (row for row in rows if row is not best)
+    names = ", ".join(row[key] for row in others if not interval(row).apart(interval(best)))
+    return f", not distinguishable from {names}" if names else ""

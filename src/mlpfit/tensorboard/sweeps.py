@@ -47,10 +47,9 @@ def finished_jobs(folder: Path) -> list[tuple[Path, Row, dict[str, Any]]]:
             rows += [(summary.parent / row["job"], row) for row in of_sweep if not row["failure"]]
     jobs = []
     for job, row in rows:
-        markers = sorted(job.rglob(MARKER), key=lambda marker: len(marker.parts))
-        for marker in markers[:1]:  # deeper ones are of parts of the run
+        if (job / MARKER).is_file():
             with left_out_if_damaged():
-                config = load_run(marker.parent).config
+                config = load_run(job).config
                 choices: dict[str, Any] = {"sweep": str(job.parent.relative_to(folder))}
                 choices |= {"experiment": config["name"]}
                 choices |= {name: int(row[name]) for name in ("parameters", "layers")}

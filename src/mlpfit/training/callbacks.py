@@ -27,18 +27,12 @@ Progress = Callable[[int, float], None]  # steps done, last loss (median over re
 # ``module`` is a Regression in what follows, for which Lightning's signatures have its own base.
 
 
-def snapshot_steps(steps: int, count: int) -> list[int]:
-    """0, the last step and about ``count`` between them, close together at the beginning."""
-    spaced = np.geomspace(1, steps, count).round().astype(int).tolist() if steps else []
-    return sorted({0, steps, *spaced})
-
-
 class Snapshots(pl.Callback):
     """Parameters, and the error on fresh rows, after the given steps; checkpoints hold them."""
 
     def __init__(self, steps: Sequence[int], data: ReplicaData) -> None:
         self.steps, self.data = set(steps), data
-        self.parameters: dict[int, list[Tensor]] = {}
+        self.parameters: dict[int, dict[str, Tensor]] = {}
         self.val_mse: dict[int, Tensor] = {}  # (R,)
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
@@ -54,18 +48,15 @@ class Snapshots(pl.Callback):
             self.keep(trainer.global_step, module)
 
     def keep(self, step: int, module: Any) -> None:
-        self.parameters[step] = [p.detach().clone() for p in module.parameters()]
+        self.parameters[step] = {n: p.detach().clone() for n, p in module.mlp.named_parameters()}
         self.val_mse[step] = module.error_on(self.data.val_dataloader())
 
     def weights(self) -> dict[str, np.ndarray]:
         """step (S,), weight_i (S, R, in, out), bias_i (S, R, 1, out)."""
         steps = sorted(self.parameters)
-        stacked = [
-            np.stack([tensor.numpy(force=True) for tensor in parameter])
-            for parameter in zip(*(self.parameters[step] for step in steps), strict=True)
-        ]
-        names = [f"{kind}_{i}" for i in range(len(stacked) // 2) for kind in ("weight", "bias")]
-        return {"step": np.array(steps), **dict(zip(names, stacked, strict=True))}
+        every = [self.parameters[step] for step in steps]
+        stacked = {n: np.stack([at[n].numpy(force=True) for at in every]) for n in every[0]}
+        return {"step": np.array(steps), **stacked}
 
     def validation(self) -> dict[str, np.ndarray]:
         """step (S,), mse (S, R) on fresh rows."""
@@ -78,16 +69,6 @@ class Snapshots(pl.Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.parameters, self.val_mse = state["parameters"], state["val_mse"]
-
-
-class Divergence(pl.Callback):
-    """Stops a single run whose loss is no longer finite; in an ensemble the others go on."""
-
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        trace = module.losses[-1]
-        if not trace.isfinite().all():
-            bad = int((~trace.isfinite()).any(1).nonzero()[0])
-            raise Diverged(trainer.global_step - len(trace) + bad + 1, float(trace[bad, 0]))
 
 
 class Checkpoints(pl.Callback):
@@ -181,13 +162,18 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
 
 
 class Report(pl.Callback):
-    """Tells the user's display how far the run is."""
+    """Tells the user's display how far the run is, and stops a single one whose loss is no longer
+    finite; in an ensemble the others go on."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    def __init__(self, progress: Progress, single: bool) -> None:
+        self.progress, self.single = progress, single
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        self.progress(trainer.global_step, float(module.losses[-1][-1].nanmedian()))
+        trace = module.losses[-1]
+        self.progress(trainer.global_step, float(trace[-1].nanmedian()))
+        if self.single and not trace.isfinite().all():
+            bad = int((~trace.isfinite()).any(1).nonzero()[0])
+            raise Diverged(trainer.global_step - len(trace) + bad + 1, float(trace[bad, 0]))
 
 
 class Events(TensorBoardLogger):

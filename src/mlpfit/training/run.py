@@ -30,16 +30,16 @@ def train_into(folder: Path, part: Part, report: Progress) -> None:
     torch.set_num_threads(cores() if part.wide else 1)
     data, module = rows_of(config, [*part.snapshots, *part.checkpoints]), build(config)
     snapshots, ended = Snapshots(part.snapshots, data), None
-    if isinstance(config.optimizer, LeastSquares):
-        module.solve(data.x, data.y)
-        snapshots.keep(0, module)
-    elif config.train:
-        saved = fit(folder, part, data, module, snapshots, report)
-        started, ended = started - saved.spent, saved.ended
-    else:
+    if not config.train:
         checkpoint = given_checkpoint(config)
         restore(checkpoint, module)
         snapshots.keep(checkpoint["global_step"], module)
+    elif isinstance(config.optimizer, LeastSquares):
+        module.solve(data.x, data.y)
+        snapshots.keep(0, module)
+    else:
+        saved = fit(folder, part, data, module, snapshots, report)
+        started, ended = started - saved.spent, saved.ended
     steps = write_results(folder, part, data, module, snapshots)
     content = provenance() | {
         "capability": torch.backends.cpu.get_cpu_capability(),

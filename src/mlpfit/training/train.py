@@ -59,11 +59,10 @@ def train_all(configs: Sequence[Config]) -> None:
     order = sorted(configs, key=lambda config: -config.plain_seconds)
     failures: list[str] = []
     with display(len(order)) as shown:
-        if min(cores(), len(order)) <= 1:
-            for config in order:
-                bar = shown.run(config.name, config.trainer.max_steps)
-                train(config, report=bar)
-                bar.end()
+        if len(order) == 1:
+            bar = shown.run(order[0].name, order[0].trainer.max_steps)
+            train(order[0], report=bar)
+            bar.end()
             return
         bars: dict[int, Bar] = {}
 
@@ -105,14 +104,8 @@ def try_out(config: Config) -> None:
     """Raises ConfigError for what shows only when it is tried: the device, callbacks, loggers and
     arguments of the Trainer, a given checkpoint, and the target on the first replica."""
     try_target(config)
-    if config.trainer.accelerator in ("gpu", "cuda", "mps"):
-        import torch
-
-        if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-            given = config.trainer.accelerator
-            raise ConfigError(f"trainer.accelerator={given}: there is none here; try cpu or auto")
-    plain = config.trainer.arguments == {"devices": 1} and not config.callbacks
-    if not plain or config.logger.keys() - {"tensorboard"}:
+    plain = config.trainer.arguments == {"devices": 1} and config.trainer.accelerator == "cpu"
+    if not plain or config.callbacks or config.logger.keys() - {"tensorboard"}:
         from mlpfit.training.trainer import try_trainer
 
         try_trainer(config)

@@ -59,21 +59,23 @@ class Part:
 
     @property
     def snapshots(self) -> list[int]:
-        """Steps after which the weights are kept. Where callbacks watch, so that validations are
-        equally far apart, or the first chunk is repeated, chunks are equally long, and these are
-        ends of such chunks."""
+        """Steps after which the weights are kept, close together at the beginning."""
         steps, count = self.config.trainer.max_steps, self.config.recording.snapshots
-        if not self.single:
-            return sorted({0, steps})
-        wanted, chunk = callbacks.snapshot_steps(steps, count), self.config.trainer.chunk_steps
-        if not self.config.callbacks and "overfit_batches" not in self.config.trainer.arguments:
-            chunk = 1
-        return sorted({min(-(-step // chunk) * chunk, steps) for step in wanted})
+        spaced = np.geomspace(1, steps, count).round().astype(int).tolist() if steps else []
+        return self._ends({0, steps, *(spaced if self.single else ())})
 
     @property
     def checkpoints(self) -> list[int]:
         steps, every = self.config.trainer.max_steps, self.config.recording.checkpoint_every
-        return sorted({*range(every, steps, every), steps} - {0})
+        return self._ends({*range(every, steps, every), steps} - {0})
+
+    def _ends(self, steps: set[int]) -> list[int]:
+        """Where callbacks watch, so that validations are equally far apart, or the first chunk is
+        repeated, chunks are equally long, and these are ends of such chunks."""
+        chunk, last = self.config.trainer.chunk_steps, self.config.trainer.max_steps
+        if not self.config.callbacks and "overfit_batches" not in self.config.trainer.arguments:
+            chunk = 1
+        return sorted({min(-(-step // chunk) * chunk, last) for step in steps})
 
     def recorded_steps(self, steps: int) -> np.ndarray:
         """Of these steps, those whose loss is kept, counted from 1: all of a single run; of an
@@ -132,9 +134,9 @@ def fit(
     module.compile_steps, module.to_loggers = bool(config.trainer.compile), False
     module.fused = part.wide
     compiled.cache_in(Path(config.output_dir) / ".cache" / "inductor")
-    own: list[pl.Callback] = [snapshots, callbacks.Report(report)]
+    own: list[pl.Callback] = [snapshots, callbacks.Report(report, part.single)]
     if part.single:
-        own += [callbacks.Divergence(), callbacks.Scalars(config, data, snapshots)]
+        own.append(callbacks.Scalars(config, data, snapshots))
     with quiet_lightning():
         trainer = trainer_of(part, folder, own, [saved])
         trainer.fit(module, data, ckpt_path=source if start else None, weights_only=True)

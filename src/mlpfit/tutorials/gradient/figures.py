@@ -1,20 +1,13 @@
 """A line and a sine, by hand-derived gradients and by autograd."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import Drawing, band, draw_loss, new
+from mlpfit.figures.parts import Axes, Drawing, Figure, band, draw_loss, new
 from mlpfit.runs.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def line_data(run: Run) -> Figure:
@@ -53,13 +46,8 @@ def sine_line_fit(run: Run) -> Figure:
     draw_sine(ax, run)
     slope, intercept = coefficients(run)
     ax.axline((0, intercept), slope=slope, color=style.FIT, label="fitted line")
-    ax.axline(
-        (0, intercept),
-        slope=intercept,
-        color=style.PUBLISHED,
-        ls="-.",
-        label="as the page draws it",
-    )
+    drawn: dict[str, Any] = {"color": style.PUBLISHED, "ls": "-.", "label": "as the page draws it"}
+    ax.axline((0, intercept), slope=intercept, **drawn)
     ax.set(title="A straight line is no fit for a sine", ylim=(-7, 7))
     ax.legend(loc="upper right", ncols=2)
     return figure
@@ -80,13 +68,8 @@ def sine_network_fit(run: Run, replicas: Run | None = None) -> Figure:
 
 
 def draw_sine(ax: Axes, run: Run) -> None:
-    ax.plot(
-        run.data["pool_x"][0, :, 0],
-        run.data["pool_truth"][0, :, 0],
-        "--",
-        color=style.TRUTH,
-        label="truth",
-    )
+    x, truth = (run.data[name][0, :, 0] for name in ("pool_x", "pool_truth"))
+    ax.plot(x, truth, "--", color=style.TRUTH, label="truth")
     ax.plot(run.data["x"][0, :, 0], run.data["y"][0, :, 0], "o", color=style.ROWS, label="observed")
     ax.set(xlabel="x", ylabel="y")
 
@@ -97,62 +80,28 @@ def coefficients(run: Run) -> tuple[float, float]:
     return float(weight[0, 0, 0]), float(bias[0, 0, 0])
 
 
-def loss(title: str) -> Callable[..., Figure]:
-    return partial(draw_loss, title=title, ylabel="sum of squares")
-
-
+LINE, SINE, NETWORK = "line_by_hand", "sine_by_hand", "sine_network"
+loss = partial(draw_loss, ylabel="sum of squares")
+line_loss = partial(loss, title="Descent on the line, gradient by hand")
+sine_line_loss = partial(loss, title="Descent of a straight line on the sine")
+by_hand = partial(fitted_line, title="The line found by hand-derived descent")
+by_autograd = partial(fitted_line, title="The line found with autograd")
+FITTED = "Standardised rows and the line found"
+DRAWN = "The straight line over the sine, fitted and as the page draws it"
+OURS = {"band": True, "ours": True}
 FIGURES = [
+    Drawing("line_data", LINE, "100 noisy observations of a line", line_data),
     Drawing(
-        "gradient/line_data",
-        "gradient/line_by_hand",
-        "100 noisy observations of a line",
-        line_data,
+        "line_loss", LINE, "Loss of the hand-derived descent on the line", line_loss, band=True
     ),
+    Drawing("line_fit", LINE, f"{FITTED} by hand-derived descent", by_hand),
+    Drawing("sine_data", SINE, "4 sin x and 20 noisy observations", sine_data),
     Drawing(
-        "gradient/line_loss",
-        "gradient/line_by_hand",
-        "Loss of the hand-derived descent on the line",
-        loss("Descent on the line, gradient by hand"),
-        band=True,
+        "sine_line_loss", SINE, "Loss of the straight line on the sine", sine_line_loss, **OURS
     ),
+    Drawing("sine_line_fit", SINE, DRAWN, sine_line_fit),
     Drawing(
-        "gradient/line_fit",
-        "gradient/line_by_hand",
-        "Standardised rows and the line found by hand-derived descent",
-        partial(fitted_line, title="The line found by hand-derived descent"),
+        "line_autograd_fit", "line_autograd", f"{FITTED} with autograd", by_autograd, ours=True
     ),
-    Drawing(
-        "gradient/sine_data",
-        "gradient/sine_by_hand",
-        "4 sin x and 20 noisy observations",
-        sine_data,
-    ),
-    Drawing(
-        "gradient/sine_line_loss",
-        "gradient/sine_by_hand",
-        "Loss of the straight line on the sine",
-        loss("Descent of a straight line on the sine"),
-        band=True,
-        ours=True,
-    ),
-    Drawing(
-        "gradient/sine_line_fit",
-        "gradient/sine_by_hand",
-        "The straight line over the sine, fitted and as the page draws it",
-        sine_line_fit,
-    ),
-    Drawing(
-        "gradient/line_autograd_fit",
-        "gradient/line_autograd",
-        "Standardised rows and the line found with autograd",
-        partial(fitted_line, title="The line found with autograd"),
-        ours=True,
-    ),
-    Drawing(
-        "gradient/sine_network_fit",
-        "gradient/sine_network",
-        "The network over the sine",
-        sine_network_fit,
-        band=True,
-    ),
+    Drawing("sine_network_fit", NETWORK, "The network over the sine", sine_network_fit, band=True),
 ]

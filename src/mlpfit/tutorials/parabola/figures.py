@@ -1,19 +1,12 @@
 """Eight ReLU units on a parabola, and a look inside them."""
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import Drawing, band, draw_loss, grid_of_axes, new
+from mlpfit.figures.parts import Axes, Drawing, Figure, band, draw_loss, grid_of_axes, new
 from mlpfit.runs.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 GRID = np.linspace(-5, 5, 100)[:, None]
 
@@ -42,7 +35,7 @@ def neurons(run: Run) -> Figure:
     """Output of each hidden unit on the grid, the parabola behind it (the page labels the outputs
     "samples")."""
     hidden = run.hidden(GRID)[0][0]
-    figure, axes = grid_of_axes(rows=2, columns=4, panels=hidden.shape[1])
+    figure, axes = grid_of_axes(hidden.shape[1], columns=4, sharex=True, sharey=True)
     for unit, ax in enumerate(axes):
         draw_parabola(ax)
         ax.plot(GRID[:, 0], hidden[:, unit], "o", ms=2.5, color=style.UNITS, label="activation")
@@ -57,11 +50,11 @@ def draw_parabola(ax: Axes) -> None:
     ax.plot(GRID[:, 0], GRID[:, 0] ** 2, "--", color=style.TRUTH, label="$f(x) = x^2$")
 
 
-EXPERIMENT = "parabola/eight_neurons"
+NET = "eight_neurons"
 loss = partial(draw_loss, title="Loss of eight units", ylabel="MSE loss")
 FIGURES = [
-    Drawing("parabola/samples", EXPERIMENT, "x squared and the 100 samples", samples),
-    Drawing("parabola/loss", EXPERIMENT, "Loss of every step", loss, band=True),
-    Drawing("parabola/prediction", EXPERIMENT, "Prediction over x squared", prediction, band=True),
-    Drawing("parabola/neurons", EXPERIMENT, "Output of each of the eight hidden units", neurons),
+    Drawing("samples", NET, "x squared and the 100 samples", samples),
+    Drawing("loss", NET, "Loss of every step", loss, band=True),
+    Drawing("prediction", NET, "Prediction over x squared", prediction, band=True),
+    Drawing("neurons", NET, "Output of each of the eight hidden units", neurons),
 ]

@@ -9,7 +9,7 @@ from mlpfit.judging.claims import (
     Joint,
     Predicate,
     Slip,
-    always_falls,
+    falls,
     finals,
     less,
     ratio,
@@ -24,19 +24,13 @@ PRINTED = 10  # the page prints every tenth loss
 
 def within(experiment: str, share: float) -> Predicate:
     """Its sum of squares exceeds that of least squares by at most this share."""
-
-    def holds(runs: Ensembles) -> np.ndarray:
-        net, best = finals(runs, "sse", experiment, LEAST)
-        return net <= (1 + share) * best
-
-    return holds
+    return lambda runs: ratio("sse", experiment, LEAST)(runs) <= 1 + share
 
 
 def stale_prediction(runs: Ensembles) -> np.ndarray:
     """How much the reported sum of squares lies above that of the trained net."""
     run = runs[SEQUENTIAL]
-    last = int(run.history["step"][-1])
-    return published.measured(run, "sse", "before", last) - run.metrics["sse"]
+    return published.measured(run, published.final(SEQUENTIAL)) - run.metrics["sse"]
 
 
 def printed_sum_is_stale(runs: Ensembles) -> np.ndarray:
@@ -66,15 +60,6 @@ def close_to_least_squares(experiment: str, name: str) -> Claim:
     )
 
 
-def falls(experiment: str, name: str) -> Claim:
-    return Claim(
-        f"the printed losses of {name} fall at every step, as on the page",
-        f"losses before the update of every {PRINTED}th step",
-        (experiment,),
-        always_falls(experiment, PRINTED),
-    )
-
-
 CLAIMS = [
     ranked(LEAST, SEQUENTIAL, SCRATCH),
     ranked(LEAST, SEQUENTIAL),
@@ -82,8 +67,8 @@ CLAIMS = [
     ranked(SEQUENTIAL, SCRATCH),
     close_to_least_squares(SCRATCH, "the net from scratch"),
     close_to_least_squares(SEQUENTIAL, "the sequential net"),
-    falls(SCRATCH, "the net from scratch"),
-    falls(SEQUENTIAL, "the sequential net"),
+    falls(SCRATCH, "the printed losses of the net from scratch", PRINTED),
+    falls(SEQUENTIAL, "the printed losses of the sequential net", PRINTED),
     Claim(
         "Adam gets further than the descent that is commented out",
         f"{SSE}; the sequential net, learning rate 0.001 for both",

@@ -1,16 +1,10 @@
 """Observed against predicted for the three ways of fitting the plane."""
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import Drawing, new
+from mlpfit.figures.parts import Drawing, Figure, new
 from mlpfit.runs.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def observed_predicted(run: Run, *, title: str) -> Figure:
@@ -25,23 +19,14 @@ def observed_predicted(run: Run, *, title: str) -> Figure:
     return figure
 
 
+WAYS = {
+    "scratch": ("plain matrices and autograd", "Neural network from scratch"),
+    "sequential": ("ready-made layers and Adam", "Neural network: a sequential module"),
+    "least_squares": ("least squares", "Linear regression"),
+}
 FIGURES = [
     Drawing(
-        "plane/scratch",
-        "plane/scratch",
-        "Observed against predicted, plain matrices and autograd",
-        partial(observed_predicted, title="Neural network from scratch"),
-    ),
-    Drawing(
-        "plane/sequential",
-        "plane/sequential",
-        "Observed against predicted, ready-made layers and Adam",
-        partial(observed_predicted, title="Neural network: a sequential module"),
-    ),
-    Drawing(
-        "plane/least_squares",
-        "plane/least_squares",
-        "Observed against predicted, least squares",
-        partial(observed_predicted, title="Linear regression"),
-    ),
+        name, name, f"Observed against predicted, {way}", partial(observed_predicted, title=title)
+    )
+    for name, (way, title) in WAYS.items()
 ]

@@ -1,6 +1,6 @@
 """What the sweep around the restored curve answers."""
 
-from mlpfit.sweeps.summary import Row, interval, median
+from mlpfit.sweeps.summary import Row, alike, interval, median
 
 
 def neurons(rows: list[Row]) -> str:
@@ -17,16 +17,11 @@ def _best(momentum: str, jobs: list[Row]) -> str:
     """Which number of units does best, which are no worse as far as the replicas tell, and with
     which replicas diverge."""
     best = min(jobs, key=median)
-    rest = [job for job in jobs if job is not best]
-    alike = ", ".join(
-        job["model.hidden"] for job in rest if not interval(job).apart(interval(best))
-    )
     lossy = [job for job in jobs if float(job["diverged"])]
     shares = ", ".join(f"{job['model.hidden']} ({float(job['diverged']):.0%})" for job in lossy)
     return (
         f"momentum {momentum} does best with {best['model.hidden']} units, median error "
-        f"{interval(best)}"
-        + (f", not distinguishable from {alike}" if alike else "")
+        f"{interval(best)}{alike(best, jobs, 'model.hidden')}"
         + (f"; replicas diverge with {shares}" if shares else "; no replica diverges")
     )
 

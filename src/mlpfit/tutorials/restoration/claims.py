@@ -11,8 +11,8 @@ from mlpfit.judging.claims import (
     Slip,
     best_line_mse,
     less,
-    own_sections,
     ratio,
+    sections,
 )
 from mlpfit.runs.run import Run
 
@@ -84,14 +84,7 @@ CLAIMS = [
         beats_the_line(NARROW),
         where="theory, first sentence: activation mends it",
     ),
-    Claim(
-        "each of the five units takes its own section of the curve",
-        "kinks -b/w inside the range, none closer than 1 % of it",
-        (NARROW,),
-        own_sections(NARROW),
-        where=f"{TRAINING}, after the five units",
-        levels={f"{gap:.1%} apart": own_sections(NARROW, gap) for gap in (0, 0.005, 0.01, 0.02)},
-    ),
+    sections(NARROW, "each of the five units", where=f"{TRAINING}, after the five units"),
     Claim(
         "a hundred neurons look better than five",
         MSE,

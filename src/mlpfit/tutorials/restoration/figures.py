@@ -1,20 +1,13 @@
 """2 sin x + 5 before and after training."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from mlpfit.figures import style
-from mlpfit.figures.parts import Drawing, band, grid_of_axes, sorted_rows
+from mlpfit.figures.parts import Drawing, Figure, band, grid_of_axes, sorted_rows
 from mlpfit.runs.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def before_after(run: Run, replicas: Run | None = None) -> Figure:
     """True values as a thick line, the net's as a thin one: left untrained, right trained."""
-    figure, axes = grid_of_axes(rows=1, columns=2, panels=2, share_y=False)
+    figure, axes = grid_of_axes(2, columns=2, sharex=True)
     x, y = sorted_rows(run)
     for ax, step, label in zip(axes, (0, None), ("before training", "after training"), strict=True):
         band(ax, replicas, x, step)
@@ -33,13 +26,6 @@ CAPTIONS = {
     "linear": "Five units without activation before and after 1000 steps",
 }
 FIGURES = [
-    Drawing(
-        f"restoration/{name}",
-        f"restoration/{name}",
-        caption,
-        before_after,
-        band=True,
-        ours=name == "linear",
-    )
+    Drawing(name, name, caption, before_after, band=True, ours=name == "linear")
     for name, caption in CAPTIONS.items()
 ]

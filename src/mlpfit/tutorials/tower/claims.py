@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mlpfit.judging.claims import Claim, Ensembles, Joint, always_falls, less, ratio
+from mlpfit.judging.claims import Claim, Ensembles, Joint, falls, less, ratio
 
 SMALL, LARGE = "tower/small", "tower/large"
 SSE = "sum of squares on the training rows after the last update, seed by seed"
@@ -24,12 +24,7 @@ CLAIMS = [
         less("sse", LARGE, SMALL),
         where="section on enlarging the net, its two sums of squares",
     ),
-    Claim(
-        "the small net's printed losses fall at every step, as on the page",
-        f"losses before the update of every {PRINTED}th step",
-        (SMALL,),
-        always_falls(SMALL, PRINTED),
-    ),
+    falls(SMALL, "the small net's printed losses", PRINTED),
     Claim(
         "the larger net's printed loss rises from step 900 to 1000, as on the page",
         "losses before the update of these steps",

@@ -1,17 +1,10 @@
 """The tower and what the two nets make of it."""
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import Drawing, band, new, sorted_rows
+from mlpfit.figures.parts import Axes, Drawing, Figure, band, new, sorted_rows
 from mlpfit.runs.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def target(run: Run) -> Figure:
@@ -44,20 +37,11 @@ def draw_target(ax: Axes, run: Run) -> None:
     ax.set(xlabel="X", ylabel="Y", ylim=(0.2, 0.95))
 
 
+ONE, THREE = "one hidden layer of 32 units", "three hidden layers of 64 units"
+small = partial(fit, title="1-32-1 after 1000 steps")
+large = partial(fit, title="1-64-64-64-1 after 1000 steps")
 FIGURES = [
-    Drawing("tower/target", "tower/small", "The target: a step function with three levels", target),
-    Drawing(
-        "tower/small_fit",
-        "tower/small",
-        "The net with one hidden layer of 32 units over the data",
-        partial(fit, title="1-32-1 after 1000 steps"),
-        band=True,
-    ),
-    Drawing(
-        "tower/large_fit",
-        "tower/large",
-        "The net with three hidden layers of 64 units over the data",
-        partial(fit, title="1-64-64-64-1 after 1000 steps"),
-        band=True,
-    ),
+    Drawing("target", "small", "The target: a step function with three levels", target),
+    Drawing("small_fit", "small", f"The net with {ONE} over the data", small, band=True),
+    Drawing("large_fit", "large", f"The net with {THREE} over the data", large, band=True),
 ]
