@@ -214,3 +214,13 @@ def test_only_the_experiments_own_run_is_evidence(quick):
         published_run("tower/small", outputs)
     with pytest.raises(RunError, match=r"ensembles/tower/small: .*optimizer.lr: 0.5, now 0.001"):
         published_run("tower/small", outputs, "ensembles")
+
+
+def test_the_run_of_another_experiment_is_no_evidence(quick):
+    train(config := quick("experiment=plane/least_squares"))
+    outputs = config.folder.parents[2]
+    assert published_run("plane/least_squares", outputs).replicas == 1
+    shutil.copytree(config.folder, outputs / "runs/plane/scratch")
+    message = r"runs/plane/scratch: not the run that .* \(.*name: plane/least_squares, now plane/s"
+    with pytest.raises(RunError, match=message):
+        published_run("plane/scratch", outputs)

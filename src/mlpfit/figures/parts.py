@@ -22,15 +22,15 @@ else:  # imported where a figure is made: who asks whether it is up to date won'
 class Drawing:
     """One figure of a tutorial; its ``figures.py`` lists them as ``FIGURES``.
 
-    name        tutorial/figure: outputs/figures/<name>.svg
-    experiment  whose run it draws
+    name        outputs/figures/<tutorial>/<name>.svg
+    experiment  whose run it draws; both names may leave the tutorial out
     caption     what it shows: its title and alternative text
     draw        run -> figure
     ours        the page shows no such figure: the picture says so
     band        whether ``draw(run, replicas)`` puts the ensemble of the same experiment behind the
                 run; with an ensemble it is drawn a second time as <name>_band
 
-    ``Drawing("tower/target", "tower/small", "The target", target)``
+    ``Drawing("target", "small", "The target", target)``
     """
 
     name: str

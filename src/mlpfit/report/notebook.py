@@ -87,7 +87,7 @@ class Run(finished.Run):
         if self.replicas < 2:
             raise RunError(f"{self.path}: one replica places nothing; train it with replicas=1000")
         name = self.config["name"]
-        tutorial, departs = name.split("/")[0], departures(self)
+        tutorial, departs = name.split("/")[0], departures(self, name)
         findings = claims.findings(tutorial)
         return [
             {"key": n.key} | ledger.judge(n, {name: self}, findings) | {"departs": departs}

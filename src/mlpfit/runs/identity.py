@@ -25,7 +25,8 @@ def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
     differ, and an ensemble's seeds."""
     path = outputs / kind / experiment
     run = load_run(path)
-    if others := departures(run, INCIDENTAL + (SEEDS if kind == "ensembles" else ())):
+    incidental = INCIDENTAL + (SEEDS if kind == "ensembles" else ())
+    if others := departures(run, experiment, incidental):
         raise RunError(
             f"{path}: not the run that experiment={experiment} describes ({'; '.join(others)}): "
             "train that again, and yours with another output_dir"
@@ -33,11 +34,12 @@ def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
     return run
 
 
-def departures(run: Run, incidental: tuple[str, ...] = INCIDENTAL + SEEDS) -> list[str]:
-    """Where its recipe is not that of its experiment's config; of which nothing is said: what
+def departures(
+    run: Run, experiment: str, incidental: tuple[str, ...] = INCIDENTAL + SEEDS
+) -> list[str]:
+    """Where its recipe is not that of the experiment's config; of which nothing is said: what
     begins like these."""
-    recipe = run.identity["recipe"]
-    differing = differences(recipe, as_published(recipe["name"]).recipe())
+    differing = differences(run.identity["recipe"], as_published(experiment).recipe())
     return [difference for difference in differing if not difference.startswith(incidental)]
 
 
