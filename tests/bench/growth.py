@@ -28,7 +28,7 @@ REPLICAS = {  # steps of a turn, and the most replicas
 SHARD = 250
 WIDTHS = (8, 16, 32, 64, 128, 256, 512, 1024)
 DEPTHS = (1, 2, 3, 4, 6, 8)
-TURNS, ROUNDS = 5, 3  # a contender's in a row, and how often it is its turn
+TURNS, ROUNDS = 5, 2  # a contender's in a row, and how often it is its turn
 LINES = ("mlpfit", "plain loop, one thread", "plain loop, all threads", "limit, one core")
 Curve = list[tuple[float, float]]  # (what grows, seconds or MiB)
 
@@ -158,7 +158,7 @@ def _drawn(
         (deeper, "hidden layers of 64", "seconds per step"),
     )
     with style.use():
-        figure, axes = grid_of_axes(rows=2, columns=2, panels=4, share_y=False, share_x=False)
+        figure, axes = grid_of_axes(4, columns=2)
         for ax, (curves, x, y) in zip(axes, panels, strict=True):
             for name, curve in curves.items():
                 dashed = "--" if name.startswith("limit") else "o-"
