@@ -148,9 +148,13 @@ def test_the_overview_needs_the_ensembles_of_all_that_print_a_trace(mine, quick,
     assert ax.lines[-1].get_ydata().tolist() == [3, 2]
     median = np.sort(trained.history["loss"], axis=1)[[0, 4], 9]
     np.testing.assert_allclose(ax.lines[0].get_ydata(), median)
-    absent = replace(published.trace("mine/first")[0], step=10**6)
-    with pytest.raises(RunError, match=r"mse@1000000: .* has no loss of that step"):
-        published.measured(trained, absent)
+    beyond = replace(published.trace("mine/first")[0], step=10**6)
+    with pytest.raises(RunError, match=r"mse@1000000: not a step of this run, which took \d+$"):
+        published.measured(trained, beyond)
+    sparse = {"history": {"step": np.array([1, 2, 4])}, "data": trained.data, "path": trained.path}
+    between = replace(beyond, step=3)
+    with pytest.raises(RunError, match=r"mse@3: .* has not kept .*history_points=4 keeps all"):
+        published.measured(SimpleNamespace(**sparse), between)
 
 
 @pytest.mark.parametrize("lost", [0, 100, 2000])

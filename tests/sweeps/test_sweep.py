@@ -152,6 +152,20 @@ def test_sweeps_are_named_by_keys_and_by_what_is_fixed():
     assert both == "tower/experiment+seed"
 
 
+def test_a_misspelt_sweep_or_setting_of_its_callback_says_what_is_allowed(tmp_path):
+    given = ("seed=1,2", "+hydra.callbacks.experiments.figur=1")
+    done = run("mlpfit", *SWEEP, *given, cwd=tmp_path)
+    allowed = "no such key; allowed are question, figure, sharpness; did you mean figure?"
+    assert done.stderr == f"mlpfit: hydra.callbacks.experiments.figur: {allowed}\n"
+    folder = tmp_path / "outputs/sweeps/tower/width"
+    folder.mkdir(parents=True)
+    (folder / "summary.csv").write_text("")
+    for name, meant in (("tower/widht", "; did you mean tower/width?"), ("../sweeps/tower", None)):
+        done = run("mlpfit", "figures", f"sweep={name}", cwd=tmp_path)
+        assert done.returncode == 2 and "allowed are tower/width" in done.stderr
+        assert meant is None or done.stderr.endswith(f"{meant}\n")
+
+
 def test_jobs_are_named_by_content_and_stay_short():
     names = [job_folder(["model.hidden=4", f"seeds={s}"], "tower/small") for s in ("[1,2]", "[3]")]
     assert names[0].startswith("small,model.hidden=4,seeds=_1,2_-") and names[0] != names[1]

@@ -32,8 +32,11 @@ def figures() -> int:
     """
     sweeps = [a.removeprefix("sweep=") for a in sys.argv[1:] if a.startswith("sweep=")]
     for name in sweeps:
-        if not (OUTPUTS / "sweeps" / name / "summary.csv").is_file():
-            raise ConfigError(f"sweep={name}: no such sweep under {OUTPUTS}/sweeps")
+        summaries = sorted((OUTPUTS / "sweeps").rglob("summary.csv"))
+        known = [str(file.parent.relative_to(OUTPUTS / "sweeps")) for file in summaries]
+        if name not in known:
+            there = f"no such sweep under {OUTPUTS}/sweeps"
+            raise ConfigError(f"sweep={name}: {there}; {allowed(name, known)}")
         print(draw_sweep(OUTPUTS / "sweeps" / name))
     names = [a for a in sys.argv[1:] if not a.startswith("sweep=")]
     if not sweeps or names:

@@ -102,7 +102,7 @@ def draw_distribution(name: str, outputs: Path) -> list[bool]:
     runs = _ensembles(tutorial(name).experiments(), outputs)
     caption = f"Final numbers of {name} over the replicas, published values marked"
     file = outputs / "figures" / name / "distribution.svg"
-    return [_draw(file, distribution, caption, runs, *judged(name))] if runs else []
+    return [_draw(file, distribution, caption, runs, *code_of(name))] if runs else []
 
 
 def draw_overview(outputs: Path) -> list[bool]:
@@ -111,10 +111,10 @@ def draw_overview(outputs: Path) -> list[bool]:
     runs = _ensembles(names, outputs)
     caption = "Every trace of losses that the pages print, over the replicas of its experiment"
     file = outputs / "figures" / "overview.svg"
-    return [_draw(file, overview, caption, runs, *judged(*names))] if runs else []
+    return [_draw(file, overview, caption, runs, *code_of(*names))] if runs else []
 
 
-def judged(*names: str) -> list[Path]:
+def code_of(*names: str) -> list[Path]:
     """What decides a picture of published numbers of these tutorials or experiments."""
     folders = dict.fromkeys(tutorial(name).folder for name in names)
     return [HERE / "distribution.py", *(folder / "published.yaml" for folder in folders)]

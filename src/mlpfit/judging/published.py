@@ -168,8 +168,10 @@ def measured(run: Run, number: Number | None) -> np.ndarray:
     if number.update != "before":
         return run.metrics[quantity]
     rows, steps = run.data["x"].shape[1], run.history["step"].tolist()
+    if step is None or step > steps[-1]:
+        raise RunError(f"{number.key}: not a step of this run, which took {steps[-1]}")
     if step not in steps:
-        many = f"ensemble.history_points={steps[-1]}"
-        raise RunError(f"{number.key}: {run.path} has no loss of that step; with {many} it may")
+        kept = f"ensemble.history_points={steps[-1]} keeps all"
+        raise RunError(f"{number.key}: {run.path} has not kept the loss of that step; {kept}")
     to_mse = {"mse": 1.0, "half_mse": 2.0, "sse": 1 / rows}[run.config["loss"]]
     return run.history["loss"][steps.index(step)] * to_mse * (rows if quantity == "sse" else 1)

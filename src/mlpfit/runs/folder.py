@@ -128,5 +128,12 @@ def locked(config: Config, folder: Path) -> Iterator[None]:
     """One process at a time for this folder; the lock goes with the process, however that ends."""
     name = os.path.relpath(folder, config.output_dir)  # hashed: a file's name may have 255 bytes
     file = Path(config.output_dir) / ".locks" / hashlib.sha256(name.encode()).hexdigest()
-    with FileLock(file):  # makes the folder
+    lock = FileLock(file)
+    try:
+        lock.acquire()  # makes the folder
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or file}: {error.strerror}; free it, or choose another output_dir"
+        ) from None
+    with lock:
         yield

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from mlpfit.config.catalogue import ready_sweeps
 from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import NOT_DECIDING, overrides_of
-from mlpfit.errors import ConfigError, RunError
+from mlpfit.errors import ConfigError, RunError, allowed
 from mlpfit.process import exit_code
 from mlpfit.sweeps.summary import name_of, noted, write_sweep
 from mlpfit.training.train import try_target
@@ -31,8 +31,10 @@ class Experiments(Callback):
     """question, figure, sharpness: of a ready sweep, see ``conf/sweep/``. What Hydra's callbacks
     raise is shown as a warning; only an exit gets through."""
 
-    def __init__(self, question: str = "", figure: Any = None, sharpness: bool = False) -> None:
-        self.sharpness, self.started = sharpness, time.time()
+    def __init__(
+        self, question: str = "", figure: Any = None, sharpness: bool = False, **other: Any
+    ) -> None:
+        self.sharpness, self.other, self.started = sharpness, [*other], time.time()
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
@@ -42,6 +44,10 @@ class Experiments(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with refusing():
+            if self.other:
+                key = f"hydra.callbacks.experiments.{self.other[0]}"
+                names = ("question", "figure", "sharpness")
+                raise ConfigError(f"{key}: no such key; {allowed(self.other[0], names)}")
             overrides = overrides_of(GlobalHydra.instance().config_loader(), config)
             keys = [o.get_key_element() for o in overrides if o.is_sweep_override()]
             if idle := [key for key in keys if key.startswith(NOT_DECIDING)]:
