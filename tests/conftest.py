@@ -18,10 +18,10 @@ from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
 from mlpfit.data.targets import TARGETS, Target
 from mlpfit.errors import ConfigError, RunError
-from mlpfit.process import hurry
+from mlpfit.process import collect_garbage_seldom
 
 torch.set_num_threads(1)
-hurry()
+collect_garbage_seldom()
 ROOT = Path(__file__).parents[1]
 BROWSERS = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
 CHROMIUM = next((path for path in BROWSERS if path), None)

@@ -46,7 +46,7 @@ def allowed(given: object, names: Iterable[str]) -> str:
 
 
 @contextmanager
-def users_code(culprit: str) -> Iterator[None]:
+def as_config_error(culprit: str) -> Iterator[None]:
     """Whatever the user's own code raises, as a ConfigError in one line that names the culprit; its
     exits, too, but not those of a signal."""
     try:

@@ -26,7 +26,7 @@ def run_command(command: Callable[[], int]) -> None:
     """
     # matplotlib would write into the user's home, and complain where it can't
     os.environ.setdefault("MPLCONFIGDIR", str(Path("outputs/.cache/matplotlib").resolve()))
-    hurry()
+    collect_garbage_seldom()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _stop)
     threading.excepthook = _thread_failed
@@ -41,14 +41,14 @@ def run_command(command: Callable[[], int]) -> None:
     except (ConfigError, RunError, OSError, MemoryError) as error:
         code = exit_code(error)
     except Exception:
-        if _received:
-            raise Stopped(128 + _received[0]) from None
+        if _signals:
+            raise Stopped(128 + _signals[0]) from None
         raise
     gc.freeze()  # else the interpreter looks through torch's objects for a second before it ends
     sys.exit(code)
 
 
-def hurry() -> None:
+def collect_garbage_seldom() -> None:
     """Look for garbage seldom: importing torch and Lightning makes half a million objects, none of
     them garbage, and would take a quarter longer."""
     gc.set_threshold(200_000, 50, 1000)
@@ -58,8 +58,8 @@ def exit_code(error: BaseException) -> int:
     """Say in one line on stderr what went wrong (HYDRA_FULL_ERROR=1: as a traceback, too). Returns
     2 for wrong input, else 1. Raises Stopped if a signal came before: what it cut short may have
     failed in another way."""
-    if _received:
-        raise Stopped(128 + _received[0])
+    if _signals:
+        raise Stopped(128 + _signals[0])
     if FULL_ERROR:
         traceback.print_exception(error)
     text = str(error)
@@ -73,11 +73,11 @@ def exit_code(error: BaseException) -> int:
     return 2 if isinstance(error, ConfigError) else 1
 
 
-_received: list[int] = []  # signals so far
+_signals: list[int] = []  # signals so far
 
 
 def _stop(received: int, frame: Any) -> None:
-    _received.append(received)
+    _signals.append(received)
     raise Stopped(128 + received)
 
 

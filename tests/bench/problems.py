@@ -96,15 +96,17 @@ _COMPILED: set[Problem] = set()
 def _trained(problem: Problem) -> float:
     from mlpfit.training.callbacks import Snapshots
     from mlpfit.training.run import build, rows_of
-    from mlpfit.training.trainer import fit, part
+    from mlpfit.training.shard import Shard
+    from mlpfit.training.trainer import compiles, fit
 
-    of_all = part(problem.config, problem.config.replica_seeds)
-    data = rows_of(of_all.config, [*of_all.snapshots, *of_all.checkpoints])
-    module, snapshots = build(of_all.config), Snapshots(of_all.snapshots, data)
-    tidy()
     with tempfile.TemporaryDirectory() as folder:
+        shard = Shard(problem.config, problem.config.replica_seeds, Path(folder))
+        data = rows_of(shard.config, [*shard.snapshots, *shard.checkpoints])
+        module, snapshots = build(shard.config), Snapshots(shard.snapshots, data)
+        module.compile_steps = compiles(shard.whole)
+        tidy()
         started = clock()
-        fit(Path(folder), of_all, data, module, snapshots, lambda step, loss: None)
+        fit(shard, data, module, snapshots, lambda step, loss: None)
         return clock() - started
 
 

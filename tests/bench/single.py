@@ -45,7 +45,7 @@ def recorded(problem: Problem, how: str) -> Turn:
     """A run as the command makes it, its folder and files included; how: words among tensorboard
     and compiled."""
     from mlpfit.training.run import train_into
-    from mlpfit.training.trainer import part
+    from mlpfit.training.shard import Shard
 
     with tempfile.TemporaryDirectory() as folder:
         config = compose(
@@ -58,7 +58,7 @@ def recorded(problem: Problem, how: str) -> Turn:
         )
         tidy()
         started = clock()
-        train_into(Path(folder), part(config, [config.seed]), lambda step, loss: None)
+        train_into(Shard(config, (config.seed,), Path(folder)), lambda step, loss: None)
         return Turn(config.trainer.max_steps, clock() - started)
 
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from mlpfit import RunError, sealed
-from mlpfit.commands.verify import compare, reference, unlike
+from mlpfit.commands.verify import changed_files, compare, reference
 from mlpfit.judging.published import amplifies_rounding
 
 
@@ -61,10 +61,10 @@ def test_what_is_kept_is_named_when_it_changes(tmp_path):
         ROOT / "outputs", outputs, ignore=shutil.ignore_patterns("runs", "ensembles", ".*", "ready")
     )
     kept, made = reference(outputs)
-    assert len(kept) == 14 and unlike(outputs, made["files"]) == []
+    assert len(kept) == 14 and changed_files(outputs, made["files"]) == []
     (outputs / "figures/plane/distribution.svg").write_text("other")
     (outputs / "ledger.csv").unlink()
-    assert unlike(outputs, made["files"]) == ["figures/plane/distribution.svg", "ledger.csv"]
+    assert changed_files(outputs, made["files"]) == ["figures/plane/distribution.svg", "ledger.csv"]
     file = outputs / "reference.npz"
     content = bytearray(file.read_bytes())
     content[1000] ^= 1

@@ -8,7 +8,7 @@ import pytest
 from mlpfit.config.catalogue import tutorials
 from mlpfit.config.compose import as_published, compose
 from mlpfit.errors import ConfigError
-from mlpfit.judging.variants import Variant, changes, noticed, tables, variants
+from mlpfit.judging.variants import Variant, changes, detection, tables, variants
 
 
 @pytest.mark.parametrize("tutorial", ["tower", "plane", "gradient", "restoration", "parabola"])
@@ -59,7 +59,7 @@ def run(seed, shift):
 @pytest.mark.parametrize("shift, low, high", [(0, 0.03, 0.2), (1, 0.99, 1)])
 def test_what_is_unchanged_is_noticed_in_a_tenth_what_is_far_off_always(shift, low, high):
     variant = Variant("power", "plane/sequential", "shifted", (), 400)
-    power = noticed(variant, {"plane/sequential": run(0, 0), variant.key: run(1, shift)})
+    power = detection(variant, {"plane/sequential": run(0, 0), variant.key: run(1, shift)})
     assert set(power) == {"final", "trace"}
     assert all(low <= test["share"] <= high for test in power.values())
 

@@ -112,7 +112,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(setup, step, tmp_path, quick):
     train(whole)
     cut = quick(*setup, f"output_dir={tmp_path}/cut", "recording.checkpoint_every=10")
     with pytest.raises(Stop):
-        train(cut, report=stop_at(step))
+        train(cut, on_step=stop_at(step))
     assert not cut.folder.exists()
     train(cut)
     for name in ("history.npz", "weights.npz", "metrics.json"):
@@ -127,7 +127,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(setup, step, tmp_path, quick):
 
 def test_an_interrupted_run_with_other_settings_is_not_continued(quick):
     with pytest.raises(Stop):
-        train(quick(*SMALL), report=stop_at(20))
+        train(quick(*SMALL), on_step=stop_at(20))
     message = r"optimizer.lr: 0.001, now 0.1\): finish it with those, or .* force=true"
     with pytest.raises(RunError, match=message):
         train(quick(*SMALL, "optimizer.lr=0.1"))
@@ -197,7 +197,7 @@ def test_a_checkpoint_of_another_run_is_refused(quick, tmp_path):
     cut = [quick(*every, f"seed={k}", f"output_dir={tmp_path / str(k)}") for k in (1, 2)]
     for config in cut:
         with pytest.raises(Stop):
-            train(config, report=stop_at(40))
+            train(config, on_step=stop_at(40))
     name = "runs/tower/small.partial/checkpoints/last.ckpt"
     shutil.copy(tmp_path / "2" / name, tmp_path / "1" / name)
     message = r"last\.ckpt: damaged, or not a checkpoint of this run; .*force=true"

@@ -46,7 +46,7 @@ def test_jobs_are_the_same_bits_whatever_launches_them(tmp_path, launcher):
     assert len(markers) == 3
     for seed, marker in zip((0, 2, 4), markers, strict=True):
         alone = at_once(tmp_path / f"alone{seed}", *SWEEP, "replicas=2", f"seed={seed}")
-        assert load_run(marker.parent).drawn_files() == alone.drawn_files()
+        assert load_run(marker.parent).number_hashes() == alone.number_hashes()
 
 
 @pytest.mark.parametrize("launcher", PACKAGES)
@@ -55,7 +55,7 @@ def test_an_ensemble_is_the_same_bits_whatever_trains_its_shards(tmp_path, launc
     done = run("mlpfit", "-m", *SWEEP, *SHARDS, f"hydra/launcher={launcher}", cwd=tmp_path, **OPEN)
     assert done.returncode == 0, done.stderr
     ours = load_run(tmp_path / "outputs/ensembles/tower/small")
-    assert ours.drawn_files() == at_once(tmp_path / "other", *SWEEP, *SHARDS[1:]).drawn_files()
+    assert ours.number_hashes() == at_once(tmp_path / "other", *SWEEP, *SHARDS[1:]).number_hashes()
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "ray"])
@@ -126,7 +126,7 @@ def test_a_machine_that_is_lost_costs_no_more_than_its_shard(tmp_path, cluster):
     assert process.wait() == 0
     ours = load_run(tmp_path / "outputs/ensembles/tower/small")
     ours.check()
-    assert ours.drawn_files() == at_once(tmp_path / "other", *LONGER).drawn_files()
+    assert ours.number_hashes() == at_once(tmp_path / "other", *LONGER).number_hashes()
 
 
 def test_a_killed_command_is_gone_on_with_although_its_jobs_live(tmp_path):
@@ -139,4 +139,4 @@ def test_a_killed_command_is_gone_on_with_although_its_jobs_live(tmp_path):
     assert subprocess.run(given, cwd=tmp_path).returncode == 0
     ours = load_run(tmp_path / "outputs/ensembles/tower/small")
     ours.check()
-    assert ours.drawn_files() == at_once(tmp_path / "other", *LONGER).drawn_files()
+    assert ours.number_hashes() == at_once(tmp_path / "other", *LONGER).number_hashes()

@@ -10,7 +10,7 @@ from conftest import run
 from mlpfit import RunError, load_run
 from mlpfit.config.compose import compose
 from mlpfit.runs.folder import seal
-from mlpfit.training.train import train, train_part
+from mlpfit.training.train import train, train_some_shards
 
 ENSEMBLE = ("experiment=tower/small", "trainer.max_steps=20", "model.hidden=4", "logger=none")
 FIVE = ("replicas=9", "ensemble.shard=2")  # shards of 2, 2, 2, 2 and 1 replicas
@@ -35,7 +35,7 @@ def test_shards_as_jobs_are_the_ensemble_and_are_trained_once(command, tmp_path)
     final = tmp_path / "outputs/ensembles/tower/small"
     ours = load_run(final)
     ours.check()
-    assert ours.drawn_files() == whole.drawn_files() and ours.identity == whole.identity
+    assert ours.number_hashes() == whole.number_hashes() and ours.identity == whole.identity
     assert (final / ".hydra/overrides.yaml").is_file()
     assert (
         not (tmp_path / "outputs/sweeps").exists() and not final.with_name("small.partial").exists()
@@ -59,22 +59,22 @@ def test_shards_that_are_finished_are_not_trained_again(command, tmp_path):
     code, printed = command(*SHARDS, *ENSEMBLE, *FIVE)
     assert code == 0 and "5 shards, 3 to be trained" in printed
     assert times(final / "shards").items() >= before.items()
-    assert load_run(final).drawn_files() == at_once(tmp_path / "other", *FIVE).drawn_files()
+    assert load_run(final).number_hashes() == at_once(tmp_path / "other", *FIVE).number_hashes()
 
 
 def test_a_part_of_a_finished_ensemble_leaves_nothing(tmp_path):
     whole = at_once(tmp_path, *FIVE)
     config = compose([f"output_dir={tmp_path}", *ENSEMBLE, *FIVE, "ensemble.only=[1]"])
-    train_part(config, config.folder)
+    train_some_shards(config, config.folder)
     assert [path.name for path in whole.path.parent.iterdir()] == ["small"]
 
 
 def test_a_part_of_another_ensemble_is_refused(tmp_path):
     given = [f"output_dir={tmp_path}", *ENSEMBLE, *FIVE, "ensemble.only=[1]"]
-    train_part(compose(given), compose(given).folder)
+    train_some_shards(compose(given), compose(given).folder)
     other = compose([*given, "optimizer.lr=0.5"])
     with pytest.raises(RunError, match=r"interrupted run with other settings .*optimizer.lr"):
-        train_part(other, other.folder)
+        train_some_shards(other, other.folder)
 
 
 def test_two_experiments_are_two_ensembles(command, tmp_path):
@@ -84,7 +84,7 @@ def test_two_experiments_are_two_ensembles(command, tmp_path):
     for name in ("tower/small", "tower/large"):
         ours = load_run(tmp_path / "outputs/ensembles" / name)
         theirs = at_once(tmp_path / "other", *FIVE, f"experiment={name}")
-        assert ours.drawn_files() == theirs.drawn_files()
+        assert ours.number_hashes() == theirs.number_hashes()
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def test_two_commands_at_once_make_one_sound_ensemble(tmp_path):
     final = tmp_path / "outputs/ensembles/tower/small"
     ours = load_run(final)
     ours.check()
-    assert ours.drawn_files() == at_once(tmp_path / "other", *FIVE).drawn_files()
+    assert ours.number_hashes() == at_once(tmp_path / "other", *FIVE).number_hashes()
     assert [path.name for path in final.parent.iterdir()] == ["small"]
 
 

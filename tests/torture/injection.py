@@ -136,7 +136,7 @@ def killed_at_step(command: list[str], folder: Path, step: int) -> None:
         if done >= step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    ended = call(lambda: train(compose(command[1:]), report=report), folder)
+    ended = call(lambda: train(compose(command[1:]), on_step=report), folder)
     assert ended.code == -signal.SIGKILL, ended
 
 

@@ -7,6 +7,7 @@ rounding error up by a factor of ten every few steps. In float64, where the same
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import as_published, compose
 from mlpfit.model.regression import Regression
 from mlpfit.training.run import build, rows_of, train_into
+from mlpfit.training.shard import Shard
 from mlpfit.training.train import train
-from mlpfit.training.trainer import part
 
 RANDOM = [name for name in experiments() if name != "plane/least_squares"]
 SENSITIVE = {"gradient/sine_network", "parabola/eight_neurons", "restoration/framework"}
@@ -33,7 +34,7 @@ def trace(tmp_path, name, seeds, compiled, precision, steps=100):
     folder = tmp_path / f"{'-'.join(map(str, seeds))}-{compiled}"
     config = replace(config, output_dir=str(tmp_path))
     folder.mkdir()
-    train_into(folder, part(config, seeds), lambda step, loss: None)
+    train_into(Shard(config, tuple(seeds), folder), lambda step, loss: None)
     with np.load(folder / "history.npz") as arrays:
         return arrays["loss"]
 
@@ -146,11 +147,11 @@ def test_published_steps_are_always_kept():
         numbers = tutorial(name.split("/")[0]).numbers
         published = {n.step for n in numbers if n.experiment == name and n.step}
         last = config.trainer.max_steps
-        steps = part(config, config.replica_seeds).recorded_steps(last).tolist()
+        steps = Shard(config, config.replica_seeds, Path()).recorded_steps(last).tolist()
         assert published | {1, last} <= set(steps)
         assert len(steps) <= config.ensemble.history_points + 1
     single = as_published("parabola/eight_neurons")
-    assert len(part(single, [19]).recorded_steps(5000)) == 5000
+    assert len(Shard(single, (19,), Path()).recorded_steps(5000)) == 5000
 
 
 def test_compiled_steps_leave_torchs_own_optimiser_state():

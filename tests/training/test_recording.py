@@ -9,6 +9,7 @@ from mlpfit import ConfigError, RunError, load_run
 from mlpfit.runs.identity import identity
 from mlpfit.training import callbacks
 from mlpfit.training.run import rows_of
+from mlpfit.training.shard import Shard
 from mlpfit.training.train import train
 
 SMALL = ("experiment=parabola/eight_neurons", "trainer.max_steps=60", "trainer.chunk_steps=10")
@@ -203,13 +204,11 @@ def test_a_checkpoint_of_another_model_or_none_is_refused_by_name(quick, tmp_pat
             train(quick(*SMALL, f"ckpt_path={given}"))
 
 
-def test_a_shard_knows_its_own_seeds_alone(quick):
-    from mlpfit.training.trainer import part
-
+def test_a_shard_knows_its_own_seeds_alone(quick, tmp_path):
     config = quick(*SMALL, "replicas=5")
-    shard = part(config, [21, 22])
-    assert shard.seeds == [21, 22] and shard.config.replica_seeds == (21, 22)
-    assert not shard.single and shard.several
-    assert shard.run != part(config, [19, 20]).run
-    assert shard.whole == config.plain()
+    shard = Shard(config, (21, 22), tmp_path)
+    assert shard.config.replica_seeds == (21, 22)
+    assert not shard.single and not shard.is_whole
+    assert shard.fingerprint != Shard(config, (19, 20), tmp_path).fingerprint
+    assert Shard(config, config.replica_seeds, tmp_path).is_whole
     assert identity(config)["recipe"]["replicas"] == 5

@@ -14,7 +14,7 @@ class Processes(Launcher):
 
     def __init__(self, processes: int | None = None) -> None:
         self.processes = processes
-        self.warm: list[Any] = []  # processes that wait for the next jobs
+        self.reusable: list[Any] = []  # processes that wait for the next jobs
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

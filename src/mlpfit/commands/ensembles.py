@@ -21,11 +21,12 @@ from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError
 from mlpfit.judging.variants import variants
+from mlpfit.processes import cores
 from mlpfit.runs.folder import unfinished_folder
 from mlpfit.runs.run import load_run
-from mlpfit.training.processes import cores
 from mlpfit.training.progress import console, display
-from mlpfit.training.train import shards, train_shards
+from mlpfit.training.shard import shards
+from mlpfit.training.train import train_shards
 
 VARIANTS = "--variants"
 

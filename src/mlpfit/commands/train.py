@@ -21,7 +21,7 @@ from yaml import YAMLError
 
 from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.schema import Config
-from mlpfit.config.sources import teach
+from mlpfit.config.sources import register_with_hydra
 from mlpfit.errors import ConfigError, RunError
 from mlpfit.process import exit_code
 from mlpfit.runs.folder import discard_unfinished
@@ -30,12 +30,12 @@ from mlpfit.runs.run import Run, load_run
 from mlpfit.sweeps.launcher import run_job
 from mlpfit.sweeps.summary import objective
 from mlpfit.training.progress import console, display
-from mlpfit.training.train import train, train_part
+from mlpfit.training.train import train, train_some_shards
 
 
 def main() -> int:
     sys.argv[1:] = flags_first(sys.argv[1:])
-    teach()
+    register_with_hydra()
     # Hydra then raises what it would print as a part of a traceback; it becomes one line here.
     earlier = os.environ.get("HYDRA_FULL_ERROR", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -65,7 +65,7 @@ def task(composed: DictConfig) -> float:
     os.chdir(settings.runtime.cwd)  # a cluster's process may have begun elsewhere
     if composed.ensemble.only is not None:
         alone = settings.mode == RunMode.RUN
-        return train_shards_of(checked_config(composed), Path(settings.run.dir), alone)
+        return train_named_shards(checked_config(composed), Path(settings.run.dir), alone)
     if settings.mode == RunMode.MULTIRUN:
         return run_job(composed, settings)
     try:
@@ -91,10 +91,10 @@ def _train(config: Config, folder: Path) -> float:
     return objective(run, config.metric)
 
 
-def train_shards_of(config: Config, folder: Path, alone: bool) -> float:
+def train_named_shards(config: Config, folder: Path, alone: bool) -> float:
     """Train the shards that ``ensemble.only`` names, of the ensemble that belongs in this folder;
     alone: not as a job of a command that puts it together. Returns no number: there is none yet."""
-    train_part(config, folder)
+    train_some_shards(config, folder)
     if alone:
         discard_unfinished(folder)
         only = ", ".join(map(str, config.ensemble.only or ()))

@@ -179,10 +179,10 @@ def verify_runs(
         figures = sum(_bytes(scratch / file) != _bytes(outputs / file) for file in own)
         ours = numbers(load_run(scratch / "runs" / name))
         compared.append(compare(name, ours, stored[name], figures, alike=not differing))
-    return compared, unlike(outputs, content["files"]), not differing
+    return compared, changed_files(outputs, content["files"]), not differing
 
 
-def unlike(outputs: Path, stored: dict[str, str]) -> list[str]:
+def changed_files(outputs: Path, stored: dict[str, str]) -> list[str]:
     """Files under outputs/ that are not as they were when the reference was made, or are gone."""
     now = kept_files(outputs)
     return sorted(name for name in stored if now.get(name) != stored[name])

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from mlpfit.errors import ConfigError, allowed, users_code
+from mlpfit.errors import ConfigError, allowed, as_config_error
 
 PACKAGE = Path(__file__).parents[1]
 _INSTALLED = PACKAGE / "conf"  # in a wheel; in a checkout conf/ lies at the top
@@ -47,7 +47,7 @@ class Tutorial:
         file = self.folder / f"{name}.py"
         if not file.is_file():
             return None
-        with users_code(str(file)):
+        with as_config_error(str(file)):
             return importlib.import_module(f"{self.package}.{name}")
 
     def experiments(self) -> list[str]:
@@ -77,7 +77,7 @@ def _tutorials(search_path: str) -> tuple[Tutorial, ...]:
         Tutorial(name, f"mlpfit.tutorials.{name}", PACKAGE / "tutorials" / name, CONF, order)
         for name, order in yaml.safe_load((CONF / "tutorials.yaml").read_text()).items()
     ]
-    users = [*_announced(), *_on_path(search_path)]
+    users = [*_from_entry_points(), *_from_search_path(search_path)]
     names = [tutorial.name for tutorial in (*own, *users)]
     for tutorial in users:
         if names.count(tutorial.name) > 1:
@@ -86,14 +86,14 @@ def _tutorials(search_path: str) -> tuple[Tutorial, ...]:
     return (*own, *users)
 
 
-def _announced() -> Iterator[Tutorial]:
+def _from_entry_points() -> Iterator[Tutorial]:
     for point in entry_points(group="mlpfit.tutorials"):
-        with users_code(f"entry point mlpfit.tutorials {point.name}={point.value}"):
+        with as_config_error(f"entry point mlpfit.tutorials {point.name}={point.value}"):
             folder = Path(next(iter(point.load().__path__)))
         yield Tutorial(point.name, point.value, folder, folder / "conf")
 
 
-def _on_path(search_path: str) -> Iterator[Tutorial]:
+def _from_search_path(search_path: str) -> Iterator[Tutorial]:
     """The folders named in MLPFIT_PATH, importable as ``mlpfit.tutorials.<name>``."""
     for folder in (Path(name).resolve() for name in search_path.split(os.pathsep) if name):
         where = f"{SEARCH_PATH}={search_path}: {folder}"
@@ -187,7 +187,7 @@ def ready_sweep(name: str) -> ReadySweep:
         raise ConfigError(f"sweep={name}: no such sweep; {allowed(name, ready_sweeps())}")
     file = tutorial(name).conf / "sweep" / f"{name}.yaml"
     needs = "hydra.callbacks.experiments needs question, may have figure, sharpness"
-    with users_code(f"{file}: {needs}"):
+    with as_config_error(f"{file}: {needs}"):
         settings = yaml.safe_load(file.read_text())["hydra"]
         params = {key: str(value) for key, value in settings["sweeper"]["params"].items()}
         return ReadySweep(name, params, **settings["callbacks"]["experiments"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from mlpfit.errors import ConfigError, allowed, users_code
+from mlpfit.errors import ConfigError, allowed, as_config_error
 
 UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name for it
 SHOULD = "Input should be "
@@ -21,7 +21,7 @@ class Section:
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    with users_code(f"{kind.__name__}: a key's type can't be checked"):
+    with as_config_error(f"{kind.__name__}: a key's type can't be checked"):
         return TypeAdapter(kind)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from mlpfit import sealed
 from mlpfit.config.catalogue import confs, experiments
 from mlpfit.config.schema import Config, parse
-from mlpfit.errors import ConfigError, RunError, allowed, users_code
+from mlpfit.errors import ConfigError, RunError, allowed, as_config_error
 from mlpfit.files import write_file
 
 COMPOSED = Path("outputs/.cache/configs")
@@ -27,14 +27,14 @@ def compose(overrides: Sequence[str]) -> Config:
 
     Raises ConfigError in one line for whatever Hydra, OmegaConf or the check finds wrong.
     """
-    return parse(_plain_of(overrides))
+    return parse(_composed(overrides))
 
 
 def group(kind: str, choice: str) -> dict[str, Any]:
     """The values of a file of conf/: group("optimizer", "sgd")["momentum"]. Raises ConfigError."""
     from omegaconf import OmegaConf
 
-    with users_code(f"{kind}={choice}"):
+    with as_config_error(f"{kind}={choice}"):
         values: Any = OmegaConf.to_container(_by_hydra(f"{kind}/{choice}")[kind], resolve=True)
         return dict(values)
 
@@ -50,10 +50,10 @@ def _by_hydra(file: str, overrides: Sequence[str] = (), **options: Any) -> Any:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
-    from mlpfit.config.sources import teach
+    from mlpfit.config.sources import register_with_hydra
 
-    teach()
-    # A folder without YAML: teach() adds those with some. hydra.initialize would look for the
+    register_with_hydra()
+    # A folder without YAML: those with some are registered. hydra.initialize would look for the
     # source of every caller, which takes as long as composing.
     with initialize_config_dir(str(Path(__file__).parent), version_base="1.3"):
         return hydra_compose(file, overrides=list(overrides), **options)
@@ -64,7 +64,7 @@ def checked_config(composed: Any) -> Config:
     return parse(_plain(composed))
 
 
-def _plain_of(overrides: Sequence[str]) -> dict[str, Any]:
+def _composed(overrides: Sequence[str]) -> dict[str, Any]:
     try:
         return _plain(_by_hydra("config", overrides))
     except ConfigError:
@@ -128,18 +128,18 @@ def as_published(experiment: str) -> Config:
 
 @cache
 def _as_published(experiment: str, files: tuple[tuple[str, int], ...]) -> Config:
-    """Hydra takes 70 ms for each, so what it composed of these files is kept."""
+    """Hydra takes 70 ms for each, so what it composed of these files is cached."""
     made_by = [version(package) for package in ("hydra-core", "omegaconf")]
     key = hashlib.sha256(json.dumps([experiment, files, made_by]).encode()).hexdigest()
-    kept_in = COMPOSED / f"{experiment.replace('/', '-')}.json"
+    cache_file = COMPOSED / f"{experiment.replace('/', '-')}.json"
     with suppress(RunError):  # not there, or not as it was written
-        kept = sealed.read_json(kept_in, "compose again")
-        if kept["of"] == key:
-            return parse(kept["config"])
-    plain = _plain_of([f"experiment={experiment}"])
+        cached = sealed.read_json(cache_file, "compose again")
+        if cached["of"] == key:
+            return parse(cached["config"])
+    plain = _composed([f"experiment={experiment}"])
     text = b"".join(Path(file).read_bytes() for file, _ in files if file.endswith(".yaml"))
-    lasting = not re.search(rb"\$\{(oc\.env|now)", text)  # depends on the files alone
-    if lasting and COMPOSED.parents[1].is_dir():
+    files_decide = not re.search(rb"\$\{(oc\.env|now)", text)
+    if files_decide and COMPOSED.parents[1].is_dir():
         with suppress(OSError):
-            write_file(kept_in, sealed.json_bytes({"of": key, "config": plain}))
+            write_file(cache_file, sealed.json_bytes({"of": key, "config": plain}))
     return parse(plain)

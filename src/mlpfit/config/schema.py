@@ -17,7 +17,7 @@ from mlpfit.config.checking import Section, checked
 from mlpfit.config.combinations import problems
 from mlpfit.data import order, streams
 from mlpfit.data.targets import TARGETS, Target
-from mlpfit.errors import ConfigError, allowed, users_code
+from mlpfit.errors import ConfigError, allowed, as_config_error
 from mlpfit.model import layout
 
 # Further arguments of lightning's Trainer that may be given; those in DECIDING change the numbers.
@@ -245,7 +245,7 @@ def parse(plain: Mapping[str, Any]) -> Config:
         given = {k: v for k, v in trainer.items() if k in LIGHTNING and v is not None}
         plain["trainer"] = own | {"arguments": given}
     config: Config = checked(Config, plain)
-    with users_code(f"target {config.target.name}"):
+    with as_config_error(f"target {config.target.name}"):
         if problem := next(problems(config), ""):
             raise ConfigError(problem)
     return config

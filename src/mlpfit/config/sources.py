@@ -1,6 +1,6 @@
-"""What Hydra is taught before it composes: where the YAML lies, and how folders are named.
+"""What Hydra needs to know before it composes: where the YAML lies, and how folders are named.
 
-:func:`teach` registers it in this process alone; other Hydra applications are left as they are.
+It is registered in this process alone; other Hydra applications are left as they are.
 """
 
 import builtins
@@ -25,8 +25,8 @@ from omegaconf import DictConfig, OmegaConf
 from mlpfit.config.catalogue import choices, confs
 from mlpfit.errors import ConfigError
 
-IN_FOLDERS = ("experiment", "sweep")  # groups whose choices are named tutorial/...
-# how, not what
+NESTED = ("experiment", "sweep")  # groups whose choices are named tutorial/...
+# Keys that say how something is computed, not what.
 NOT_DECIDING = ("output_dir", "force", "ensemble.processes", "ensemble.only", "metric", "hydra")
 
 
@@ -39,7 +39,7 @@ class Conf(FileConfigSource):
         return "mlpfit"
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
-        if config_path in IN_FOLDERS:
+        if config_path in NESTED:
             return [] if results_filter == ObjectType.GROUP else choices(config_path)
         return super().list(config_path, results_filter)
 
@@ -49,7 +49,7 @@ class Conf(FileConfigSource):
         result = super().load_config(config_path)
         if Path(self.path) != confs()[0]:  # the package's own
             group = Path(config_path).parts[0]
-            if group in IN_FOLDERS and result.header.get("package") != "_global_":
+            if group in NESTED and result.header.get("package") != "_global_":
                 missing = "must begin with the line # @package _global_"
                 raise ConfigError(f"{self.path}/{config_path}: {missing}")
             package = result.header.get("package") or Path(config_path).parent.as_posix()
@@ -84,7 +84,7 @@ class SearchPath(SearchPathPlugin):
 
 
 @cache
-def teach() -> None:
+def register_with_hydra() -> None:
     """Register sources, search path and resolvers, once a process."""
     SourcesRegistry.instance().register(Conf)
     Plugins.instance().register(SearchPath)

@@ -12,7 +12,7 @@ import numpy as np
 from annotated_types import Ge
 
 from mlpfit.data import formula
-from mlpfit.errors import ConfigError, users_code
+from mlpfit.errors import ConfigError, as_config_error
 
 TARGETS: dict[str, type["Target"]] = {}
 
@@ -109,7 +109,7 @@ class Target:
     def _truth(self, x: np.ndarray) -> np.ndarray:
         """f(x). Raises ConfigError in one line if the function fails, or gives another shape or no
         finite numbers."""
-        with users_code(f"target {self.name}"), np.errstate(all="ignore"):
+        with as_config_error(f"target {self.name}"), np.errstate(all="ignore"):
             truth = np.asarray(self(x), dtype=float)
         if truth.shape != (len(x), 1):
             raise ConfigError(

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from mlpfit.config.catalogue import existing, experiments, tutorial, tutorials
-from mlpfit.errors import ConfigError, RunError, allowed, users_code
+from mlpfit.errors import ConfigError, RunError, allowed, as_config_error
 from mlpfit.figures import style
 from mlpfit.figures.distribution import distribution, overview
 from mlpfit.figures.parts import Drawing, Figure
@@ -27,7 +27,7 @@ def drawings() -> list[Drawing]:
     every: list[Drawing] = []
     for owner in tutorials():
         if (module := owner.part("figures")) is not None:
-            with users_code(f"{owner.folder}/figures.py"):
+            with as_config_error(f"{owner.folder}/figures.py"):
                 for drawing in module.FIGURES:
                     name, experiment = map(owner.full_name, (drawing.name, drawing.experiment))
                     existing(experiment, f"figure {name}")
@@ -78,7 +78,7 @@ def draw(drawing: Drawing, outputs: Path) -> list[bool]:
     code = tutorial(drawing.tutorial).folder / "figures.py"
     file = outputs / "figures" / f"{drawing.name}.svg"
     caption = drawing.caption + ("; not shown on the page" if drawing.ours else "")
-    make = partial(figure_of, drawing)
+    make = partial(marked_figure, drawing)
     drawn = [_draw(file, make, caption, runs, code)]
     for replicas in _ensembles([drawing.experiment], outputs) if drawing.band else []:
         lost = int(replicas.diverged.sum())
@@ -88,7 +88,7 @@ def draw(drawing: Drawing, outputs: Path) -> list[bool]:
     return drawn
 
 
-def figure_of(drawing: Drawing, *runs: Run) -> Figure:
+def marked_figure(drawing: Drawing, *runs: Run) -> Figure:
     """The figure, marked where it is ours."""
     figure = drawing.draw(*runs)
     if drawing.ours:
@@ -127,7 +127,7 @@ def _draw(
     source = description(runs, [*code, *LOOK])
     if is_current(file, source):
         return False
-    with users_code(f"figure {file.parent.name}/{file.stem}"):
+    with as_config_error(f"figure {file.parent.name}/{file.stem}"):
         save(file, lambda: make(*runs), title, source)
     return True
 

@@ -36,7 +36,7 @@ def description(sources: Sequence[Run], code: Sequence[Path]) -> str:
         + (f"{run.replicas} replicas" if run.replicas > 1 else f"seed {run.seeds[0]}")
         for run in sources
     ]
-    data = short_hash(*(json.dumps(run.drawn_files()).encode() for run in sources))
+    data = short_hash(*(json.dumps(run.number_hashes()).encode() for run in sources))
     return f"{', '.join(names)}; data {data}; code {short_hash(*contents)}"
 
 

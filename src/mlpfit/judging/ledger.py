@@ -30,7 +30,7 @@ import numpy as np
 
 from mlpfit import sealed
 from mlpfit.config.catalogue import experiments, tutorials
-from mlpfit.errors import RunError, users_code
+from mlpfit.errors import RunError, as_config_error
 from mlpfit.files import write_file, write_table
 from mlpfit.judging import claims, published, statistics, variants
 from mlpfit.judging.claims import Claim, Ensembles, Finding, Joint, Slip
@@ -71,22 +71,22 @@ def ledger(runs: Ensembles, names: Sequence[str] = ()) -> dict[str, Any]:
         "experiments": [at_a_glance(name, numbers, judged) for name in own],
         "numbers": numbers,
         "traces": judged,
-        "joint": _of_each(names, "JOINT", joint, runs),
+        "joint": _judge_listed(names, "JOINT", joint, runs),
         **{finding.key: finding.values for name in names for finding in findings[name]},
         "findings": [
             {"tutorial": name, "title": finding.title, "text": finding.text}
             for name in names
             for finding in findings[name]
         ],
-        "conclusions": _of_each(names, "CLAIMS", conclude, runs),
-        "slips": _of_each(names, "SLIPS", effect, runs),
+        "conclusions": _judge_listed(names, "CLAIMS", conclude, runs),
+        "slips": _judge_listed(names, "SLIPS", effect, runs),
         "halves": flips([*numbers, *judged]),
         **variants.tables(runs),
         "runs": {name: _extent(runs[name]) for name in own},
     }
 
 
-def _of_each(names: list[str], kind: str, judged: Any, runs: Ensembles) -> list[dict[str, Any]]:
+def _judge_listed(names: list[str], kind: str, judge: Any, runs: Ensembles) -> list[dict[str, Any]]:
     """What is listed under this name in the tutorials' claims.py; without what needs a variant that
     is not there."""
     entries = []
@@ -94,8 +94,8 @@ def _of_each(names: list[str], kind: str, judged: Any, runs: Ensembles) -> list[
         for entry in claims.listed(name, kind):
             if all(experiment in runs for experiment in entry.experiments):
                 title = next(iter(vars(entry).values()))
-                with users_code(f"{name}/claims.py: {title}"):
-                    entries.append({"tutorial": name} | judged(entry, runs, name))
+                with as_config_error(f"{name}/claims.py: {title}"):
+                    entries.append({"tutorial": name} | judge(entry, runs, name))
     return entries
 
 
@@ -116,12 +116,12 @@ def judge(number: Number, runs: Ensembles, findings: Sequence[Finding]) -> dict[
     entry |= {"recovered": reason is not None, "reason": reason or ""}
     law = getattr(own, "LAWS", {}).get(number.quantity)
     if law is not None:
-        return entry | {"evidence": "law"} | placed(number.value, law())
+        return entry | {"evidence": "law"} | position_in(number.value, law())
     values = published.measured(runs[number.experiment], number)
-    return entry | {"evidence": "distribution"} | placed(number.value, values)
+    return entry | {"evidence": "distribution"} | position_in(number.value, values)
 
 
-def placed(value: float, replicas: np.ndarray) -> dict[str, Any]:
+def position_in(value: float, replicas: np.ndarray) -> dict[str, Any]:
     """Where a value lies among replicas (R,), and its verdict in all and in either half of them."""
     place, p = statistics.position(value, replicas)
     halves = [statistics.position(value, half)[1].verdict for half in np.array_split(replicas, 2)]
@@ -185,7 +185,7 @@ def joint(quantity: Joint, runs: Ensembles, tutorial: str) -> dict[str, Any]:
     values = {number.key: number.value for number in published.tutorial(tutorial).numbers}
     value = quantity.published(values)
     entry = {"what": quantity.what, "experiments": list(quantity.experiments), "published": value}
-    return entry | placed(value, quantity.replicas(runs))
+    return entry | position_in(value, quantity.replicas(runs))
 
 
 def conclude(claim: Claim, runs: Ensembles, tutorial: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import yaml
 
 from mlpfit.config import catalogue
 from mlpfit.config.compose import as_published
-from mlpfit.errors import ConfigError, RunError, allowed, users_code
+from mlpfit.errors import ConfigError, RunError, allowed, as_config_error
 from mlpfit.judging import claims
 from mlpfit.runs.run import Run
 
@@ -75,7 +75,7 @@ def tutorial(name: str) -> Tutorial:
 def _read(name: str, file: Path) -> Tutorial:
     if not file.is_file():
         return Tutorial(name)
-    with users_code(str(file)):
+    with as_config_error(str(file)):
         content: dict[str, Any] = yaml.safe_load(file.read_text())
         entries = content.pop("numbers", None) or []
         numbers = tuple(number for entry in entries for number in _numbers(**entry))
@@ -163,7 +163,7 @@ def measured(run: Run, number: Number | None) -> np.ndarray:
     quantity, step = number.quantity, number.step
     if quantity not in LOSSES:
         own = getattr(claims.part(run.config["name"]), "QUANTITIES", {})
-        with users_code(f"{quantity} of {run.config['name']}"):
+        with as_config_error(f"{quantity} of {run.config['name']}"):
             return own[quantity](run)
     if number.update != "before":
         return run.metrics[quantity]

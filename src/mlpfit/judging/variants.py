@@ -33,7 +33,7 @@ import yaml
 from mlpfit.config import catalogue
 from mlpfit.config.compose import as_published, compose
 from mlpfit.config.schema import Config, parse
-from mlpfit.errors import RunError, allowed, users_code
+from mlpfit.errors import RunError, allowed, as_config_error
 from mlpfit.judging import published, statistics
 from mlpfit.judging.claims import Ensembles
 from mlpfit.runs.identity import INCIDENTAL
@@ -72,7 +72,7 @@ class Variant:
 
         place = {"output_dir": f"{outputs}/variants/{self.slug}", "replicas": self.replicas}
         plain: Any = as_published(self.experiment).plain()
-        with users_code(f"variant {self.key}"):
+        with as_config_error(f"variant {self.key}"):
             if any(isinstance(plain.get(o.partition("=")[0]), dict) for o in self.overrides):
                 plain = compose([f"experiment={self.experiment}", *self.overrides]).plain()
             else:
@@ -88,7 +88,7 @@ def variants(tutorial: str) -> list[Variant]:
     file = catalogue.tutorial(tutorial).folder / "variants.yaml"
     if not file.is_file():
         return []
-    with users_code(str(file)):
+    with as_config_error(str(file)):
         content: dict[str, Any] = yaml.safe_load(file.read_text())
         if unknown := sorted(content.keys() - {"replicas", *KINDS}):
             raise ValueError(f"{unknown[0]}: {allowed(unknown[0], ['replicas', *KINDS])}")
@@ -175,9 +175,9 @@ def tables(runs: Ensembles) -> dict[str, list[dict[str, Any]]]:
     there = [(tutorial, variant) for tutorial, variant in named if variant.key in runs]
     by_kind = {kind: [pair for pair in there if pair[1].kind == kind] for kind in KINDS}
     return {
-        "power": [_head(*pair) | noticed(pair[1], runs) for pair in by_kind["power"]],
+        "power": [_head(*pair) | detection(pair[1], runs) for pair in by_kind["power"]],
         "assumptions": assumptions(by_kind["assumptions"], runs),
-        "sensitivity": [_head(*pair) | moved(pair[1], runs) for pair in by_kind["sensitivity"]],
+        "sensitivity": [_head(*pair) | shift(pair[1], runs) for pair in by_kind["sensitivity"]],
     }
 
 
@@ -186,7 +186,7 @@ def _head(tutorial: str, variant: Variant) -> dict[str, Any]:
     return head | {"change": variant.label, "replicas": variant.replicas}
 
 
-def noticed(variant: Variant, runs: Ensembles) -> dict[str, Any]:
+def detection(variant: Variant, runs: Ensembles) -> dict[str, Any]:
     """In which share of the changed replicas the final number and the trace would be noticed."""
     base, changed = runs[variant.experiment], runs[variant.key]
     p_values = {}
@@ -197,10 +197,10 @@ def noticed(variant: Variant, runs: Ensembles) -> dict[str, Any]:
         among, values = (published.traces(run, trace) for run in (base, changed))
         tails = statistics.trace_tails(values, among[:BASE])
         p_values["trace"] = (1 + tails) / (1 + len(among[:BASE]))
-    return {test: _noticed(p) for test, p in p_values.items()}
+    return {test: _share_below(p) for test, p in p_values.items()}
 
 
-def _noticed(p: np.ndarray) -> dict[str, float]:
+def _share_below(p: np.ndarray) -> dict[str, float]:
     share = statistics.share(int((p < statistics.TYPICAL).sum()), len(p))
     return dict(zip(("share", "low", "high"), share, strict=True))
 
@@ -212,11 +212,11 @@ def assumptions(named: list[tuple[str, Variant]], runs: Ensembles) -> list[dict[
         question = (variant.experiment, variant.question)
         if question not in entries:
             ours = {"choice": variant.ours, "ours": True}
-            ours |= _plausible(variant.experiment, runs[variant.experiment])
+            ours |= _plausibility(variant.experiment, runs[variant.experiment])
             head = {"tutorial": tutorial, "experiment": variant.experiment}
             entries[question] = head | {"question": variant.question, "choices": [ours]}
         other = {"choice": variant.label, "ours": False}
-        other |= _plausible(variant.experiment, runs[variant.key])
+        other |= _plausibility(variant.experiment, runs[variant.key])
         entries[question]["choices"].append(other)
     for entry in entries.values():
         judged = [choice for choice in entry["choices"] if "p" in choice]
@@ -224,7 +224,7 @@ def assumptions(named: list[tuple[str, Variant]], runs: Ensembles) -> list[dict[
     return list(entries.values())
 
 
-def _plausible(experiment: str, run: Run) -> dict[str, Any]:
+def _plausibility(experiment: str, run: Run) -> dict[str, Any]:
     """p of what is published if this were the recipe: of the trace, else of the final number; of an
     experiment without numbers the median error alone."""
     number, diverged = published.final(experiment), int(run.diverged.sum())
@@ -238,7 +238,7 @@ def _plausible(experiment: str, run: Run) -> dict[str, Any]:
     return entry | {"median": place.median, "ratio": place.ratio}
 
 
-def moved(variant: Variant, runs: Ensembles) -> dict[str, Any]:
+def shift(variant: Variant, runs: Ensembles) -> dict[str, Any]:
     """How far the final number moves: the ratio of the medians, and the p-value of the two-sample
     test of Kolmogorov and Smirnov through scipy, which takes the samples for independent."""
     from scipy.stats import ks_2samp
@@ -248,5 +248,5 @@ def moved(variant: Variant, runs: Ensembles) -> dict[str, Any]:
     before, after = (float(statistics.quantiles(values, (0.5,))[0]) for values in both)
     p = float(ks_2samp(*(np.nan_to_num(values, nan=np.inf) for values in both)).pvalue)
     entry = {"median": after, "ratio": after / before, "p": p}
-    plausible = _plausible(variant.experiment, runs[variant.key])
+    plausible = _plausibility(variant.experiment, runs[variant.key])
     return entry | ({"p_published": plausible["p"]} if number else {})

@@ -65,7 +65,7 @@ def unfinished_folder(
             return
         identity = identity_of(config)
         with locked(config, partial):
-            begin(partial, identity)
+            begin_or_continue(partial, identity)
         if (partial / MARKER).is_file():  # stopped between sealing and moving
             yield None
         else:
@@ -77,7 +77,7 @@ def unfinished_folder(
         move_into_place(partial, final)
 
 
-def shared(config: Config, final: Path) -> Path | None:
+def join_unfinished(config: Config, final: Path) -> Path | None:
     """The folder in which this config's run is to be finished, for a part of it, other parts being
     trained by other processes; None if it is up to date. Raises RunError if another run is begun
     there."""
@@ -85,11 +85,11 @@ def shared(config: Config, final: Path) -> Path | None:
         return None
     partial = final.with_name(final.name + ".partial")
     with locked(config, partial):
-        begin(partial, identity_of(config))
+        begin_or_continue(partial, identity_of(config))
     return partial
 
 
-def begin(partial: Path, identity: dict[str, Any]) -> None:
+def begin_or_continue(partial: Path, identity: dict[str, Any]) -> None:
     """Make the folder of an unfinished run, or check that the one there is of the same run."""
     file = partial / IDENTITY
     if (partial / MARKER).is_file():

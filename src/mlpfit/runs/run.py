@@ -27,7 +27,7 @@ from mlpfit.data.streams import named_seeds
 from mlpfit.errors import RunError
 
 MARKER, SHARDS = "complete.json", "shards"
-TOGETHER = 64  # replicas that predict at once: what their layers put out stays in the cache
+REPLICAS_AT_ONCE = 64  # replicas that predict at once: what their layers put out stays in the cache
 AGAIN = "train the run again with force=true"
 
 QUANTITIES = {  # in words, for tables and axes
@@ -127,10 +127,11 @@ class Run:
             (part.path / name).is_file() for part in (self, *self.parts) for name in part._digests
         )
 
-    def drawn_files(self) -> dict[str, str]:
+    def number_hashes(self) -> dict[str, str]:
         """Hashes of the files that hold numbers (not of times, places and TensorBoard's events)."""
         if self.parts:
-            return {f"{p.path.name}/{n}": d for p in self.parts for n, d in p.drawn_files().items()}
+            hashes = ((part.path.name, part.number_hashes()) for part in self.parts)
+            return {f"{name}/{n}": d for name, own in hashes for n, d in own.items()}
         return {n: d for n, d in self._digests.items() if n.endswith(".npz") or n == "metrics.json"}
 
     @property
@@ -149,9 +150,9 @@ class Run:
 
     def predict(self, x: Any, step: int | None = None) -> np.ndarray:
         """x (n, d), or (R, n, d) with other inputs for every replica -> (R, n, 1)."""
-        starts = range(0, self.replicas, TOGETHER)
+        starts = range(0, self.replicas, REPLICAS_AT_ONCE)
         return np.concatenate(
-            [self._outputs(x, step, slice(at, at + TOGETHER))[-1] for at in starts]
+            [self._outputs(x, step, slice(at, at + REPLICAS_AT_ONCE))[-1] for at in starts]
         )
 
     def hidden(self, x: Any, step: int | None = None) -> list[np.ndarray]:

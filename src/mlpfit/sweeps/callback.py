@@ -21,7 +21,7 @@ from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import NOT_DECIDING, overrides_of
 from mlpfit.errors import ConfigError, RunError, allowed
 from mlpfit.process import exit_code
-from mlpfit.sweeps.summary import name_of, noted, write_sweep
+from mlpfit.sweeps.summary import name_of, sweep_note, write_sweep
 from mlpfit.training.train import try_target
 
 MOST_JOBS = 10_000
@@ -37,13 +37,13 @@ class Experiments(Callback):
         self.sharpness, self.other, self.started = sharpness, [*other], time.time()
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        with refusing():
+        with exiting_on_errors():
             if sweep := config.hydra.runtime.choices.get("sweep"):
                 raise ConfigError(f"sweep={sweep}: goes with -m (mlpfit -m sweep={sweep})")
             try_target(checked_config(config))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        with refusing():
+        with exiting_on_errors():
             if self.other:
                 key = f"hydra.callbacks.experiments.{self.other[0]}"
                 names = ("question", "figure", "sharpness")
@@ -55,24 +55,24 @@ class Experiments(Callback):
             searched = check_sweep(config, overrides, keys)
             folder = os.path.abspath(str(config.hydra.sweep.dir))  # on every machine the same
             if (ready := name_of(Path(folder))) in ready_sweeps():
-                from mlpfit.sweeps.closing import checked_spec  # late, for the start-up
+                from mlpfit.sweeps.closing import checked_figure  # late, for the start-up
 
-                checked_spec(ready, keys)
+                checked_figure(ready, keys)
             with read_write(config), open_dict(config):  # all jobs go to the same one
                 config.hydra.sweep.dir = folder
                 quoted = QuotedString(folder, Quote.single).with_quotes()
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted}")
             if sweeper_of(config) != "Shards":
-                begun = noted(Path(folder), "started") if searched and not config.force else None
+                earlier = searched and not config.force and sweep_note(Path(folder), "started")
                 now = f"{time.strftime('%FT%T')} {os.getpid()}"
-                aims = {"search": searched, "sharpness": self.sharpness}
-                write_sweep(Path(folder), keys, begun or now, **aims)
+                notes = {"search": searched, "sharpness": self.sharpness}
+                write_sweep(Path(folder), keys, earlier or now, **notes)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         from mlpfit.sweeps.closing import close  # late, for the start-up
 
         folder = Path(os.path.relpath(config.hydra.sweep.dir))
-        with refusing():
+        with exiting_on_errors():
             failed = sweeper_of(config) != "Shards" and close(folder)
         print(f"({time.time() - self.started:.0f} s)")
         if failed:
@@ -85,7 +85,7 @@ def sweeper_of(config: DictConfig) -> str:
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
+def exiting_on_errors() -> Iterator[None]:
     """Ends the command with one line where a config is refused (exit code 2) or a run fails (1)."""
     try:
         yield

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from mlpfit.config.catalogue import ready_sweep, ready_sweeps, tutorial
-from mlpfit.errors import ConfigError, allowed, users_code
+from mlpfit.errors import ConfigError, allowed, as_config_error
 from mlpfit.figures.save import save, short_hash
 from mlpfit.figures.sweep import curves, maps, search_figure
 from mlpfit.sweeps.summary import (
@@ -17,10 +17,10 @@ from mlpfit.sweeps.summary import (
     Row,
     diverged,
     name_of,
-    noted,
     read,
     read_sweep,
     stability_of,
+    sweep_note,
     write,
 )
 from mlpfit.training.progress import console
@@ -32,7 +32,7 @@ def close(folder: Path) -> bool:
     """Write a sweep's summary and figure, say what they answer and whether any jobs failed."""
     keys, _ = read_sweep(folder)
     rows = write(folder)
-    metric = noted(folder, "search")
+    metric = sweep_note(folder, "search")
     console.print(closing_table(rows, keys) if metric is None else best_table(rows, keys, metric))
     if sentence := answer(name_of(folder), rows):
         console.print(sentence)
@@ -77,12 +77,12 @@ def answer(sweep: str, rows: list[Row]) -> str:
     ``answers.py``; empty for any other, and where jobs have failed."""
     if sweep not in ready_sweeps() or any(row["failure"] for row in rows):
         return ""
-    answer_to = sentences(sweep).get(sweep.split("/")[1], lambda rows: "")
-    with users_code(f"the answer of sweep={sweep}"):
+    answer_to = answers_of(sweep).get(sweep.split("/")[1], lambda rows: "")
+    with as_config_error(f"the answer of sweep={sweep}"):
         return answer_to(rows)
 
 
-def sentences(sweep: str) -> dict[str, Callable[[list[Row]], str]]:
+def answers_of(sweep: str) -> dict[str, Callable[[list[Row]], str]]:
     """What the tutorial of a ready sweep answers, by the sweep's name."""
     return getattr(tutorial(sweep).part("answers"), "ANSWERS", {})
 
@@ -92,8 +92,8 @@ def draw_sweep(folder: Path) -> str:
     file says for a ready sweep, trials for a search. Returns its path, or why there is none. Raises
     RunError without a summary."""
     keys, rows = read(folder)
-    name, metric = name_of(folder), noted(folder, "search")
-    spec = checked_spec(name, keys) if name in ready_sweeps() else None
+    name, metric = name_of(folder), sweep_note(folder, "search")
+    spec = checked_figure(name, keys) if name in ready_sweeps() else None
     if spec is None and metric is None and len(keys) > 3:
         return f"no figure of {len(keys)} swept keys (three at most)"
     finished = [row for row in rows if not row["failure"]]
@@ -117,11 +117,11 @@ def draw_sweep(folder: Path) -> str:
     return str(folder / "figure.svg")
 
 
-def checked_spec(ready: str, keys: Sequence[str]) -> dict[str, Any] | None:
+def checked_figure(ready: str, keys: Sequence[str]) -> dict[str, Any] | None:
     """How a ready sweep's figure is to be drawn: x, and perhaps lines and panels. Raises
     ConfigError if it can't be, or the tutorial answers a sweep that there is not."""
     own = tutorial(ready).sweeps()
-    for name in sentences(ready):
+    for name in answers_of(ready):
         if f"{tutorial(ready).name}/{name}" not in own:
             file, given = f"{tutorial(ready).name}/answers.py", f"{tutorial(ready).name}/{name}"
             raise ConfigError(f"{file}: {name}: no such sweep; {allowed(given, own)}")

@@ -21,23 +21,24 @@ from omegaconf import DictConfig, open_dict
 from hydra_plugins.mlpfit.launcher import Processes
 from mlpfit.config.compose import checked_config
 from mlpfit.config.schema import Config
-from mlpfit.config.sources import teach
+from mlpfit.config.sources import register_with_hydra
 from mlpfit.errors import RunError, Stopped, one_line
+from mlpfit.processes import cores, run_tasks
 from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.run import load_run
-from mlpfit.sweeps.summary import Job, hash_of, noted, objective, read_sweep
-from mlpfit.training.processes import cores, work
+from mlpfit.sweeps.summary import Job, hash_of, objective, read_sweep, sweep_note
 from mlpfit.training.progress import console, display
-from mlpfit.training.train import shards, train
+from mlpfit.training.shard import shards
+from mlpfit.training.train import train
 
 STARTING = 4.0  # seconds for a process to import torch and Lightning
 
 
-def planned(config: Config | None, settings: Any, started: str | None) -> Job:
+def job_of(config: Config | None, settings: Any, started: str | None) -> Job:
     """The job that Hydra's settings (``hydra``) describe."""
     overrides = tuple(str(o) for o in settings.overrides.task)
-    known = None if config is None else hash_of(identity(config))
-    return Job(int(settings.job.num), overrides, started or "", known)
+    own = None if config is None else hash_of(identity(config))
+    return Job(int(settings.job.num), overrides, started or "", own)
 
 
 def run_job(composed: Any, settings: Any) -> float:
@@ -46,13 +47,13 @@ def run_job(composed: Any, settings: Any) -> float:
     Returns its number for a sweeper to minimise, infinite where it failed.
     """
     folder = Path(settings.runtime.output_dir)
-    started = noted(Path(settings.sweep.dir), "started")
-    job = planned(None, settings, started)
+    started = sweep_note(Path(settings.sweep.dir), "started")
+    job = job_of(None, settings, started)
     try:
         config = checked_config(composed)
-        job = planned(config, settings, started)
+        job = job_of(config, settings, started)
         job.write(folder)
-        train(again_if_damaged(config, folder), folder)
+        train(retrain_if_damaged(config, folder), folder)
         job.write(folder)  # the run has taken the folder's place
         return objective(load_run(folder), config.metric)
     except Stopped:
@@ -62,7 +63,7 @@ def run_job(composed: Any, settings: Any) -> float:
         return float("inf")
 
 
-def again_if_damaged(config: Config, folder: Path) -> Config:
+def retrain_if_damaged(config: Config, folder: Path) -> Config:
     """The config, told to train again where there is a finished run with a damaged file."""
     try:
         if is_current(config, folder):
@@ -87,7 +88,7 @@ class Task:
         return self.config.ensemble.only is not None
 
     @property
-    def left(self) -> bool:
+    def unfinished(self) -> bool:
         """Whether there is something to train."""
         return self.part or self.config.force or bool(self.job.outcome(self.folder))
 
@@ -107,21 +108,23 @@ def launch(plugin: Processes, overrides: Sequence[Sequence[str]], first: int) ->
     whole = [task for task in tasks if not task.part]
     for task in whole:
         task.job.write(task.folder)
-    left = sorted((task for task in tasks if task.left), key=lambda task: -task.seconds)
+    unfinished = [task for task in tasks if task.unfinished]
+    unfinished.sort(key=lambda task: -task.seconds)
     failures: dict[int, str] = {}
-    if left:
-        spent = sum(task.seconds for task in left)  # a process takes its time to start
-        most = min(plugin.processes or cores(), max(1, round(spent / STARTING)), len(left))
-        if noted(sweep, "search") is None:  # a search tells of each trial
+    if unfinished:
+        seconds = sum(task.seconds for task in unfinished)  # a process takes its time to start
+        useful = max(1, round(seconds / STARTING))
+        processes = min(plugin.processes or cores(), useful, len(unfinished))
+        if sweep_note(sweep, "search") is None:  # a search tells of each trial
             console.print(
-                f"{os.path.relpath(sweep)}: {len(tasks)} jobs, {len(tasks) - len(left)} need no "
-                f"training, {len(left)} in {most} processes: "
-                f"about {STARTING + spent / most:.0f} s",
+                f"{os.path.relpath(sweep)}: {len(tasks)} jobs, {len(tasks) - len(unfinished)} need "
+                f"no training, {len(unfinished)} in {processes} processes: "
+                f"about {STARTING + seconds / processes:.0f} s",
                 soft_wrap=True,
             )
-        failures = _run_here(plugin, left, most)
+        failures = _run_here(plugin, unfinished, processes)
     jobs = read_sweep(sweep)[1] if whole else {}
-    return [_returned(task, jobs, failures.get(task.job.number)) for task in tasks]
+    return [_job_return(task, jobs, failures.get(task.job.number)) for task in tasks]
 
 
 def _task(plugin: Processes, overrides: list[str], number: int, sweep: Path) -> Task:
@@ -129,18 +132,19 @@ def _task(plugin: Processes, overrides: list[str], number: int, sweep: Path) -> 
     with open_dict(composed):
         composed.hydra.job.id = composed.hydra.job.num = number
     folder = sweep / str(composed.hydra.sweep.subdir)
-    config = again_if_damaged(checked_config(composed), folder)
-    return Task(composed, config, folder, planned(config, composed.hydra, noted(sweep, "started")))
+    config = retrain_if_damaged(checked_config(composed), folder)
+    job = job_of(config, composed.hydra, sweep_note(sweep, "started"))
+    return Task(composed, config, folder, job)
 
 
 def _run_here(plugin: Processes, tasks: list[Task], processes: int) -> dict[int, str]:
     """Run the tasks; returns why which of them failed, by their job's number."""
-    sent = [(plugin.context, plugin.function, task.composed) for task in tasks]
+    arguments = [(plugin.context, plugin.function, task.composed) for task in tasks]
     failures: dict[int, str] = {}
     ended = count(1)
     with display(runs=1) as shown, shown.counted("jobs", len(tasks)) as report:
 
-        def done(index: int, failure: str | None) -> None:
+        def on_end(index: int, failure: str | None) -> None:
             task = tasks[index]
             if failure is not None:
                 failures[task.job.number] = failure
@@ -148,15 +152,15 @@ def _run_here(plugin: Processes, tasks: list[Task], processes: int) -> dict[int,
                     replace(task.job, failure=failure).write(task.folder)
             report(next(ended))
 
-        work(_run_job, sent, processes, done, plugin.warm)
+        run_tasks(_run_job, arguments, processes, on_end, plugin.reusable)
     return failures
 
 
-def _run_job(sent: tuple[HydraContext, TaskFunction, DictConfig]) -> None:
+def _run_job(arguments: tuple[HydraContext, TaskFunction, DictConfig]) -> None:
     """One job in a process of its own, as Hydra's launchers run it."""
-    context, function, composed = sent
+    context, function, composed = arguments
     utils.setup_globals()
-    teach()
+    register_with_hydra()
     HydraConfig.instance().set_config(composed)
     result = utils.run_job(
         hydra_context=context,
@@ -168,7 +172,7 @@ def _run_job(sent: tuple[HydraContext, TaskFunction, DictConfig]) -> None:
     _ = result.return_value  # raises what the job raised
 
 
-def _returned(task: Task, jobs: dict[Path, Job], failure: str | None) -> JobReturn:
+def _job_return(task: Task, jobs: dict[Path, Job], failure: str | None) -> JobReturn:
     """What Hydra is told; jobs: as they stand in the sweep's folder, of a search also earlier ones.
     A part of an ensemble is in none of them."""
     result = JobReturn(overrides=list(task.job.overrides), cfg=task.composed)

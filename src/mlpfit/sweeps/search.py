@@ -34,7 +34,7 @@ from mlpfit.config.checking import Section, checked
 from mlpfit.config.compose import checked_config
 from mlpfit.config.schema import Config, Count, Seed
 from mlpfit.config.sources import deciding, overrides_of
-from mlpfit.errors import ConfigError, RunError, allowed, one_line, users_code
+from mlpfit.errors import ConfigError, RunError, allowed, as_config_error, one_line
 from mlpfit.runs.folder import locked
 from mlpfit.runs.run import differences
 from mlpfit.sweeps.summary import diverged, read_sweep
@@ -107,7 +107,7 @@ def distribution(override: Override) -> BaseDistribution:
     if unknown := sorted(tags - TAGS):
         raise ConfigError(f"{line}: tag {unknown[0]}: {allowed(unknown[0], sorted(TAGS))}")
     log = "log" in tags
-    with users_code(f"{line}"):
+    with as_config_error(f"{line}"):
         if isinstance(value, IntervalSweep):
             low, high = value.start, value.end
             assert low is not None and high is not None  # the grammar has both
@@ -131,57 +131,57 @@ def ends(values: BaseDistribution) -> Sequence[Any]:
 
 def check(loader: Any, master: DictConfig) -> Search:
     """A command's search. Raises ConfigError for wrong settings, spaces, values at their ends."""
-    this = Search(loader, master, overrides_of(loader, master))
-    if not this.space:
+    search = Search(loader, master, overrides_of(loader, master))
+    if not search.space:
         raise ConfigError(
             "hydra/sweeper=optuna: nothing to search; give a key several values, such as "
             "'optimizer.lr=tag(log,interval(0.001,0.1))'"
         )
-    first = {key: ends(d)[0] for key, d in this.space.items()}
-    for key, values in this.space.items():
+    first = {key: ends(d)[0] for key, d in search.space.items()}
+    for key, values in search.space.items():
         for value in ends(values):
-            this.composed(first | {key: value})
-    if this.settings.storage is not None:
-        opened(this)
-    return this
+            search.composed(first | {key: value})
+    if search.settings.storage is not None:
+        open_study(search)
+    return search
 
 
 def sweep(launcher: Launcher, loader: Any, master: DictConfig, _: Sequence[str]) -> float:
     """Run the trials that are missing; returns the best number. Raises RunError if the study holds
     another search, or the launcher gives up."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    this = Search(loader, master, overrides_of(loader, master))
-    this.folder.mkdir(parents=True, exist_ok=True)
-    with locked(this.config, this.folder), warnings.catch_warnings():
+    search = Search(loader, master, overrides_of(loader, master))
+    search.folder.mkdir(parents=True, exist_ok=True)
+    with locked(search.config, search.folder), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = begun(this)
-        over = repeated(study, this)
-        while batch := list(next_trials(study, this, over)):
-            arguments = [this.arguments(trial.params) for trial in batch]
+        study = own_study(search)
+        failed = ask_again(study)
+        while batch := list(next_trials(study, search, failed)):
+            arguments = [search.arguments(trial.params) for trial in batch]
             try:
                 returns = launcher.launch(arguments, batch[0].number)
             except Exception as error:  # of whatever kind launchers raise
                 raise RunError(f"{one_line(error)}; the same command goes on") from error
-            numbers = told(study, batch, arguments, returns, this.folder)
+            numbers = tell(study, batch, arguments, returns, search.folder)
             for trial, number in zip(batch, numbers, strict=True):
-                say(study, trial, number, this.config.metric)
+                print_trial(study, trial, number, search.config.metric)
     return best(study)[0]
 
 
-def opened(search: Search) -> optuna.Study:
+def open_study(search: Search) -> optuna.Study:
     """The study, made if there is none. Raises ConfigError where the storage can't be used."""
     settings = search.settings
     storage = settings.storage or f"sqlite:///{search.folder.absolute() / 'study.db'}"
     name = settings.study_name or str(search.folder).rpartition("sweeps/")[2]
-    with users_code(f"hydra.sweeper.storage={storage}"):
+    with as_config_error(f"hydra.sweeper.storage={storage}"):
         if search.config.force and name in optuna.get_all_study_names(storage):
             optuna.delete_study(study_name=name, storage=storage)
         return optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
 
 
-def begun(search: Search) -> optuna.Study:
+def own_study(search: Search) -> optuna.Study:
     """The study of this search. Raises RunError if the one there is of another."""
-    study = opened(search)
+    study = open_study(search)
     space = {key: distribution_to_json(values) for key, values in search.space.items()}
     mine = {"space": space, "fixed": deciding(search.fixed), "metric": search.config.metric}
     if differing := differences(study.user_attrs.get(SEARCH, mine), mine):
@@ -193,7 +193,7 @@ def begun(search: Search) -> optuna.Study:
     return study
 
 
-def repeated(study: optuna.Study, search: Search) -> set[int]:
+def ask_again(study: optuna.Study) -> set[int]:
     """Ask for trials that have failed once more; returns the numbers of all that ever did."""
     trials = study.get_trials(deepcopy=False)
     again = {trial.user_attrs.get(AGAIN) for trial in trials}
@@ -204,16 +204,16 @@ def repeated(study: optuna.Study, search: Search) -> set[int]:
     return {trial.number for trial in failed}
 
 
-def next_trials(study: optuna.Study, search: Search, over: set[int]) -> Iterator[FrozenTrial]:
+def next_trials(study: optuna.Study, search: Search, failed: set[int]) -> Iterator[FrozenTrial]:
     """Those that a killed command has left, and new ones up to a multiple of ``n_jobs``, so that
-    trials are asked for together in one command as in several; over: those that don't count."""
+    trials are asked for together in one command as in several; failed ones don't count."""
     settings, place = search.settings, str(search.folder)
     trials = study.get_trials(deepcopy=False)
     begun = [t for t in trials if t.state != TrialState.WAITING]
     for trial in begun:
         if trial.state == TrialState.RUNNING and trial.user_attrs.get(SWEEP) == place:
             yield trial
-    missing = settings.n_trials - sum(trial.number not in over for trial in begun)
+    missing = settings.n_trials - sum(trial.number not in failed for trial in begun)
     room = settings.n_jobs - len(begun) % settings.n_jobs
     for _ in range(min(missing, room)):
         study.sampler = sampler(settings, len(study.get_trials(deepcopy=False)))
@@ -234,7 +234,7 @@ def sampler(settings: Settings, number: int) -> samplers.BaseSampler:
     return (samplers.TPESampler if settings.sampler == "tpe" else samplers.GPSampler)(seed=seed)
 
 
-def told(
+def tell(
     study: optuna.Study,
     batch: Sequence[FrozenTrial],
     arguments: Sequence[Sequence[str]],
@@ -264,7 +264,7 @@ def best(study: optuna.Study) -> tuple[float, int]:
     return min(((trial.values[0], trial.number) for trial in done), default=(math.inf, -1))
 
 
-def say(study: optuna.Study, trial: FrozenTrial, number: float, metric: str) -> None:
+def print_trial(study: optuna.Study, trial: FrozenTrial, number: float, metric: str) -> None:
     given = ", ".join(
         f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
         for key, value in trial.params.items()

@@ -25,7 +25,8 @@ from mlpfit.errors import ConfigError, RunError, one_line
 from mlpfit.runs.folder import HYDRA, discard_unfinished, remove_empty, unfinished_folder
 from mlpfit.runs.identity import is_current
 from mlpfit.training.progress import console
-from mlpfit.training.train import Shard, shards, try_out
+from mlpfit.training.shard import Shard, shards
+from mlpfit.training.train import try_out
 
 SECONDS = 5.0  # between two looks at what is finished
 
@@ -48,13 +49,16 @@ class Ensemble:
 
     def jobs(self, partial: Path, per_job: int) -> list[tuple[float, list[str]]]:
         """Predicted seconds and overrides of each job that is left."""
-        left = [(k, s) for k, s in enumerate(self.shards(partial)) if not s.finished]
-        groups = [left[i : i + per_job] for i in range(0, len(left), per_job)]
+        missing = [(k, s) for k, s in enumerate(self.shards(partial)) if not s.finished]
+        groups = [missing[i : i + per_job] for i in range(0, len(missing), per_job)]
         jobs = []
         for group in groups:
             only = f"ensemble.only=[{','.join(str(k) for k, _ in group)}]"
             jobs.append((sum(s.seconds for _, s in group), [*self.overrides, only]))
         return jobs
+
+
+Unfinished = tuple[Ensemble, Path]  # and the folder in which it is to be finished
 
 
 def ensembles(loader: Any, master: DictConfig, arguments: Sequence[str]) -> list[Ensemble]:
@@ -65,12 +69,12 @@ def ensembles(loader: Any, master: DictConfig, arguments: Sequence[str]) -> list
     jobs = BasicSweeper.split_arguments(overrides, None)[0]
     if not counted:
         jobs = [[*job, "replicas=${ensemble.replicas}"] for job in jobs]
-    every = []
+    named = []
     for job in jobs:
         composed = loader.load_sweep_config(master, list(job))
         folder = Path(str(composed.hydra.run.dir))
-        every.append(Ensemble(tuple(job), composed, checked_config(composed), folder))
-    return sorted(every, key=lambda ensemble: ensemble.folder)
+        named.append(Ensemble(tuple(job), composed, checked_config(composed), folder))
+    return sorted(named, key=lambda ensemble: ensemble.folder)
 
 
 def check(loader: Any, master: DictConfig, arguments: Sequence[str], keys: Sequence[str]) -> None:
@@ -83,10 +87,10 @@ def check(loader: Any, master: DictConfig, arguments: Sequence[str], keys: Seque
             f"{other[0]}: hydra/sweeper=shards sweeps experiment=... alone, since each experiment "
             "has one ensemble; give it one value"
         )
-    every = ensembles(loader, master, arguments)
-    if len({ensemble.folder for ensemble in every}) < len(every):
+    named = ensembles(loader, master, arguments)
+    if len({ensemble.folder for ensemble in named}) < len(named):
         raise ConfigError("hydra/sweeper=shards: two ensembles share a folder; name each once")
-    for config in (ensemble.config for ensemble in every):
+    for config in (ensemble.config for ensemble in named):
         if len(config.replica_seeds) == 1:
             given = f"{config.name} has one replica"
             raise ConfigError(f"hydra/sweeper=shards: {given}; say replicas=...")
@@ -96,34 +100,33 @@ def check(loader: Any, master: DictConfig, arguments: Sequence[str], keys: Seque
 
 def sweep(launcher: Launcher, loader: Any, master: DictConfig, arguments: Sequence[str]) -> None:
     """Train the ensembles. Raises RunError if shards are missing in the end."""
-    every = ensembles(loader, master, arguments)
+    named = ensembles(loader, master, arguments)
     with read_write(master), open_dict(master):  # a job's folder holds nothing
         master.hydra.overrides.hydra.append("hydra.output_subdir=null")
     reason = ""
     try:
         with ExitStack() as stack:
-            claims = []
-            for ensemble in every:
+            unfinished = []
+            for ensemble in named:
                 if ensemble.config.force or not is_current(ensemble.config, ensemble.folder):
                     try_out(ensemble.config)
                 claim = unfinished_folder(ensemble.config, ensemble.folder, ensemble.ready)
                 if partial := stack.enter_context(claim):
-                    claims.append((ensemble, partial))
-            with told(claims):
-                reason = launch(launcher, claims, master.hydra.sweeper.shards_per_job)
-            for ensemble, _ in claims:
-                keep_hydra(ensemble)
+                    unfinished.append((ensemble, partial))
+            with printing_progress(unfinished):
+                reason = launch(launcher, unfinished, master.hydra.sweeper.shards_per_job)
+            for ensemble, _ in unfinished:
+                save_hydra_files(ensemble)
     finally:
-        for ensemble in every:
+        for ensemble in named:
             discard_unfinished(ensemble.folder)
         for folder in Path(str(master.hydra.sweep.dir)).glob("*"):
             remove_empty(folder)
-    missing = [sentence for ensemble in every if (sentence := outcome(ensemble, reason))]
-    if missing:
-        raise RunError("; ".join(missing))
+    if problems := [problem for ensemble in named if (problem := outcome(ensemble, reason))]:
+        raise RunError("; ".join(problems))
 
 
-def launch(launcher: Launcher, claims: Sequence[tuple[Ensemble, Path]], per_job: int) -> str:
+def launch(launcher: Launcher, unfinished: Sequence[Unfinished], per_job: int) -> str:
     """Run the jobs that are left, those that take longest first. Returns why one failed, if any
     did.
 
@@ -131,7 +134,7 @@ def launch(launcher: Launcher, claims: Sequence[tuple[Ensemble, Path]], per_job:
     that are left again, as long as every time some are finished.
     """
     first, reason, before = 0, "", -1
-    while jobs := [job for e, partial in claims for job in e.jobs(partial, per_job)]:
+    while jobs := [job for e, partial in unfinished for job in e.jobs(partial, per_job)]:
         if len(jobs) == before:
             break
         jobs.sort(key=lambda job: -job[0])
@@ -146,20 +149,20 @@ def launch(launcher: Launcher, claims: Sequence[tuple[Ensemble, Path]], per_job:
 
 
 @contextmanager
-def told(claims: Sequence[tuple[Ensemble, Path]]) -> Iterator[None]:
+def printing_progress(unfinished: Sequence[Unfinished]) -> Iterator[None]:
     """While the jobs run, wherever that is, say at every tenth how many shards are finished."""
-    every = [shard for ensemble, partial in claims for shard in ensemble.shards(partial)]
+    every = [shard for ensemble, partial in unfinished for shard in ensemble.shards(partial)]
     if not every:
         yield
         return
     before, ended = sum(shard.finished for shard in every), Event()
     console.print(f"{len(every)} shards, {len(every) - before} to be trained")
 
-    def watch(told: int) -> None:
+    def watch(printed: int) -> None:
         while not ended.wait(SECONDS):
             finished = sum(shard.finished for shard in every)
-            if finished * 10 // len(every) > told * 10 // len(every):
-                told = finished
+            if finished * 10 // len(every) > printed * 10 // len(every):
+                printed = finished
                 console.print(f"{finished} of {len(every)} shards finished")
 
     thread = Thread(target=watch, args=(before,), daemon=True)
@@ -178,12 +181,12 @@ def outcome(ensemble: Ensemble, reason: str) -> str:
         console.print(f"{ensemble.folder}: complete, {count} shards", soft_wrap=True)
         return ""
     partial = ensemble.folder.with_name(ensemble.folder.name + ".partial")
-    left = sum(not shard.finished for shard in ensemble.shards(partial))
-    missing = f"{left} of {count} shards are missing" + (f" ({reason})" if reason else "")
-    return f"{ensemble.folder}: {missing}; the same command trains those"
+    missing = sum(not shard.finished for shard in ensemble.shards(partial))
+    problem = f"{missing} of {count} shards are missing" + (f" ({reason})" if reason else "")
+    return f"{ensemble.folder}: {problem}; the same command trains those"
 
 
-def keep_hydra(ensemble: Ensemble) -> None:
+def save_hydra_files(ensemble: Ensemble) -> None:
     """What Hydra writes for a run: its config, overrides and settings."""
     folder = ensemble.folder / HYDRA
     folder.mkdir(parents=True, exist_ok=True)

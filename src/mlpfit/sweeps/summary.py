@@ -75,9 +75,9 @@ def hash_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def write_sweep(folder: Path, keys: Sequence[str], started: str, **aims: Any) -> None:
-    """Note what is swept, when the command starts; aims: see :func:`noted`."""
-    content = {"keys": list(keys), "started": started} | aims
+def write_sweep(folder: Path, keys: Sequence[str], started: str, **notes: Any) -> None:
+    """Note what is swept, when the command starts; notes: see :func:`sweep_note`."""
+    content = {"keys": list(keys), "started": started} | notes
     write_file(folder / SWEEP, json.dumps(content, indent=1).encode())
 
 
@@ -97,7 +97,7 @@ def read_sweep(folder: Path) -> tuple[list[str], dict[Path, Job]]:
         raise RunError(f"{folder}: {SWEEP} or a {JOB} is damaged; run the sweep again") from None
 
 
-def noted(sweep: Path, key: str) -> Any:
+def sweep_note(sweep: Path, key: str) -> Any:
     """When the command was "started"; the number whose least is the aim of a "search"; whether
     "sharpness" is asked for. None of a sweep that is none, or of another version."""
     try:
@@ -119,7 +119,7 @@ def objective(run: Run, metric: str) -> float:
 def write(folder: Path) -> list[Row]:
     """Write the summary of a sweep's jobs from their folders; returns its rows."""
     keys, jobs = read_sweep(folder)
-    searched, sharpness = noted(folder, "search"), noted(folder, "sharpness")
+    searched, sharpness = sweep_note(folder, "search"), sweep_note(folder, "sharpness")
     rows: list[Row] = []
     for path, job in jobs.items():
         failure, given = job.outcome(path), dict(o.partition("=")[::2] for o in job.overrides)

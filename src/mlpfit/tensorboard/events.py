@@ -27,7 +27,7 @@ def write(folder: Path, sources: Any, add: Callable[[SummaryWriter], None]) -> i
     """One event file, filled by ``add``, in place of the one made from other sources (anything JSON
     can hold); 1, or 0 if it is there already.
 
-        write(run.path, run.drawn_files(), lambda writer: writer.add_text("question", "Why?"))
+        write(run.path, run.number_hashes(), lambda writer: writer.add_text("question", "Why?"))
     """
     files = [*sorted(Path(__file__).parent.glob("*.py")), Path(parts.__file__)]  # what draws it
     content = json.dumps([sources, [file.read_text() for file in files]], sort_keys=True).encode()
@@ -71,7 +71,7 @@ def add_histogram(writer: SummaryWriter, tag: str, values: np.ndarray, step: int
 
 
 @contextmanager
-def left_out_if_damaged() -> Iterator[None]:
+def skipping_damaged() -> Iterator[None]:
     """A damaged run costs itself and a line on stderr: the others are shown."""
     try:
         yield

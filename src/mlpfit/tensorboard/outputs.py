@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlpfit.runs.run import MARKER, load_run
 from mlpfit.sealed import read_ledger
-from mlpfit.tensorboard.events import left_out_if_damaged
+from mlpfit.tensorboard.events import skipping_damaged
 from mlpfit.tensorboard.runs import write_ensemble, write_run
 from mlpfit.tensorboard.sweeps import write_sweeps
 
@@ -26,7 +26,7 @@ def write_outputs(outputs: Path) -> int:
     written = 0
     for kind, write in ("runs", write_run), ("ensembles", write_ensemble):
         for marker in sorted((outputs / kind).glob(f"*/*/{MARKER}")):
-            with left_out_if_damaged():
+            with skipping_damaged():
                 run = load_run(marker.parent)
                 written += write(run, [n for n in judged if n["experiment"] == run.config["name"]])
     return written + write_sweeps(outputs / "sweeps")

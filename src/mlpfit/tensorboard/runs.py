@@ -35,12 +35,12 @@ def write_run(run: Run, verdicts: Verdicts) -> int:
         writer.add_graph(network(run), torch.zeros(run.data["x"].shape[1:]))
         add_snapshots(writer, run)
 
-    return write(run.path, [run.drawn_files(), verdicts], add)
+    return write(run.path, [run.number_hashes(), verdicts], add)
 
 
 def write_ensemble(run: Run, verdicts: Verdicts) -> int:
     """Three event files; the number of those that were out of date."""
-    sources = [run.drawn_files(), verdicts]
+    sources = [run.number_hashes(), verdicts]
     names = QUANTILES if run.config["trainer"]["max_steps"] else ()
     adders = {name: partial(add_quantile, run, verdicts, name) for name in names}
     return sum(write(run.path / name, sources, add) for name, add in adders.items())

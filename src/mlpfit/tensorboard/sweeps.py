@@ -10,7 +10,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from mlpfit.runs.run import MARKER, load_run
 from mlpfit.sweeps.summary import Row, read
-from mlpfit.tensorboard.events import add_curve, add_summary, left_out_if_damaged, write
+from mlpfit.tensorboard.events import add_curve, add_summary, skipping_damaged, write
 
 TEXTS = 4  # that are still legible on an axis of parallel coordinates
 METRICS = ("mse_median", "truth_mse_median", "val_mse_median", "diverged", "seconds")
@@ -41,14 +41,14 @@ def finished_jobs(folder: Path) -> list[tuple[Path, Row, dict[str, Any]]]:
     swept: set[str] = set()
     rows: list[tuple[Path, Row]] = []
     for summary in sorted(folder.rglob("summary.csv")):
-        with left_out_if_damaged():
+        with skipping_damaged():
             keys, of_sweep = read(summary.parent)
             swept |= {*keys} - {"experiment"}
             rows += [(summary.parent / row["job"], row) for row in of_sweep if not row["failure"]]
     jobs = []
     for job, row in rows:
         if (job / MARKER).is_file():
-            with left_out_if_damaged():
+            with skipping_damaged():
                 config = load_run(job).config
                 choices: dict[str, Any] = {"sweep": str(job.parent.relative_to(folder))}
                 choices |= {"experiment": config["name"]}

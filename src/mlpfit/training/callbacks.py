@@ -4,7 +4,7 @@ progress."""
 import io
 import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from mlpfit.data.datamodule import ReplicaData
 from mlpfit.errors import Diverged
 from mlpfit.files import write_file
 from mlpfit.model.regression import Regression
+from mlpfit.training.progress import OnStep
+from mlpfit.training.shard import Shard
 
-Progress = Callable[[int, float], None]  # steps done, last loss (median over replicas)
 # ``module`` is a Regression in what follows, for which Lightning's signatures have its own base.
 
 
@@ -76,12 +77,12 @@ class Checkpoints(pl.Callback):
     rows is the lowest so far. Each says of which run it is, whether and why the training has ended,
     and how many seconds have gone into it."""
 
-    def __init__(
-        self, folder: Path, steps: Sequence[int], data: ReplicaData, best: bool, run: str
-    ) -> None:
-        self.folder, self.steps, self.data, self.run = folder, set(steps), data, run
+    def __init__(self, shard: Shard, data: ReplicaData) -> None:
+        self.folder, self.run = shard.folder / "checkpoints", shard.fingerprint
+        self.steps, self.data = set(shard.checkpoints), data
         self.started, self.spent = time.time(), 0.0  # spent: by the processes before this one
-        self.best = float("inf") if best else float("-inf")  # replicas have no best step in common
+        # replicas have no best step in common
+        self.best = float("inf") if shard.single else float("-inf")
         self.ended: str | None = None  # why, once it has
         self.stopping = False  # asked to before the interruption
 
@@ -100,7 +101,7 @@ class Checkpoints(pl.Callback):
             self.save(trainer, module)
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
-        self.ended = reason(trainer)
+        self.ended = reason_of_ending(trainer)
         if trainer.global_step not in self.steps:  # ended early
             self.save(trainer, module)
 
@@ -126,7 +127,7 @@ class Checkpoints(pl.Callback):
         self.best, self.spent, self.ended = state["best"], state["seconds"], state["ended"]
 
 
-def reason(trainer: pl.Trainer) -> str:
+def reason_of_ending(trainer: pl.Trainer) -> str:
     """Why a training has ended."""
     if trainer.global_step >= trainer.max_steps:
         return "trainer.max_steps"
@@ -161,16 +162,16 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
         return None
 
 
-class Report(pl.Callback):
+class Monitor(pl.Callback):
     """Tells the user's display how far the run is, and stops a single one whose loss is no longer
     finite; in an ensemble the others go on."""
 
-    def __init__(self, progress: Progress, single: bool) -> None:
-        self.progress, self.single = progress, single
+    def __init__(self, on_step: OnStep, single: bool) -> None:
+        self.on_step, self.single = on_step, single
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         trace = module.losses[-1]
-        self.progress(trainer.global_step, float(trace[-1].nanmedian()))
+        self.on_step(trainer.global_step, float(trace[-1].nanmedian()))
         if self.single and not trace.isfinite().all():
             bad = int((~trace.isfinite()).any(1).nonzero()[0])
             raise Diverged(trainer.global_step - len(trace) + bad + 1, float(trace[bad, 0]))

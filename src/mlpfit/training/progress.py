@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+OnStep = Callable[[int, float], None]  # steps done, last loss (median over the replicas)
+
 console = Console(highlight=False)
 if not console.is_terminal:
     console.width = 200  # piped: tables keep their columns, lines are not cut

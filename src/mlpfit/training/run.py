@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,21 +14,25 @@ from mlpfit.data.streams import streams
 from mlpfit.files import write_arrays
 from mlpfit.model import mlp
 from mlpfit.model.regression import Regression
+from mlpfit.processes import cores
 from mlpfit.runs.provenance import provenance
-from mlpfit.training.callbacks import Progress, Snapshots
-from mlpfit.training.processes import cores
-from mlpfit.training.progress import console
-from mlpfit.training.trainer import Part, dtype, fit, given_checkpoint, restore
+from mlpfit.training.callbacks import Snapshots
+from mlpfit.training.progress import OnStep, console
+from mlpfit.training.shard import Shard
+from mlpfit.training.trainer import compiles, dtype, fit, given_checkpoint, restore
 
 
-def train_into(folder: Path, part: Part, report: Progress) -> None:
+def train_into(shard: Shard, on_step: OnStep) -> None:
     """Train these replicas, or go on training them from the folder's last checkpoint, and write
     every file of the run but the marker. Raises RunError if a single run's loss diverges."""
-    started, config = time.time(), part.config
-    # Two threads on small tensors are up to a hundred times slower.
-    torch.set_num_threads(cores() if part.wide else 1)
-    data, module = rows_of(config, [*part.snapshots, *part.checkpoints]), build(config)
-    snapshots, ended = Snapshots(part.snapshots, data), None
+    started, config = time.time(), shard.config
+    compiled = compiles(shard.whole)
+    wide = shard.single and config.fills_machine and not compiled
+    # One large net alone takes all cores; on small tensors two threads are up to a hundred times
+    # slower than one.
+    torch.set_num_threads(cores() if wide else 1)
+    data, module = rows_of(config, [*shard.snapshots, *shard.checkpoints]), build(config)
+    snapshots, ended = Snapshots(shard.snapshots, data), None
     if not config.train:
         checkpoint = given_checkpoint(config)
         restore(checkpoint, module)
@@ -38,38 +41,37 @@ def train_into(folder: Path, part: Part, report: Progress) -> None:
         module.solve(data.x, data.y)
         snapshots.keep(0, module)
     else:
-        saved = fit(folder, part, data, module, snapshots, report)
+        module.compile_steps, module.fused = compiled, wide
+        saved = fit(shard, data, module, snapshots, on_step)
         started, ended = started - saved.spent, saved.ended
-    steps = write_results(folder, part, data, module, snapshots)
+    steps = write_results(shard, data, module, snapshots)
     content = provenance() | {
         "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "steps": steps,
-        "seeds": part.seeds,
+        "seeds": list(shard.seeds),
         "ended": ended,
         "compiled": module.compile_steps,
         "seconds": time.time() - started,
     }
-    (folder / "provenance.json").write_text(json.dumps(content, indent=1))
+    (shard.folder / "provenance.json").write_text(json.dumps(content, indent=1))
     wanted = config.trainer.max_steps
     if config.train and steps < wanted:
         console.print(f"{config.name}: ended at step {steps} of {wanted} ({ended})")
 
 
-def write_results(
-    folder: Path, part: Part, data: ReplicaData, module: Regression, snapshots: Snapshots
-) -> int:
+def write_results(shard: Shard, data: ReplicaData, module: Regression, snapshots: Snapshots) -> int:
     """Every file of the run but its provenance; returns the number of steps."""
-    history = module.history().numpy()
+    folder, history = shard.folder, module.history().numpy()
     numbers = metrics(module, data, history, snapshots)
     (folder / "metrics.json").write_text(json.dumps(numbers, indent=1))
-    steps = part.recorded_steps(len(history))
+    steps = shard.recorded_steps(len(history))
     write_arrays(folder / "history.npz", {"step": steps, "loss": history[steps - 1]})
     write_arrays(folder / "weights.npz", snapshots.weights())
     write_arrays(folder / "validation.npz", snapshots.validation())
     rows = {k: v[:1] if (v == v[:1]).all() else v for k, v in data.arrays.items()}
     write_arrays(folder / "data.npz", rows)  # once, where all replicas have the same
-    (folder / "config.yaml").write_text(yaml.safe_dump(part.whole, sort_keys=False))
+    (folder / "config.yaml").write_text(yaml.safe_dump(shard.whole.plain(), sort_keys=False))
     return len(history)
 
 

@@ -10,23 +10,21 @@ import math
 import multiprocessing
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from mlpfit.config.schema import Config
 from mlpfit.data.streams import streams
-from mlpfit.errors import ConfigError, Diverged, RunError, users_code
-from mlpfit.runs.folder import locked, seal, shared, unfinished_folder
+from mlpfit.errors import ConfigError, Diverged, RunError, as_config_error
+from mlpfit.processes import cores, run_tasks, send_message
+from mlpfit.runs.folder import join_unfinished, locked, seal, unfinished_folder
 from mlpfit.runs.identity import identity, is_current
-from mlpfit.runs.run import MARKER, SHARDS
-from mlpfit.training.processes import cores, tell, work
-from mlpfit.training.progress import Bar, display
-
-Report = Callable[[int, float], None]  # steps done, last loss
+from mlpfit.training.progress import Bar, OnStep, display
+from mlpfit.training.shard import Shard, shards
 
 
 def train(
-    config: Config, folder: Path | None = None, report: Report = lambda step, loss: None
+    config: Config, folder: Path | None = None, on_step: OnStep = lambda step, loss: None
 ) -> bool:
     """Train the run of this config into a folder (its own, if none is named) unless the same run is
     complete there. Returns whether anything was trained.
@@ -42,7 +40,7 @@ def train(
         if partial is None:
             return False
         try:
-            _train(config, partial, report)
+            _train(config, partial, on_step)
         except (ConfigError, Diverged):
             shutil.rmtree(partial)  # going on from there would only end the same way
             raise
@@ -61,40 +59,40 @@ def train_all(configs: Sequence[Config]) -> None:
     with display(len(order)) as shown:
         if len(order) == 1:
             bar = shown.run(order[0].name, order[0].trainer.max_steps)
-            train(order[0], report=bar)
+            train(order[0], on_step=bar)
             bar.end()
             return
         bars: dict[int, Bar] = {}
 
-        def told(index: int, step: int, loss: float) -> None:
+        def on_message(index: int, step: int, loss: float) -> None:
             if index not in bars:
                 bars[index] = shown.run(order[index].name, order[index].trainer.max_steps)
             bars[index](step, loss)
 
-        def done(index: int, failure: str | None) -> None:
+        def on_end(index: int, failure: str | None) -> None:
             if failure is None:
                 bars[index].end()
             else:
                 failures.append(f"{order[index].name}: {failure}")
 
-        work(_train_and_tell, order, cores(), done, told=told)
+        run_tasks(_train_task, order, cores(), on_end, on_message=on_message)
     if failures:
         raise RunError("; ".join(failures))
 
 
-def _train_and_tell(config: Config) -> None:
-    tell(0, math.nan)
-    train(config, report=tell)
+def _train_task(config: Config) -> None:
+    send_message(0, math.nan)
+    train(config, on_step=send_message)
 
 
-def train_part(config: Config, final: Path) -> None:
+def train_some_shards(config: Config, final: Path) -> None:
     """Train only the shards that ``ensemble.only`` names, beside other processes that train others.
 
     The ensemble is put together by whoever trains it whole, from finished shards alone if they are
     all there. Raises RunError if an interrupted run of another identity is in the way.
     """
     whole = replace(config, ensemble=replace(config.ensemble, only=None))
-    if (partial := shared(whole, final)) is not None:
+    if (partial := join_unfinished(whole, final)) is not None:
         every = shards(whole, partial)
         named = [every[k] for k in config.ensemble.only or ()]
         train_shards(named, whole.ensemble.processes or 1, lambda done: None)
@@ -110,65 +108,33 @@ def try_out(config: Config) -> None:
 
         try_trainer(config)
     if config.ckpt_path is not None:
-        from mlpfit.training.trainer import given_checkpoint, part
+        from mlpfit.training.trainer import given_checkpoint
 
-        given_checkpoint(part(config, config.shard_seeds[0]).config)
+        given_checkpoint(Shard(config, config.shard_seeds[0], Path()).config)
 
 
 def try_target(config: Config) -> None:
     """Draw the rows of the first replica. Raises ConfigError for a target that fails."""
-    with users_code(f"target {config.target.name}"):
+    with as_config_error(f"target {config.target.name}"):
         config.target.rows(streams(config.replica_seeds[0], config.streams).data)
 
 
-def _train(config: Config, partial: Path, report: Report) -> None:
+def _train(config: Config, partial: Path, on_step: OnStep) -> None:
     replicas = len(config.replica_seeds)
     if replicas == 1:
         from mlpfit.training.run import train_into
-        from mlpfit.training.trainer import part
 
-        return train_into(partial, part(config, config.replica_seeds), report)
+        return train_into(Shard(config, config.replica_seeds, partial), on_step)
     todo = shards(config, partial)
     worth = sum(shard.seconds for shard in todo) > 20  # starting a process takes five seconds
     processes = config.ensemble.processes or (cores() if worth else 1)
     if multiprocessing.current_process().daemon:  # one of several already
         processes = 1
-    return train_shards(todo, processes, lambda done: report(done // replicas, float("nan")))
+    return train_shards(todo, processes, lambda done: on_step(done // replicas, math.nan))
 
 
-@dataclass(frozen=True)
-class Shard:
-    """Replicas trained together, and where."""
-
-    config: Config
-    seeds: tuple[int, ...]
-    folder: Path
-
-    @property
-    def finished(self) -> bool:
-        return (self.folder / MARKER).is_file()
-
-    @property
-    def model_steps(self) -> int:
-        return len(self.seeds) * self.config.trainer.max_steps
-
-    @property
-    def seconds(self) -> float:
-        """Predicted from the operations of a step and the rate that ``make bench`` finds, some 80
-        billion a second and core, half in double precision; and half a second for the Trainer and
-        the files."""
-        rate = 40e9 if self.config.trainer.precision == "64-true" else 80e9
-        return self.model_steps * (self.config.operations / rate + 2e-7) + 0.5
-
-
-def shards(config: Config, folder: Path) -> list[Shard]:
-    """All shards of an ensemble, in the order of the seeds."""
-    every = enumerate(config.shard_seeds)
-    return [Shard(config, seeds, folder / SHARDS / f"{k:04d}") for k, seeds in every]
-
-
-def train_shards(todo: Sequence[Shard], processes: int, report: Callable[[int], None]) -> None:
-    """Train the shards that are not finished; report gets the number of model-steps done so far.
+def train_shards(todo: Sequence[Shard], processes: int, on_progress: Callable[[int], None]) -> None:
+    """Train the shards that are not finished; on_progress gets the model-steps done so far.
 
     Raises RunError if a shard fails, after all others are done.
     """
@@ -176,22 +142,22 @@ def train_shards(todo: Sequence[Shard], processes: int, report: Callable[[int], 
     steps = sum(shard.model_steps for shard in todo) - sum(s.model_steps for s in missing)
     failures: list[str] = []
 
-    def done(index: int, failure: str | None) -> None:
+    def on_end(index: int, failure: str | None) -> None:
         nonlocal steps
         if failure is not None:
             failures.append(f"{missing[index].folder}: {failure}; run it again")
             return
         steps += missing[index].model_steps
-        report(steps)
+        on_progress(steps)
 
     if min(processes, len(missing)) <= 1:
         for index, shard in enumerate(missing):
             train_shard(shard)
-            done(index, None)
+            on_end(index, None)
         return
     missing.sort(key=lambda shard: -shard.seconds)
-    report(steps)
-    work(train_shard, missing, processes, done)
+    on_progress(steps)
+    run_tasks(train_shard, missing, processes, on_end)
     if failures:
         raise RunError(failures[0])
 
@@ -199,16 +165,15 @@ def train_shards(todo: Sequence[Shard], processes: int, report: Callable[[int], 
 def train_shard(shard: Shard) -> None:
     """Train a shard, unless another process has finished it, or the ensemble, in the meantime."""
     from mlpfit.training.run import train_into
-    from mlpfit.training.trainer import part
 
-    with locked(shard.config, shard.folder):
+    with locked(shard.whole, shard.folder):
         if shard.finished or not shard.folder.parents[1].is_dir():
             return
         shard.folder.mkdir(parents=True, exist_ok=True)
-        train_into(shard.folder, part(shard.config, shard.seeds), lambda step, loss: None)
+        train_into(shard, lambda step, loss: None)
         # only for going on with an unfinished shard
         shutil.rmtree(shard.folder / "checkpoints", ignore_errors=True)
-        seal(shard.folder, identity(shard.config))
+        seal(shard.folder, identity(shard.whole))
     # Trainer and module refer to each other: without this, memory grows. They are young objects; to
     # look through all takes a fifth of a second.
     gc.collect(1)

@@ -1,101 +1,30 @@
-"""One Trainer of Lightning's: which replicas it trains, from where, and what the config adds."""
+"""One Trainer of Lightning's: from where it goes on, and what the config adds."""
 
-import hashlib
 import inspect
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from mlpfit.config.schema import Config, Objects
 from mlpfit.data.datamodule import ReplicaData
-from mlpfit.errors import ConfigError, RunError, one_line, users_code
+from mlpfit.errors import ConfigError, RunError, as_config_error, one_line
 from mlpfit.model import compiled
 from mlpfit.model.regression import Regression
-from mlpfit.runs.identity import identity
 from mlpfit.training import callbacks
-from mlpfit.training.progress import console
+from mlpfit.training.progress import OnStep, console
+from mlpfit.training.shard import Shard
 
 # Arguments of the Trainer that end every shard at the same step, and those that ask for validation.
 SHORTENING = {"fast_dev_run", "limit_train_batches", "overfit_batches"}
 VALIDATING = {"val_check_interval", "check_val_every_n_epoch", "limit_val_batches"}
-
-
-@dataclass(frozen=True)
-class Part:
-    """Replicas that one Trainer trains: of a single run the one there is, of an ensemble a shard.
-
-    config   theirs alone: its seeds are these, and it says whether steps are compiled
-    single   recorded as it develops; an ensemble at its beginning and its end
-    whole    the whole run's config, as it is written beside the results
-    several  whether the run has others beside these
-    run      of which run, and which of its replicas, a checkpoint is
-    """
-
-    config: Config
-    single: bool
-    several: bool
-    whole: dict[str, Any]
-    run: str
-
-    @property
-    def seeds(self) -> list[int]:
-        return list(self.config.replica_seeds)
-
-    @property
-    def wide(self) -> bool:
-        """Whether one large net alone takes all cores."""
-        return self.single and self.config.fills_machine and not self.config.trainer.compile
-
-    @property
-    def snapshots(self) -> list[int]:
-        """Steps after which the weights are kept, close together at the beginning."""
-        steps, count = self.config.trainer.max_steps, self.config.recording.snapshots
-        spaced = np.geomspace(1, steps, count).round().astype(int).tolist() if steps else []
-        return self._ends({0, steps, *(spaced if self.single else ())})
-
-    @property
-    def checkpoints(self) -> list[int]:
-        steps, every = self.config.trainer.max_steps, self.config.recording.checkpoint_every
-        return self._ends({*range(every, steps, every), steps} - {0})
-
-    def _ends(self, steps: set[int]) -> list[int]:
-        """Where callbacks watch, so that validations are equally far apart, or the first chunk is
-        repeated, chunks are equally long, and these are ends of such chunks."""
-        chunk, last = self.config.trainer.chunk_steps, self.config.trainer.max_steps
-        if not self.config.callbacks and "overfit_batches" not in self.config.trainer.arguments:
-            chunk = 1
-        return sorted({min(-(-step // chunk) * chunk, last) for step in steps})
-
-    def recorded_steps(self, steps: int) -> np.ndarray:
-        """Of these steps, those whose loss is kept, counted from 1: all of a single run; of an
-        ensemble the first, the last and every 1st, 2nd, 5th or 10th, so that about
-        ``ensemble.history_points`` remain."""
-        every = np.arange(1, steps + 1)
-        if self.single:
-            return every
-        most = self.config.ensemble.history_points
-        stride = next((k for k in (1, 2, 5) if steps / k <= most), 10)
-        return every[(every % stride == 0) | (every == 1) | (every == steps)]
-
-
-def part(config: Config, seeds: Sequence[int]) -> Part:
-    """Of the run of this config, the replicas with these seeds."""
-    run = hashlib.sha256(json.dumps([identity(config), list(seeds)]).encode()).hexdigest()
-    trainer = replace(config.trainer, compile=compiles(config))
-    own = replace(config, seeds=tuple(seeds), replicas=1, trainer=trainer)
-    replicas = len(config.replica_seeds)
-    return Part(own, replicas == 1, len(seeds) < replicas, config.plain(), run)
 
 
 def dtype(config: Config) -> str:
@@ -114,37 +43,35 @@ def compiles(config: Config) -> bool:
 
 
 def fit(
-    folder: Path,
-    part: Part,
+    shard: Shard,
     data: ReplicaData,
     module: Regression,
     snapshots: callbacks.Snapshots,
-    report: callbacks.Progress,
+    on_step: OnStep,
 ) -> callbacks.Checkpoints:
     """Train over all chunks, from the last checkpoint if there is one. Returns what has written the
     checkpoints; it says why the training has ended."""
-    config, last = part.config, folder / "checkpoints" / "last.ckpt"
-    saved = callbacks.Checkpoints(last.parent, part.checkpoints, data, part.single, part.run)
-    source, start = last, resumable(last, part)
+    config, last = shard.config, shard.folder / "checkpoints" / "last.ckpt"
+    saved = callbacks.Checkpoints(shard, data)
+    source, start = last, resumable(last, shard)
     if start is not None and start["ended"]:
         restore(start, module, snapshots, saved)
         return saved
     if start is None and config.ckpt_path is not None:
         source, start = Path(config.ckpt_path), given_checkpoint(config)
-    module.compile_steps, module.to_loggers = bool(config.trainer.compile), False
-    module.fused = part.wide
+    module.to_loggers = False
     compiled.cache_in(Path(config.output_dir) / ".cache" / "inductor")
-    own: list[pl.Callback] = [snapshots, callbacks.Report(report, part.single)]
-    if part.single:
+    own: list[pl.Callback] = [snapshots, callbacks.Monitor(on_step, shard.single)]
+    if shard.single:
         own.append(callbacks.Scalars(config, data, snapshots))
     with quiet_lightning():
-        trainer = trainer_of(part, folder, own, [saved])
+        trainer = trainer_of(shard, own, [saved])
         trainer.fit(module, data, ckpt_path=source if start else None, weights_only=True)
     if profile := config.trainer.arguments.get("profiler"):
         console.print(f"{profile} profile of {config.name}", trainer.profiler.summary())  # type: ignore[attr-defined]
     if len(module.history()) < config.trainer.max_steps:
         shortened = SHORTENING & config.trainer.arguments.keys()
-        if part.several and not shortened:
+        if not shard.is_whole and not shortened:
             raise RunError(
                 f"{config.name}: ended at step {trainer.global_step} ({saved.ended}); shards of an "
                 "ensemble must take equally many: give ensemble.shard as many replicas as there are"
@@ -154,12 +81,12 @@ def fit(
     return saved
 
 
-def resumable(file: Path, part: Part) -> dict[str, Any] | None:
+def resumable(file: Path, shard: Shard) -> dict[str, Any] | None:
     """An interrupted run's checkpoint, if there is one. Raises RunError for another run's."""
     if not file.is_file():
         return None
     checkpoint = callbacks.read_checkpoint(file)
-    if checkpoint is None or checkpoint.get("run") != part.run:
+    if checkpoint is None or checkpoint.get("run") != shard.fingerprint:
         problem = "damaged, or not a checkpoint of this run"
         raise RunError(f"{file}: {problem}; start anew with force=true")
     return checkpoint
@@ -199,16 +126,16 @@ def restore(
 
 
 def trainer_of(
-    part: Part, folder: Path, own: Sequence[pl.Callback] = (), last: Sequence[pl.Callback] = ()
+    shard: Shard, own: Sequence[pl.Callback] = (), last: Sequence[pl.Callback] = ()
 ) -> pl.Trainer:
     """The Trainer of these replicas: with our own callbacks, then the config's, then the last.
 
     The error on fresh rows is computed by the Trainer (after every chunk, for callbacks that watch
     it) only where callbacks or its arguments ask for it. Loggers are for single runs.
     """
-    config, given = part.config, part.config.trainer.arguments
+    config, folder, given = shard.config, shard.folder, shard.config.trainer.arguments
     theirs = objects("callbacks", config.callbacks, pl.Callback, folder)
-    loggers = objects("logger", config.logger, Logger, folder) if part.single else []
+    loggers = objects("logger", config.logger, Logger, folder) if shard.single else []
     ours: dict[str, Any] = {
         "max_steps": config.trainer.max_steps,
         "accelerator": config.trainer.accelerator,
@@ -226,7 +153,7 @@ def trainer_of(
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    with users_code("trainer"):
+    with as_config_error("trainer"):
         trainer = pl.Trainer(**ours | given)
     if trainer.world_size > 1:
         raise ConfigError(
@@ -239,7 +166,7 @@ def trainer_of(
 def try_trainer(config: Config) -> None:
     """Raises ConfigError if the Trainer of this config can't be made. Nothing is written."""
     with quiet_lightning():
-        trainer_of(part(config, config.replica_seeds[:1]), Path(config.output_dir))
+        trainer_of(Shard(config, config.replica_seeds[:1], Path(config.output_dir)))
 
 
 def objects(group: str, nodes: Objects, kind: type, folder: Path) -> list[Any]:
@@ -251,7 +178,7 @@ def objects(group: str, nodes: Objects, kind: type, folder: Path) -> list[Any]:
     for name, node in nodes.items():
         if node is None:
             continue
-        with users_code(f"{group}.{name}"):
+        with as_config_error(f"{group}.{name}"):
             named = get_class(node["_target_"])  # begins as the config's check allows
             if not issubclass(named, kind):
                 raise ConfigError(f"{group}.{name}._target_={node['_target_']}: no {kind.__name__}")

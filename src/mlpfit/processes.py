@@ -1,4 +1,4 @@
-"""Work in parallel processes that may be killed: the task of a lost process fails, all others are
+"""Tasks in parallel processes that may be killed: the task of a lost process fails, all others are
 done."""
 
 import gc
@@ -13,58 +13,50 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, cast
 
 from mlpfit.errors import ConfigError, RunError, one_line
-from mlpfit.process import hurry
+from mlpfit.process import collect_garbage_seldom
 
-Idle = list[tuple[Any, Connection]]  # processes and how to send them tasks
+Workers = list[tuple[Any, Connection]]  # processes, and the pipes through which they get tasks
 
 
-def work(
+def run_tasks(
     function: Callable[[Any], None],
     tasks: Sequence[Any],
     processes: int,
-    done: Callable[[int, str | None], None],
-    warm: Idle | None = None,
-    told: Callable[..., None] | None = None,
+    on_end: Callable[[int, str | None], None],
+    reusable: Workers | None = None,
+    on_message: Callable[..., None] | None = None,
 ) -> None:
     """Call function(task) for every task, in spawned processes, in the order of the tasks.
 
-    done(i, failure) is told of each as it ends; failure is None, what was raised, or which signal
-    killed the process. The processes end with this one, however that ends. ``warm``: processes that
-    earlier work for the same function has left there, taken first and left there again.
-    told(i, ...) is given what a task's process says by :func:`tell`.
+    on_end(i, failure) is called as each task ends; failure is None, what was raised, or which
+    signal killed the process. on_message(i, ...) is called with what a task says by
+    :func:`send_message`. The processes end with this one, however that ends. ``reusable``: idle
+    processes that earlier calls for the same function left there, taken first and left there again.
     """
-    left = list(range(len(tasks)))[::-1]
+    pending = list(range(len(tasks)))[::-1]
     busy: dict[Connection, tuple[Any, int]] = {}
-    idle: Idle = [pair for pair in warm or () if pair[0].is_alive()]
+    idle: Workers = [worker for worker in reusable or () if worker[0].is_alive()]
     try:
-        while left or busy:
-            while left and len(busy) < processes:
+        while pending or busy:
+            while pending and len(busy) < processes:
                 process, pipe = idle.pop() if idle else _start(function)
-                index = left.pop()
+                index = pending.pop()
                 pipe.send(tasks[index])
                 busy[pipe] = process, index
             for pipe in cast(list[Connection], wait(list(busy))):
                 process, index = busy[pipe]
                 try:
-                    if isinstance(failure := pipe.recv(), tuple):
-                        if told is not None:
-                            told(index, *failure)
+                    if isinstance(received := pipe.recv(), tuple):
+                        if on_message is not None:
+                            on_message(index, *received)
                         continue
                     idle.append((process, pipe))
                 except (EOFError, ConnectionError):
-                    failure = _ending(process)
+                    received = _exit_reason(process)
                 del busy[pipe]
-                done(index, failure)
+                on_end(index, received)
     finally:
-        _end(busy, idle, warm)
-
-
-def _ending(process: Any) -> str:
-    """How a process has ended that should have gone on."""
-    process.join()
-    code = process.exitcode
-    ending = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-    return f"its process ended early ({ending})"
+        _end(busy, idle, reusable)
 
 
 def cores() -> int:
@@ -72,13 +64,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def tell(*news: Any) -> None:
-    """In a process of :func:`work`: say how far its task is."""
-    assert _ours is not None
-    _ours.send(news)
+def send_message(*message: Any) -> None:
+    """In a process of :func:`run_tasks`: tell the parent how far the task is."""
+    assert _to_parent is not None
+    _to_parent.send(message)
 
 
-_ours: Connection | None = None  # to the process that gives tasks, if this one takes them
+_to_parent: Connection | None = None  # in a process that takes tasks
 
 
 def _start(function: Callable[[Any], None]) -> tuple[Any, Connection]:
@@ -95,14 +87,22 @@ def _start(function: Callable[[Any], None]) -> tuple[Any, Connection]:
     return process, ours
 
 
-def _end(busy: dict[Connection, tuple[Any, int]], idle: Idle, warm: Idle | None) -> None:
+def _exit_reason(process: Any) -> str:
+    """Of a process that ended in the middle of a task."""
+    process.join()
+    code = process.exitcode
+    reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    return f"its process ended early ({reason})"
+
+
+def _end(busy: dict[Connection, tuple[Any, int]], idle: Workers, reusable: Workers | None) -> None:
     for process, _ in busy.values():
         process.terminate()
     ending = [(process, pipe) for pipe, (process, _) in busy.items()]
-    if warm is None:
+    if reusable is None:
         ending += idle
     else:
-        warm[:] = idle
+        reusable[:] = idle
     for process, pipe in ending:
         pipe.close()  # an idle process ends when its pipe does
         process.join()
@@ -110,16 +110,16 @@ def _end(busy: dict[Connection, tuple[Any, int]], idle: Idle, warm: Idle | None)
 
 def _serve(function: Callable[[Any], None], pipe: Connection, parent: int) -> None:
     """What a process does: one task after another, until the parent has gone."""
-    global _ours
-    _ours = pipe
+    global _to_parent
+    _to_parent = pipe
 
-    def watch() -> None:
+    def exit_with_parent() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
-    hurry()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
+    collect_garbage_seldom()
     with suppress(EOFError, OSError):  # the parent has gone
         while True:
             task, failure = pipe.recv(), None

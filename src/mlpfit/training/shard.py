@@ -1,0 +1,98 @@
+"""Replicas that one Trainer trains: all of a run, or some of an ensemble."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from mlpfit.config.schema import Config
+from mlpfit.runs.identity import identity
+from mlpfit.runs.run import MARKER, SHARDS
+
+
+@dataclass(frozen=True)
+class Shard:
+    """whole: config of the run they belong to; seeds: one per replica; folder: for their files."""
+
+    whole: Config
+    seeds: tuple[int, ...]
+    folder: Path
+
+    @cached_property
+    def config(self) -> Config:
+        """Of these replicas alone."""
+        return replace(self.whole, seeds=self.seeds, replicas=1)
+
+    @property
+    def single(self) -> bool:
+        """Whether the run has one replica: it is recorded as it develops, an ensemble at its
+        beginning and its end."""
+        return len(self.whole.replica_seeds) == 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the run has no other replicas."""
+        return len(self.seeds) == len(self.whole.replica_seeds)
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / MARKER).is_file()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of which run, and which of its replicas, a checkpoint is."""
+        content = json.dumps([identity(self.whole), list(self.seeds)])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def model_steps(self) -> int:
+        return len(self.seeds) * self.whole.trainer.max_steps
+
+    @property
+    def seconds(self) -> float:
+        """Predicted from the operations of a step and the rate that ``make bench`` finds, some 80
+        billion a second and core, half in double precision; and half a second for the Trainer and
+        the files."""
+        rate = 40e9 if self.whole.trainer.precision == "64-true" else 80e9
+        return self.model_steps * (self.whole.operations / rate + 2e-7) + 0.5
+
+    @property
+    def snapshots(self) -> list[int]:
+        """Steps after which the weights are kept, close together at the beginning."""
+        steps, count = self.whole.trainer.max_steps, self.whole.recording.snapshots
+        spaced = np.geomspace(1, steps, count).round().astype(int).tolist() if steps else []
+        return self._chunk_ends({0, steps, *(spaced if self.single else ())})
+
+    @property
+    def checkpoints(self) -> list[int]:
+        """Steps after which a checkpoint is written."""
+        steps, every = self.whole.trainer.max_steps, self.whole.recording.checkpoint_every
+        return self._chunk_ends({*range(every, steps, every), steps} - {0})
+
+    def _chunk_ends(self, steps: set[int]) -> list[int]:
+        """These steps; where callbacks watch, so that validations are equally far apart, or the
+        first chunk is repeated, the ends of equally long chunks that they lie in."""
+        trainer = self.whole.trainer
+        equal = self.whole.callbacks or "overfit_batches" in trainer.arguments
+        chunk = trainer.chunk_steps if equal else 1
+        return sorted({min(-(-step // chunk) * chunk, trainer.max_steps) for step in steps})
+
+    def recorded_steps(self, steps: int) -> np.ndarray:
+        """Of these steps, those whose loss is kept, counted from 1: all of a single run; of an
+        ensemble the first, the last and every 1st, 2nd, 5th or 10th, so that about
+        ``ensemble.history_points`` remain."""
+        every = np.arange(1, steps + 1)
+        if self.single:
+            return every
+        most = self.whole.ensemble.history_points
+        stride = next((k for k in (1, 2, 5) if steps / k <= most), 10)
+        return every[(every % stride == 0) | (every == 1) | (every == steps)]
+
+
+def shards(config: Config, folder: Path) -> list[Shard]:
+    """All shards of an ensemble, in the order of the seeds."""
+    every = enumerate(config.shard_seeds)
+    return [Shard(config, seeds, folder / SHARDS / f"{k:04d}") for k, seeds in every]
