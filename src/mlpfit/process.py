@@ -30,9 +30,8 @@ def run_command(command: Callable[[], int]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _stop)
     threading.excepthook = _thread_failed
-    logging.getLogger("matplotlib.font_manager").setLevel(
-        logging.ERROR
-    )  # it would tell of a cache it can't write
+    # It would warn of a cache that it can't write.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     try:
         code = command()
     except BrokenPipeError:  # "| head" has seen enough

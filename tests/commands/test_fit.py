@@ -5,6 +5,7 @@ import pytest
 from conftest import run
 
 import mlpfit
+from mlpfit.config.compose import compose
 from mlpfit.training.train import train
 
 SHORT = {"trainer": {"max_steps": 30}, "model": {"hidden": "4-3"}}
@@ -31,6 +32,18 @@ def test_fit_returns_the_run_that_the_command_trains(tmp_path, quick):
         experiment="tower/small", replicas=3, optimizer={"lr": 0.05}, output_dir=tmp_path, **SHORT
     )
     assert again.path == found.path and marker.stat().st_mtime_ns == before
+
+
+def test_fit_finds_the_run_that_a_command_has_trained(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = compose(["experiment=tower/small", "replicas=2", "trainer.max_steps=20"])
+    train(config)
+    short = {"replicas": 2, "trainer": {"max_steps": 20}}
+    assert mlpfit.fit("tower/small", **short).path == config.folder
+    elsewhere = mlpfit.fit("tower/small", **short, output_dir=tmp_path / "mine")
+    assert elsewhere.path.is_relative_to(tmp_path / "mine")
+    other = mlpfit.fit("tower/small", **short | {"replicas": 3})
+    assert other.path.parts[:2] == ("outputs", "fits") and other.replicas == 3
 
 
 def test_fit_takes_other_choices_and_lists(tmp_path):

@@ -11,10 +11,12 @@ from mlpfit.config.compose import compose
 from mlpfit.errors import ConfigError
 from mlpfit.report.notebook import Run, load_run
 
+FITS = Path("outputs/fits")
 
-def fit(experiment: str, *, output_dir: str | Path = "outputs/fits", **settings: Any) -> Run:
+
+def fit(experiment: str, *, output_dir: str | Path = FITS, **settings: Any) -> Run:
     """Train an experiment with other settings and return the finished run; at once if it has been
-    trained before.
+    trained before, here or (with the default output_dir) by a command.
 
     >>> import mlpfit
     >>> given = {"trainer": {"max_steps": 20}, "optimizer": {"lr": 0.05}}
@@ -31,15 +33,19 @@ def fit(experiment: str, *, output_dir: str | Path = "outputs/fits", **settings:
     lost.
     """
     from mlpfit.config.sources import job_folder
+    from mlpfit.runs.identity import is_current
     from mlpfit.training.train import train
 
     overrides = sorted(_overrides(settings))
-    where = f"output_dir={_written(str(output_dir))}"
-    config = compose([f"experiment={_written(experiment)}", where, *overrides])
+    place = f"output_dir={_as_override(str(output_dir))}"
+    config = compose([f"experiment={_as_override(experiment)}", place, *overrides])
     tutorial = experiment.rpartition("/")[0]
     folder = Path(output_dir) / tutorial / job_folder(overrides, experiment)
     if config.ensemble.processes is None:
         config = replace(config, ensemble=replace(config.ensemble, processes=1))
+    by_command = replace(config, output_dir="outputs").folder
+    if Path(output_dir) == FITS and not config.force and is_current(config, by_command):
+        return load_run(by_command)
     train(config, folder)
     return load_run(folder)
 
@@ -52,14 +58,14 @@ def _overrides(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         if isinstance(value, Mapping):
             yield from _overrides(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}={_written(value)}"
+            yield f"{prefix}{key}={_as_override(value)}"
 
 
-def _written(value: Any) -> str:
+def _as_override(value: Any) -> str:
     """As Hydra's command line has it."""
     value = value.tolist() if hasattr(value, "tolist") else value  # numpy's numbers and arrays
     if isinstance(value, list | tuple | range):
-        return f"[{','.join(map(_written, value))}]"
+        return f"[{','.join(map(_as_override, value))}]"
     if isinstance(value, str) and re.fullmatch(r"[\w/-]*\w", value):
         return value
     try:  # texts quoted: they may hold what Hydra's grammar uses

@@ -79,6 +79,8 @@ def _plain(composed: Any) -> dict[str, Any]:
     composed = without_hydra(composed)
     if OmegaConf.is_missing(composed, "name"):
         raise ConfigError(f"experiment=...: say which one; there are {', '.join(experiments())}")
+    if missing := sorted(OmegaConf.missing_keys(composed)):
+        raise ConfigError(f"{missing[0]}: missing; its file has ??? there, so give it a value")
     return json.loads(json.dumps(OmegaConf.to_container(composed, resolve=True), default=str))
 
 
@@ -108,8 +110,8 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
     key = getattr(error, "full_key", None) or getattr(error, "override", None)
     if key:
         return text if str(key) in text else f"{key}: {text}"
-    known = any(override.partition("=")[0].lstrip("+~") in text for override in overrides)
-    return text if known else " ".join([text, *(f"({override})" for override in overrides)])
+    named = any(override.partition("=")[0].lstrip("+~") in text for override in overrides)
+    return text if named else " ".join([text, *(f"({override})" for override in overrides)])
 
 
 def as_published(experiment: str) -> Config:

@@ -22,14 +22,14 @@ from mlpfit.model import layout
 
 # Further arguments of lightning's Trainer that may be given; those in DECIDING change the numbers.
 DECIDING = {"fast_dev_run", "limit_train_batches", "overfit_batches", "max_time", "deterministic"}
-LIGHTNING = DECIDING | {
-    *("strategy", "devices", "num_nodes", "max_epochs", "min_epochs", "min_steps", "benchmark"),
-    *("limit_val_batches", "limit_test_batches", "limit_predict_batches", "inference_mode"),
-    *("val_check_interval", "check_val_every_n_epoch", "num_sanity_val_steps", "sync_batchnorm"),
-    *("log_every_n_steps", "enable_checkpointing", "enable_progress_bar", "detect_anomaly"),
-    *("enable_model_summary", "use_distributed_sampler", "profiler", "barebones"),
-    *("reload_dataloaders_every_n_epochs", "enable_autolog_hparams"),
-}
+LIGHTNING = DECIDING.union(
+    ["strategy", "devices", "num_nodes", "sync_batchnorm", "use_distributed_sampler"],
+    ["max_epochs", "min_epochs", "min_steps", "benchmark", "inference_mode", "profiler"],
+    ["limit_val_batches", "limit_test_batches", "limit_predict_batches", "barebones"],
+    ["val_check_interval", "check_val_every_n_epoch", "num_sanity_val_steps"],
+    ["log_every_n_steps", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"],
+    ["detect_anomaly", "reload_dataloaders_every_n_epochs", "enable_autolog_hparams"],
+)
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Positive = Annotated[float, Field(gt=0)]

@@ -7,7 +7,7 @@ every batch is one step, for a module of any kind.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -51,20 +51,34 @@ class ReplicaData(pl.LightningDataModule):
         seeds: Sequence[int] = (0,),
         *,
         steps: int,
+        order: orders.Kind = "full",
+        batch_size: int | None = None,
+        macro_batch: int | None = None,
+        start_below: int | None = None,
+        streams: generators.Kind = "spawned",
+        weights: Callable[[Any], Any] | None = None,
         dtype: str = "float32",
         chunk_steps: int | None = 200,
         stops: Sequence[int] = (),
         fresh_rows: int = FRESH_ROWS,
-        **sampling: Any,
     ) -> None:
         super().__init__()
         self.target, self.seeds, self.steps = target, list(seeds), steps
         self.chunk_steps, self.fresh_rows = chunk_steps, fresh_rows
         self.boundaries = sorted({*range(0, steps, chunk_steps or 1), steps, *stops})
-        batch, order = sampling.get("batch_size"), sampling.get("order", "full")
-        self.rows_of_a_step = "all rows" if batch is None else f"{order} of {batch}"
-        drawn = [draw(target, seed, steps=steps, **sampling) for seed in self.seeds]
-        rows, row_orders = zip(*drawn, strict=True)
+        self.rows_of_a_step = "all rows" if batch_size is None else f"{order} of {batch_size}"
+        draw_replica = partial(
+            draw,
+            target,
+            steps=steps,
+            order=order,
+            batch_size=batch_size,
+            macro_batch=macro_batch,
+            start_below=start_below,
+            streams=streams,
+            weights=weights,
+        )
+        rows, row_orders = zip(*map(draw_replica, self.seeds), strict=True)
         self.arrays = {
             name: np.stack([getattr(r, name) for r in rows]) for name in Rows.__dataclass_fields__
         }
@@ -122,8 +136,8 @@ class ReplicaData(pl.LightningDataModule):
         target = replace(self.target, points=self.fresh_rows, observed=None, standardise=False)
         new = [target.rows(generators.fresh(seed, use)) for seed in self.seeds]
         center, scale = self.arrays["center"][:, None], self.arrays["scale"][:, None]
-        x = self._tensor((np.stack([r.x for r in new]) - center[..., :-1]) / scale[..., :-1])
-        y = self._tensor((np.stack([r.y for r in new]) - center[..., -1:]) / scale[..., -1:])
+        x = self._tensor((np.stack([rows.x for rows in new]) - center[..., :-1]) / scale[..., :-1])
+        y = self._tensor((np.stack([rows.y for rows in new]) - center[..., -1:]) / scale[..., -1:])
         return self._fresh.setdefault(use, Batches([{"x": x, "y": y}]))
 
     def _tensor(self, values: np.ndarray) -> Tensor:
@@ -198,15 +212,15 @@ def draw(
 ) -> tuple[Rows, tuple[np.ndarray, ...]]:
     """Rows and batch order (empty: full) of the replica with this seed; arguments as of
     :class:`ReplicaData`."""
-    streams_of = generators.streams(seed, streams)
-    rows = target.rows(streams_of.data)
+    rngs = generators.streams(seed, streams)
+    rows = target.rows(rngs.data)
     if order == "full":
         return rows, ()
     if streams == "legacy" and weights is not None:  # one stream: they are drawn before the order
-        weights(streams_of.order)
+        weights(rngs.order)
     assert batch_size is not None  # an order other than full has one
     return rows, orders.draw(
-        streams_of.order,
+        rngs.order,
         order,
         rows=len(rows.x),
         batch=batch_size,

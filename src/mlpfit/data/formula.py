@@ -19,15 +19,23 @@ from mlpfit.errors import ConfigError
 Function = Callable[[Any], Any]  # x (n, d), or a number where x does not occur
 MAX_LENGTH = 200
 UNARY = ("sin", "cos", "tan", "tanh", "exp", "log", "sqrt", "abs", "sign", "floor")
-FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {
+FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {  # and how many arguments each takes
     **{name: (getattr(np, name), 1) for name in UNARY},
-    **{"min": (np.minimum, 2), "max": (np.maximum, 2), "where": (np.where, 3)},
+    "min": (np.minimum, 2),
+    "max": (np.maximum, 2),
+    "where": (np.where, 3),
 }
 CONSTANTS = {"pi": np.float64(np.pi), "e": np.float64(np.e)}
 BINARY: dict[type, Callable[[Any, Any], Any]] = {
-    **{ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul},
-    **{ast.Div: operator.truediv, ast.Pow: operator.pow},
-    **{ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge},
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
 }
 # What Python would take and a formula does not hold: other signs, **, //, 1_0, 0x10.
 UNREADABLE = re.compile(r"[^\w\s.+*/^(),<>=-]|_|\*\s*\*|/\s*/|\b0[xXbBoO]", re.ASCII)

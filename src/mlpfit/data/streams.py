@@ -6,8 +6,8 @@ Three kinds, so that seeded tutorials can be followed to the bit:
               in one use leaves the other two untouched, so experiments that share a target share
               its rows.
 ``libraries`` numpy's legacy generator for the data and torch's for the weights, each seeded with
-the seed itself:
-              what a script does that calls ``numpy.random.seed(s)`` and ``torch.manual_seed(s)``.
+              the seed itself: what a script does that calls ``numpy.random.seed(s)`` and
+              ``torch.manual_seed(s)``.
 ``legacy``    one numpy legacy generator for everything, drawn in the order data, weights, order:
               what a script does that only calls ``numpy.random.seed(s)``.
 """
@@ -30,23 +30,22 @@ class TorchUniform:
         self.generator: Any = None
 
     def uniform(self, low: float, high: float, size: tuple[int, ...]) -> np.ndarray:
-        return self._filled("uniform_", low, high, size)
+        return self._fill("uniform_", low, high, size)
 
     def normal(self, mean: float, sd: float, size: tuple[int, ...]) -> np.ndarray:
-        return self._filled("normal_", mean, sd, size)
+        return self._fill("normal_", mean, sd, size)
 
-    def _filled(self, how: str, a: float, b: float, size: tuple[int, ...]) -> np.ndarray:
+    def _fill(self, method: str, a: float, b: float, size: tuple[int, ...]) -> np.ndarray:
         import torch  # late: rows are drawn without
 
         self.generator = self.generator or torch.Generator().manual_seed(self.seed)
-        return getattr(torch.empty(size), how)(a, b, generator=self.generator).numpy()
+        return getattr(torch.empty(size), method)(a, b, generator=self.generator).numpy()
 
 
 @dataclass(frozen=True)
 class Streams:
-    """The generators of one replica. Each offers ``uniform`` and ``normal``; data and order also
-    ``permutation``,
-    ``choice`` and (order) ``randint``-style integers through :func:`integers`."""
+    """The generators of one replica. Each offers ``uniform`` and ``normal``; data also ``choice``,
+    order ``permutation``, and integers through :func:`integers`."""
 
     data: Any
     weights: Any
@@ -83,6 +82,5 @@ def integers(rng: Any, high: int, size: int) -> np.ndarray:
 
 
 def named_seeds(seed: int, replicas: int, seeds: Sequence[int] | None) -> list[int]:
-    """The seed of every replica: those listed, or as many as there are replicas from the first
-    on."""
+    """The seed of every replica: those listed, or consecutive ones from the first."""
     return list(seeds) if seeds is not None else list(range(seed, seed + replicas))

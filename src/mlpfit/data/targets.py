@@ -90,21 +90,18 @@ class Target:
         """Draw the rows of one replica: inputs, then noise, then which rows are observed."""
         x = self._round(self._inputs(rng))
         truth = self._truth(x)
-        y = self._round(
-            truth + rng.normal(0.0, self.noise, truth.shape) if self.noise > 0 else truth
-        )
-        seen = (
-            slice(None)
-            if self.observed is None
-            else rng.choice(self.points, self.observed, replace=False)
-        )
-        columns = np.hstack([x[seen], y[seen]])
+        y = truth + rng.normal(0.0, self.noise, truth.shape) if self.noise > 0 else truth
+        y = self._round(y)
+        observed: Any = slice(None)
+        if self.observed is not None:
+            observed = rng.choice(self.points, self.observed, replace=False)
+        columns = np.hstack([x[observed], y[observed]])
         center, scale = np.zeros(self.dim + 1), np.ones(self.dim + 1)
         if self.standardise:
             center, scale = columns.mean(axis=0), columns.std(axis=0, ddof=1)
         pool_x = (x - center[:-1]) / scale[:-1]
         pool_y, pool_truth = ((v - center[-1:]) / scale[-1:] for v in (y, truth))
-        return Rows(pool_x[seen], pool_y[seen], pool_x, pool_y, pool_truth, center, scale)
+        return Rows(pool_x[observed], pool_y[observed], pool_x, pool_y, pool_truth, center, scale)
 
     def _truth(self, x: np.ndarray) -> np.ndarray:
         """f(x). Raises ConfigError in one line if the function fails, or gives another shape or no
@@ -126,9 +123,8 @@ class Target:
 
     def _inputs(self, rng: Any) -> np.ndarray:
         if self.inputs == "grid":
-            return np.repeat(
-                np.linspace(self.low, self.high, self.points)[:, None], self.dim, axis=1
-            )
+            grid = np.linspace(self.low, self.high, self.points)
+            return np.repeat(grid[:, None], self.dim, axis=1)
         if self.inputs == "uniform":
             return rng.uniform(self.low, self.high, (self.points, self.dim))
         return rng.normal(0.0, 1.0, (self.points, self.dim))

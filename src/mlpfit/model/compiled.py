@@ -55,7 +55,8 @@ class Order(ctypes.Structure):
     """Which slice of their rows the steps of a replica see: see kernels/common.h."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("starts", "lengths")),
+        ("starts", ctypes.c_void_p),
+        ("lengths", ctypes.c_void_p),
         ("steps", ctypes.c_int64),
     )
 
@@ -63,14 +64,18 @@ class Order(ctypes.Structure):
 class Call(ctypes.Structure):
     """What a kernel is given: see kernels/common.h."""
 
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("steps", "first", "last", "replicas")),
-        *((name, Rows) for name in ("x", "y", "weights")),
-        ("order", Order),
-        *((name, ctypes.c_void_p) for name in ("state", "factors", "losses")),
-        *((name, ctypes.c_double) for name in ("loss", "slope")),
-        ("mean", ctypes.c_int64),
-        *((name, ctypes.c_double) for name in ("beta1", "beta2", "eps")),
+    _fields_ = tuple(
+        (name, kind)
+        for kind, names in (
+            (ctypes.c_int64, "steps first last replicas"),
+            (Rows, "x y weights"),
+            (Order, "order"),
+            (ctypes.c_void_p, "state factors losses"),
+            (ctypes.c_double, "loss slope"),
+            (ctypes.c_int64, "mean"),
+            (ctypes.c_double, "beta1 beta2 eps"),
+        )
+        for name in names.split()
     )
 
 
@@ -102,16 +107,26 @@ class CompiledSteps:
         trace, factors = x.new_empty(steps, replicas), self._factors(done, steps)
         state = self._state()
         addresses = (ctypes.c_void_p * len(state))(*(values.data_ptr() for values in state))
+        # Kept until the kernel has run: a copy would be freed with its last name.
         data = [_contiguous(values) for values in (x, y, x if weights is None else weights)]
+        loss, slope, mean = losses.factors(self.loss)
+        beta1, beta2 = self.options.get("betas", (0, 0))
         call = Call(
-            *(steps, 0, 0, replicas),
-            *(Rows(values.data_ptr(), *values.stride()[:2]) for values in data),
-            Order() if order is None else _order(order),
-            *(ctypes.addressof(addresses), factors.data_ptr(), trace.data_ptr()),
-            *losses.factors(self.loss),
-            *(self.options.get("betas", (0, 0))),
-            self.options.get("eps", 0),
+            steps=steps,
+            replicas=replicas,
+            order=Order() if order is None else _order(order),
+            state=ctypes.addressof(addresses),
+            factors=factors.data_ptr(),
+            losses=trace.data_ptr(),
+            loss=loss,
+            slope=slope,
+            mean=mean,
+            beta1=beta1,
+            beta2=beta2,
+            eps=self.options.get("eps", 0),
         )
+        for name, values in zip(("x", "y", "weights"), data, strict=True):
+            setattr(call, name, Rows(values.data_ptr(), *values.stride()[:2]))
         for first in range(0, replicas, layout.CALL):  # signals are heard between calls only
             call.first, call.last = first, min(first + layout.CALL, replicas)
             run(ctypes.byref(call))
@@ -150,10 +165,8 @@ class CompiledSteps:
         half its digits."""
         like = self.parameters[0]
         if not self.adam:
-            given = torch.tensor(
-                [self.options["lr"], self.options["momentum"]], dtype=torch.float64
-            )
-            return given.to(like).repeat(steps, 1)
+            rates = [self.options["lr"], self.options["momentum"]]
+            return torch.tensor(rates, dtype=torch.float64).to(like).repeat(steps, 1)
         t = torch.arange(done + 1, done + steps + 1, dtype=torch.float64)
         b1, b2 = self.options["betas"]
         return torch.stack([self.options["lr"] / (1 - b1**t), (1 - b2**t).sqrt()], dim=1).to(like)

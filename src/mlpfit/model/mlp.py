@@ -17,14 +17,15 @@ from torch import Tensor, nn
 Activation = Literal["relu", "tanh", "identity"]
 Init = Literal["torch", "normal", "ones"]
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    **{"relu": torch.relu, "tanh": torch.tanh, "identity": lambda z: z}
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "identity": lambda z: z,
 }
 Layer = tuple[Tensor, Tensor]  # weight (R, in, out), bias (R, 1, out)
 
 
 def outputs(layers: Sequence[Layer], x: Tensor, activation: Activation) -> list[Tensor]:
-    """The input and what every layer makes of it: [x, hidden (R, n, h) ..., prediction (R, n,
-    1)]."""
+    """The input and each layer's output: [x, hidden (R, n, h) ..., prediction (R, n, 1)]."""
     activations = [x]
     for weight, bias in layers:
         z = torch.baddbmm(bias, activations[-1], weight)
@@ -64,17 +65,13 @@ class MLP(nn.Module):
     def __init__(self, units: Sequence[int], activation: Activation, replicas: int) -> None:
         super().__init__()
         self.activation = activation
-        self.layers: list[
-            tuple[nn.Parameter, nn.Parameter]
-        ] = []  # the registered parameters, quick to walk
+        self.layers: list[Layer] = []  # the registered parameters, quick to walk
         for i, (fan_in, out) in enumerate(pairwise(units)):
-            layer = (
-                nn.Parameter(torch.zeros(replicas, fan_in, out)),
-                nn.Parameter(torch.zeros(replicas, 1, out)),
-            )
-            self.register_parameter(f"weight_{i}", layer[0])
-            self.register_parameter(f"bias_{i}", layer[1])
-            self.layers.append(layer)
+            weight = nn.Parameter(torch.zeros(replicas, fan_in, out))
+            bias = nn.Parameter(torch.zeros(replicas, 1, out))
+            self.register_parameter(f"weight_{i}", weight)
+            self.register_parameter(f"bias_{i}", bias)
+            self.layers.append((weight, bias))
 
     def forward(self, x: Tensor) -> Tensor:
         """x (R, n, d) -> (R, n, 1)."""
@@ -91,12 +88,10 @@ class MLP(nn.Module):
             parameter.grad = gradient
 
     def load(self, replicas: list[list[np.ndarray]]) -> None:
-        """Set the parameters from one list of arrays per replica (as :func:`initial` draws
-        them)."""
+        """Set the parameters from one list of arrays per replica, as :func:`initial` draws it."""
+        by_parameter = zip(*replicas, strict=True)
         with torch.no_grad():
-            for parameter, values in zip(
-                self.parameters(), zip(*replicas, strict=True), strict=True
-            ):
+            for parameter, values in zip(self.parameters(), by_parameter, strict=True):
                 parameter.copy_(torch.from_numpy(np.stack(values)))
 
 
@@ -115,8 +110,7 @@ def initial(units: Sequence[int], init: Init, rng: Any) -> list[np.ndarray]:
         elif init == "normal":
             parameters += [rng.normal(0.0, 1.0, (fan_in, out)), np.zeros((1, out))]
         else:
-            # torch writes the weight's bound as sqrt(3) gain / sqrt(fan_in) with gain sqrt(2 / (1 +
-            # 5)).
+            # torch writes the weight's bound as sqrt(3) gain / sqrt(fan_in), gain = sqrt(2 / 6).
             bound = math.sqrt(3.0) * (math.sqrt(2.0 / 6.0) / math.sqrt(fan_in))
             parameters.append(rng.uniform(-bound, bound, (out, fan_in)).T)  # torch keeps (out, in)
             parameters.append(rng.uniform(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), (1, out)))

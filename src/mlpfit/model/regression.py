@@ -180,17 +180,17 @@ class Regression(pl.LightningModule):
     def _chunk(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Any] | None]:
         """x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None, of no more steps than the
         Trainer wants; and, where compiled steps see slices of these rows, which."""
-        given = _named(batch) if self.compile_steps else batches(_named(batch))
-        x, y, weights = given["x"], given["y"], given.get("weights")
+        rows = _named(batch) if self.compile_steps else batches(_named(batch))
+        x, y, weights = rows["x"], rows["y"], rows.get("weights")
         if x.ndim < 4:
             x, y = self._for_all(x)[None], self._for_all(y)[None]
             weights = None if weights is None else weights.expand(1, *x.shape[1:3])
-        steps = given.get("steps", len(x))
+        steps = rows.get("steps", len(x))
         if (most := self.trainer.max_steps) >= 0:
             steps = min(steps, most - self.trainer.global_step)
         if len(x) == 1:
             x, y = x.expand(steps, *x.shape[1:]), y.expand(steps, *y.shape[1:])
-            return x, y, weights, given if "starts" in given else None
+            return x, y, weights, rows if "starts" in rows else None
         return x[:steps], y[:steps], None if weights is None else weights[:steps], None
 
     def _count(self, steps: int) -> None:

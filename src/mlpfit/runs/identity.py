@@ -11,9 +11,13 @@ from mlpfit.errors import RunError
 from mlpfit.runs.provenance import version_of
 from mlpfit.runs.run import SEEDS, Run, differences, load_run
 
-INCIDENTAL = (
-    *("trainer.compile:", "trainer.accelerator:", "trainer.chunk_steps:"),
-    *("recording.", "logger.", "ensemble."),
+INCIDENTAL = (  # beginnings of differences that change no recipe
+    "trainer.compile:",
+    "trainer.accelerator:",
+    "trainer.chunk_steps:",
+    "recording.",
+    "logger.",
+    "ensemble.",
 )
 COMPUTING_PACKAGES = ("torch", "lightning", "numpy")
 COMPUTING_FOLDERS = ("data", "model", "training")  # whose code decides a run's numbers

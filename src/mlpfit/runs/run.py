@@ -1,11 +1,14 @@
 """Run folders: complete or absent, checked when read. Reading needs numpy only.
 
-config.yaml      the resolved config                 weights.npz      parameters at the snapshot
-                 steps
-history.npz      loss of every step, before its update   data.npz     the rows of every replica
-metrics.json     final numbers, one per replica      provenance.json  what made the run
+config.yaml      the resolved config
+data.npz         the rows of every replica
+history.npz      loss of every step, before its update
+weights.npz      parameters at the snapshot steps
 validation.npz   error on fresh rows at the snapshot steps
-checkpoints/     last.ckpt, best.ckpt                events.out...    TensorBoard
+metrics.json     final numbers, one per replica
+provenance.json  commit, versions, machine, seeds and seconds
+checkpoints/     last.ckpt, best.ckpt
+events.out...    TensorBoard's
 complete.json    written last: identity of the run and the SHA-256 of every file above
 
 An ensemble's folder holds its shards, some replicas each and each such a folder, under shards/; it
@@ -38,7 +41,9 @@ QUANTITIES = {  # in words, for tables and axes
 }
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    **{"relu": lambda z: np.maximum(z, 0), "tanh": np.tanh, "identity": lambda z: z}
+    "relu": lambda z: np.maximum(z, 0),
+    "tanh": np.tanh,
+    "identity": lambda z: z,
 }
 
 SEEDS = ("seed:", "seeds:", "replicas:", "ensemble.")  # differences between ensembles of one recipe
@@ -47,10 +52,11 @@ SEEDS = ("seed:", "seeds:", "replicas:", "ensemble.")  # differences between ens
 class Run:
     """A finished run.
 
-    config     plain dict                         metrics     name -> (R,)
+    config     plain dict
+    metrics    name -> (R,)
     history    "loss" -> (steps, R), "step" -> (steps,), counted from 1
-    data       x (R, n, d), y (R, n, 1), pool_x, pool_y, pool_truth (R, m, .), center, scale (R, d +
-               1)
+    data       x (R, n, d), y (R, n, 1), pool_x, pool_y, pool_truth (R, m, .),
+               center, scale (R, d + 1)
     snapshots  the steps after which the weights were kept, 0 (initial) first
     """
 

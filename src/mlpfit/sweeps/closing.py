@@ -34,9 +34,9 @@ def close(folder: Path) -> bool:
     rows = write(folder)
     metric = sweep_note(folder, "search")
     console.print(closing_table(rows, keys) if metric is None else best_table(rows, keys, metric))
+    console.print(f"{folder}/summary.csv, {draw_sweep(folder)}", soft_wrap=True)
     if sentence := answer(name_of(folder), rows):
         console.print(sentence)
-    console.print(f"{folder}/summary.csv, {draw_sweep(folder)}", soft_wrap=True)
     failed = [row for row in rows if row["failure"]]
     if metric is not None:  # to a search, that is an answer
         failed = [row for row in failed if not diverged(row["failure"])]
