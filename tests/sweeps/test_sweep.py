@@ -201,7 +201,7 @@ def test_ranges_of_seeds_are_the_runs_alone_and_merge_to_one(tmp_path, quick, la
     alone = quick(*SWEEP[1:], "replicas=2", "seed=2")
     train(alone)
     for name in FILES:
-        ours, theirs = (r.parts[0].path / name for r in (jobs[1], load_run(alone.folder)))
+        ours, theirs = (r.shards[0].path / name for r in (jobs[1], load_run(alone.folder)))
         assert ours.read_bytes() == theirs.read_bytes()
     seeds = [seed for job in jobs for seed in job.seeds]
     whole = quick(*SWEEP[1:], "replicas=6")

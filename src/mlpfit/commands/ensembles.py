@@ -46,8 +46,8 @@ def main() -> int:
 def variant_configs(experiments: list[str]) -> list[Config]:
     """The variants of these experiments, by tutorial."""
     tutorials = dict.fromkeys(name.split("/")[0] for name in experiments)
-    named = [variant for tutorial in tutorials for variant in variants(tutorial)]
-    return [v.config(Path("outputs")) for v in named if v.experiment in experiments]
+    listed = [variant for tutorial in tutorials for variant in variants(tutorial)]
+    return [v.config(Path("outputs")) for v in listed if v.experiment in experiments]
 
 
 def ensemble(experiment: str, overrides: list[str]) -> Config:
@@ -71,11 +71,11 @@ def train_ensembles(configs: Sequence[Config]) -> None:
             console.print(f"everything is up to date: {len(configs)} ensembles")
             return
         processes = configs[0].ensemble.processes or cores()
-        left = [shard for shard in todo if not shard.finished]
-        predicted = sum(shard.seconds for shard in left) / processes + 15
+        missing = [shard for shard in todo if not shard.finished]
+        predicted = sum(shard.seconds for shard in missing) / processes + 15
         trained = len({shard.config.name for shard in todo})
-        parts = f"{trained} ensembles, {len(left)} shards, {processes} processes"
-        console.print(f"{parts}: about {predicted:.0f} s")
+        counts = f"{trained} ensembles, {len(missing)} shards, {processes} processes"
+        console.print(f"{counts}: about {predicted:.0f} s")
         steps = sum(shard.model_steps for shard in todo)
         with display(runs=1) as shown, shown.counted("model-steps", steps) as report:
             train_shards(todo, processes, report)

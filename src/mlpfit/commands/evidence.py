@@ -35,8 +35,8 @@ def figures() -> int:
         summaries = sorted((OUTPUTS / "sweeps").rglob("summary.csv"))
         known = [str(file.parent.relative_to(OUTPUTS / "sweeps")) for file in summaries]
         if name not in known:
-            there = f"no such sweep under {OUTPUTS}/sweeps"
-            raise ConfigError(f"sweep={name}: {there}; {allowed(name, known)}")
+            problem = f"no such sweep under {OUTPUTS}/sweeps"
+            raise ConfigError(f"sweep={name}: {problem}; {allowed(name, known)}")
         print(draw_sweep(OUTPUTS / "sweeps" / name))
     names = [a for a in sys.argv[1:] if not a.startswith("sweep=")]
     if not sweeps or names:

@@ -47,7 +47,7 @@ from mlpfit.runs.run import Run, differences, load_run
 from mlpfit.training.progress import console
 from mlpfit.training.train import train_all
 
-EARLY, TOLERANCE, FACTOR, PARTS = 10, 1e-3, 3.0, 20
+EARLY, TOLERANCE, FACTOR, SECTIONS = 10, 1e-3, 3.0, 20
 SWEPT = ("sweeps/*/*/summary.csv", "sweeps/*/*/figure.svg")
 KEPT = ("figures/*/*.svg", *SWEPT, "ledger.*", "results.csv")
 FINAL = ("mse", "sse", "truth_mse")
@@ -82,12 +82,12 @@ def numbers(run: Run) -> Numbers:
 
 def compare(name: str, ours: Numbers, stored: Numbers, figures: int, alike: bool) -> Comparison:
     """A run against the reference; figures: how many of its own differ; alike: same machine."""
-    steps, there = len(ours["loss"]), len(stored["loss"])
-    if steps != there:
-        why = f"{steps} steps, kept are {there}"
-        return Comparison(name, "different", min(steps, there) + 1, math.inf, figures, why)
-    other = np.flatnonzero(ours["loss"] != stored["loss"])
-    first = int(other[0]) + 1 if len(other) else None
+    steps, kept = len(ours["loss"]), len(stored["loss"])
+    if steps != kept:
+        why = f"{steps} steps, kept are {kept}"
+        return Comparison(name, "different", min(steps, kept) + 1, math.inf, figures, why)
+    differing = np.flatnonzero(ours["loss"] != stored["loss"])
+    first = int(differing[0]) + 1 if len(differing) else None
     difference = float(relative(ours["final"], stored["final"]).max())
     kind: Kind = "different"
     if first is None and difference == 0:
@@ -104,17 +104,17 @@ def compare(name: str, ours: Numbers, stored: Numbers, figures: int, alike: bool
 
 def close(name: str, ours: Numbers, stored: Numbers) -> bool:
     """Whether only rounding can tell them apart; what is not a number is close to nothing."""
-    apart = {key: relative(ours[key], stored[key]) for key in ("loss", "final")}
+    deviation = {key: relative(ours[key], stored[key]) for key in ("loss", "final")}
     if not published.amplifies_rounding(name):
-        return all(bool((values < TOLERANCE).all()) for values in apart.values())
+        return all(bool((values < TOLERANCE).all()) for values in deviation.values())
     ratios = [ours["final"] / stored["final"], typical(ours["loss"]) / typical(stored["loss"])]
     near = all(bool((np.abs(np.log(ratio)) < np.log(FACTOR)).all()) for ratio in ratios)
-    return near and bool((apart["loss"][:EARLY] < TOLERANCE).all())
+    return near and bool((deviation["loss"][:EARLY] < TOLERANCE).all())
 
 
 def typical(loss: np.ndarray) -> np.ndarray:
-    """Its median in each of ``PARTS`` parts of the run."""
-    return np.array([np.median(part) for part in np.array_split(loss, min(PARTS, len(loss)))])
+    """Its median in each of ``SECTIONS`` sections of the run."""
+    return np.array([np.median(part) for part in np.array_split(loss, min(SECTIONS, len(loss)))])
 
 
 def relative(ours: np.ndarray, stored: np.ndarray) -> np.ndarray:
@@ -137,8 +137,8 @@ def kept_files(outputs: Path) -> dict[str, str]:
     """SHA-256 of reference.npz and of all files made from runs that are kept beside it."""
     files = sorted(file for pattern in KEPT for file in outputs.glob(pattern))
     files = [file for file in files if file.parent.name != "bench"]  # speed: not reproduced
-    every = [outputs / "reference.npz", *files]
-    return {str(file.relative_to(outputs)): sha256(file) for file in every}
+    files = [outputs / "reference.npz", *files]
+    return {str(file.relative_to(outputs)): sha256(file) for file in files}
 
 
 def machine(run: Run) -> dict[str, Any]:

@@ -73,17 +73,17 @@ def tutorials() -> list[Tutorial]:
 
 @cache
 def _tutorials(search_path: str) -> tuple[Tutorial, ...]:
-    own = [
+    packaged = [
         Tutorial(name, f"mlpfit.tutorials.{name}", PACKAGE / "tutorials" / name, CONF, order)
         for name, order in yaml.safe_load((CONF / "tutorials.yaml").read_text()).items()
     ]
     users = [*_from_entry_points(), *_from_search_path(search_path)]
-    names = [tutorial.name for tutorial in (*own, *users)]
+    names = [tutorial.name for tutorial in (*packaged, *users)]
     for tutorial in users:
         if names.count(tutorial.name) > 1:
             taken = f"there is a tutorial {tutorial.name} already"
             raise ConfigError(f"{tutorial.folder}: {taken}; name the folder otherwise")
-    return (*own, *users)
+    return (*packaged, *users)
 
 
 def _from_entry_points() -> Iterator[Tutorial]:
@@ -108,8 +108,8 @@ def _from_search_path(search_path: str) -> Iterator[Tutorial]:
         if stray := [name for name in groups if name != folder.name]:
             raise ConfigError(f"{folder}/conf/experiment/{stray[0]}: must lie under {folder.name}/")
         package = f"mlpfit.tutorials.{folder.name}"
-        known = sys.modules.get(package)
-        if known is None or list(known.__path__) != [str(folder)]:
+        loaded = sys.modules.get(package)
+        if loaded is None or list(loaded.__path__) != [str(folder)]:
             for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
                 del sys.modules[name]  # of another folder of this name
             module = ModuleType(package)

@@ -40,24 +40,26 @@ def checked(kind: Any, plain: Mapping[str, Any], prefix: str = "") -> Any:
 
 def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str:
     """pydantic's error as "key=value: must be ..."; of its location, only what are keys."""
-    at, above, key, depth = plain, plain, "", 0  # between them pydantic puts types and tags
+    value, parent, key, depth = plain, plain, "", 0  # pydantic puts types and tags between keys
     for place, part in enumerate(first["loc"], start=1):
-        if isinstance(at, dict | list) and part in (at if isinstance(at, dict) else range(len(at))):
-            above, at, depth = at, at[part], place
+        keys = range(len(value)) if isinstance(value, list) else value
+        if isinstance(value, dict | list) and part in keys:
+            parent, value, depth = value, value[part], place
             key += f"[{part}]" if isinstance(part, int) else f".{part}"
     key = prefix + key.lstrip(".")
-    given = f"{key}={at if isinstance(at, str) else json.dumps(at)}"
-    beside = first["loc"][:-1]
+    given = f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+    section = first["loc"][:-1]
     if first["type"] == UNKNOWN_KEY:
-        absent = [e["loc"][-1] for e in errors if (e["type"], e["loc"][:-1]) == ("missing", beside)]
-        known = [f"{key.rpartition('.')[0]}.{name}".lstrip(".") for name in (*absent, *above)]
-        return f"{key}: no such key; {allowed(key, (name for name in known if name != key))}"
+        missing = ("missing", section)
+        absent = [e["loc"][-1] for e in errors if (e["type"], e["loc"][:-1]) == missing]
+        names = [f"{key.rpartition('.')[0]}.{name}".lstrip(".") for name in (*absent, *parent)]
+        return f"{key}: no such key; {allowed(key, (name for name in names if name != key))}"
     if first["type"] == "union_tag_invalid":
         tag = first["ctx"]
         name = tag["discriminator"].strip("'")
         return f"{key}.{name}={tag['tag']}: allowed are {tag['expected_tags']}"
     if first["type"] == "missing":
-        missing = f"{key.rstrip('.')}.{first['loc'][-1]}: missing".lstrip(".")
-        return f"{given}: too short" if isinstance(at, list) else missing
+        absent_key = f"{key.rstrip('.')}.{first['loc'][-1]}".lstrip(".")
+        return f"{given}: too short" if isinstance(value, list) else f"{absent_key}: missing"
     same = [e["msg"] for e in errors if e["loc"][:depth] == first["loc"][:depth]]
     return f"{given}: must be {' or '.join(dict.fromkeys(m.removeprefix(SHOULD) for m in same))}"

@@ -25,9 +25,9 @@ def problems(config: Config) -> Iterator[str]:
     given, folder = f"output_dir={config.output_dir}", Path(config.output_dir).absolute()
     if not config.output_dir.strip() or config.output_dir.startswith("~"):
         yield f"{given}: must name a folder, . for this one; ~ stays as it is here"
-    above = next(place for place in (folder, *folder.parents) if place.exists())
-    if not above.is_dir():
-        yield f"{given}: {above} is no folder"
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        yield f"{given}: {existing} is no folder"
     if problem := config.target.problem():
         yield problem
     yield from _seed_problems(config)
@@ -41,16 +41,16 @@ def problems(config: Config) -> Iterator[str]:
         yield f"trainer.max_steps={steps}: must be at least 1"
     if not config.train and config.ckpt_path is None:
         yield "train=false: evaluates a checkpoint; name it with ckpt_path=..."
-    ours = (*INSTANTIATED, *(f"{tutorial.package}." for tutorial in tutorials()))
+    packages = (*INSTANTIATED, *(f"{tutorial.package}." for tutorial in tutorials()))
     for group, nodes in (("callbacks", config.callbacks), ("logger", config.logger)):
         for name, node in nodes.items():
-            if node and not (given := str(node.get("_target_"))).startswith(ours):
-                yield f"{group}.{name}._target_={given}: must begin with {' or '.join(ours)}"
+            if node and not (given := str(node.get("_target_"))).startswith(packages):
+                yield f"{group}.{name}._target_={given}: must begin with {' or '.join(packages)}"
 
 
 def _seed_problems(config: Config) -> Iterator[str]:
-    named, only = config.seeds, config.ensemble.only
-    if named == ():
+    seeds, only = config.seeds, config.ensemble.only
+    if seeds == ():
         yield "seeds=[]: must name at least one seed, or be null"
         return
     if len(set(config.replica_seeds)) < len(config.replica_seeds):
@@ -63,8 +63,8 @@ def _seed_problems(config: Config) -> Iterator[str]:
             yield f"{given}: goes with replicas > 1"
         elif not only or len(set(only)) < len(only) or max(only) >= count:
             yield f"{given}: must name shards, each once, of the {count} from 0 to {count - 1}"
-    if named is not None and config.replicas not in (1, len(named)):
-        yield f"replicas={config.replicas}: leave it out, seeds names {len(named)} replicas"
+    if seeds is not None and config.replicas not in (1, len(seeds)):
+        yield f"replicas={config.replicas}: leave it out, seeds names {len(seeds)} replicas"
 
 
 def _data_problems(config: Config) -> Iterator[str]:

@@ -99,9 +99,9 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.partition("/")
         return f"{group}={choice}: no such {group}; {allowed(choice, error.options)}"
-    above = getattr(error.__cause__, "parent_node", None)
-    if isinstance(above, DictConfig):  # an override of a key that there is not
-        keys = [above._get_full_key(name) for name in above if name != "hydra"]
+    parent = getattr(error.__cause__, "parent_node", None)
+    if isinstance(parent, DictConfig):  # an override of a key that does not exist
+        keys = [parent._get_full_key(name) for name in parent if name != "hydra"]
         given = getattr(error.__cause__, "full_key", "")
         return f"{given}: no such key; {allowed(given, keys)}"
     causes = [error, *([error.__cause__] if error.__cause__ else [])]
@@ -121,8 +121,9 @@ def as_published(experiment: str) -> Config:
     try:
         config = _as_published(experiment, tuple((str(f), f.stat().st_mtime_ns) for f in files))
     except ConfigError as error:
-        known = experiment in str(error)
-        raise ConfigError(str(error) if known else f"experiment={experiment}: {error}") from error
+        text = str(error)
+        text = text if experiment in text else f"experiment={experiment}: {text}"
+        raise ConfigError(text) from error
     if config.name != experiment:
         raise ConfigError(f"experiment={experiment}: name={config.name}: must be that of its file")
     return config

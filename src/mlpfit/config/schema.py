@@ -236,14 +236,14 @@ def parse(plain: Mapping[str, Any]) -> Config:
     load_targets()
     plain = dict(plain)
     if isinstance(trainer := plain.get("trainer"), Mapping):
-        own = {key: value for key, value in trainer.items() if key not in LIGHTNING}
-        known = [field.name for field in dataclasses.fields(Trainer) if field.name != "arguments"]
-        if unknown := [key for key in own if key not in known]:
-            names = [f"trainer.{key}" for key in [*known, *sorted(LIGHTNING)]]
+        fields = {key: value for key, value in trainer.items() if key not in LIGHTNING}
+        keys = [field.name for field in dataclasses.fields(Trainer) if field.name != "arguments"]
+        if unknown := [key for key in fields if key not in keys]:
+            names = [f"trainer.{key}" for key in [*keys, *sorted(LIGHTNING)]]
             key = f"trainer.{unknown[0]}"
             raise ConfigError(f"{key}: no such key; {allowed(key, names)}")
-        given = {k: v for k, v in trainer.items() if k in LIGHTNING and v is not None}
-        plain["trainer"] = own | {"arguments": given}
+        arguments = {k: v for k, v in trainer.items() if k in LIGHTNING and v is not None}
+        plain["trainer"] = fields | {"arguments": arguments}
     config: Config = checked(Config, plain)
     with as_config_error(f"target {config.target.name}"):
         if problem := next(problems(config), ""):

@@ -137,8 +137,8 @@ def deciding(overrides: Sequence[str]) -> list[str]:
 def overrides_of(loader: Any, master: DictConfig) -> list[Override]:
     """Of a multirun's command and its sweeper's params, parsed; of a key given twice, the last."""
     params = master.hydra.sweeper.get("params") or {}
-    given = [*(f"{k}={v}" for k, v in params.items()), *map(str, master.hydra.overrides.task)]
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
+    texts = [*(f"{k}={v}" for k, v in params.items()), *map(str, master.hydra.overrides.task)]
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(texts)
     return list({override.get_key_element(): override for override in parsed}.values())
 
 

@@ -7,7 +7,7 @@ every batch is one step, for a module of any kind.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import lightning.pytorch as pl
@@ -67,18 +67,11 @@ class ReplicaData(pl.LightningDataModule):
         self.chunk_steps, self.fresh_rows = chunk_steps, fresh_rows
         self.boundaries = sorted({*range(0, steps, chunk_steps or 1), steps, *stops})
         self.rows_of_a_step = "all rows" if batch_size is None else f"{order} of {batch_size}"
-        draw_replica = partial(
-            draw,
-            target,
-            steps=steps,
-            order=order,
-            batch_size=batch_size,
-            macro_batch=macro_batch,
-            start_below=start_below,
-            streams=streams,
-            weights=weights,
-        )
-        rows, row_orders = zip(*map(draw_replica, self.seeds), strict=True)
+        sampling: dict[str, Any] = {"steps": steps, "order": order, "batch_size": batch_size}
+        sampling |= {"macro_batch": macro_batch, "start_below": start_below}
+        sampling |= {"streams": streams, "weights": weights}
+        drawn = [draw(target, seed, **sampling) for seed in self.seeds]
+        rows, row_orders = zip(*drawn, strict=True)
         self.arrays = {
             name: np.stack([getattr(r, name) for r in rows]) for name in Rows.__dataclass_fields__
         }

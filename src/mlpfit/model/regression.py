@@ -63,8 +63,8 @@ class Regression(pl.LightningModule):
         self.automatic_optimization = False
         self.loss, self.gradient = loss, gradient
         self.mlp = mlp.MLP(units, activation, len(seeds)).to(getattr(torch, dtype))
-        each = (generators.streams(seed, streams).weights for seed in seeds)
-        self.mlp.load([mlp.initial(units, init, weights) for weights in each])
+        rngs = (generators.streams(seed, streams).weights for seed in seeds)
+        self.mlp.load([mlp.initial(units, init, rng) for rng in rngs])
         self.losses: list[Tensor] = []  # one (steps, R) tensor a training_step
         self._squares: list[tuple[Tensor, int]] = []  # sums (R,) over so many rows, of a batch each
         self.compile_steps = False  # how to compute, not what: no hyper-parameter
@@ -114,8 +114,8 @@ class Regression(pl.LightningModule):
         if self.compile_steps:
             trace = CompiledSteps(self.mlp, self.loss, optimizer)(x, y, weights, order)
         else:
-            each = zip(x, y, [None] * len(x) if weights is None else weights, strict=True)
-            trace = torch.stack([self._step(optimizer, *rows) for rows in each])
+            steps = zip(x, y, [None] * len(x) if weights is None else weights, strict=True)
+            trace = torch.stack([self._step(optimizer, *rows) for rows in steps])
         self.losses.append(trace)
         self._count(len(trace))
         self._log("train/loss", trace[-1], prog_bar=True)
@@ -231,8 +231,8 @@ class Regression(pl.LightningModule):
         """Log the median of values (R,), and each where asked for."""
         metrics = {name: _median(values)}
         if self.hparams["log_replicas"]:
-            each = zip(self.hparams["seeds"], values, strict=True)
-            metrics |= {f"{name}/seed_{seed}": value for seed, value in each}
+            by_seed = zip(self.hparams["seeds"], values, strict=True)
+            metrics |= {f"{name}/seed_{seed}": value for seed, value in by_seed}
         logger = None if self.to_loggers else False  # None: those there are
         for key, value in metrics.items():
             self.log(key, value, prog_bar=prog_bar and key == name, logger=logger, batch_size=1)

@@ -141,7 +141,7 @@ def load_run(path: str | Path) -> Run:
     (20, 1)
     """
     run = finished.load_run(path)
-    return Run(run.path, {"identity": run.identity, "files": run._digests}, run.parts)
+    return Run(run.path, {"identity": run.identity, "files": run._digests}, run.shards)
 
 
 def load_sweep(path: str | Path) -> DataFrame:

@@ -208,7 +208,7 @@ def printed(name: str, run: Run) -> list[tuple[int, float]]:
 
 def band(replicas: Run, grid: np.ndarray) -> dict[str, Any]:
     """Quantiles over the replicas, a diverged one above every other."""
-    shards = (load_run(part.path) for part in replicas.parts or [replicas])  # one in memory
+    shards = (load_run(run.path) for run in replicas.shards or [replicas])  # one in memory
     fits = np.concatenate([shard.predict(grid[:, None])[..., 0] for shard in shards])  # (R, n)
     fits = np.where(replicas.diverged[:, None], np.inf, fits)
     steps = replicas.history["step"] - 1

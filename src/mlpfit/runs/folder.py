@@ -26,9 +26,8 @@ def seal(folder: Path, identity: dict[str, Any]) -> None:
     """Write the marker: from now on the folder is a finished run, or an ensemble of its shards."""
     names = [path.name for path in (folder / SHARDS).glob("*")]
     shards = sorted(names, key=lambda name: (len(name), name))
-    apart = {SHARDS, HYDRA}
-    inside = (p for p in folder.rglob("*") if not apart & {*p.relative_to(folder).parts})
-    files = sorted(p for p in inside if p.is_file() and p.name not in (MARKER, IDENTITY))
+    own = (p for p in folder.rglob("*") if not {SHARDS, HYDRA} & {*p.relative_to(folder).parts})
+    files = sorted(p for p in own if p.is_file() and p.name not in (MARKER, IDENTITY))
     digests = {str(p.relative_to(folder)): sha256(p) for p in files}
     content = {"identity": identity, "files": digests} | ({"shards": shards} if shards else {})
     write_file(folder / MARKER, json.dumps(content, indent=1).encode())

@@ -39,8 +39,8 @@ def _git(*arguments: str) -> str | None:
         # Without its optional lock: a training killed while git status holds it would keep the user
         # from committing.
         command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
-        own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=own)
+        env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

@@ -60,10 +60,10 @@ class Run:
     snapshots  the steps after which the weights were kept, 0 (initial) first
     """
 
-    def __init__(self, path: Path, marker: dict[str, Any], parts: Sequence["Run"] = ()) -> None:
+    def __init__(self, path: Path, marker: dict[str, Any], shards: Sequence["Run"] = ()) -> None:
         self.path = path
         self.identity: dict[str, Any] = marker["identity"]
-        self.parts = parts
+        self.shards = shards
         self._digests: dict[str, str] = marker["files"]
 
     def __repr__(self) -> str:
@@ -71,8 +71,8 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        if self.parts:
-            return self.parts[0].config
+        if self.shards:
+            return self.shards[0].config
         try:
             return yaml.safe_load(self._read("config.yaml"))
         except yaml.YAMLError:  # tags of Python objects among them: they are never made
@@ -81,17 +81,17 @@ class Run:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Of an ensemble: that of its first shard, with all seeds and the seconds of all shards."""
-        if not self.parts:
+        if not self.shards:
             return json.loads(self._read("provenance.json"))
-        own = [part.provenance for part in self.parts]
-        seeds = [seed for part in own for seed in part["seeds"]]
-        return own[0] | {"seeds": seeds, "seconds": sum(part["seconds"] for part in own)}
+        each = [shard.provenance for shard in self.shards]
+        seeds = [seed for one in each for seed in one["seeds"]]
+        return each[0] | {"seeds": seeds, "seconds": sum(one["seconds"] for one in each)}
 
     @cached_property
     def metrics(self) -> dict[str, np.ndarray]:
-        if self.parts:
-            own = [part.metrics for part in self.parts]
-            return {name: np.concatenate([part[name] for part in own]) for name in own[0]}
+        if self.shards:
+            each = [shard.metrics for shard in self.shards]
+            return {name: np.concatenate([one[name] for one in each]) for name in each[0]}
         content = json.loads(self._read("metrics.json"))
         return {name: np.array(values, dtype=float) for name, values in content.items()}
 
@@ -130,14 +130,16 @@ class Run:
     def is_whole(self) -> bool:
         """Whether every file is there that was when the run was finished."""
         return all(
-            (part.path / name).is_file() for part in (self, *self.parts) for name in part._digests
+            (run.path / name).is_file() for run in (self, *self.shards) for name in run._digests
         )
 
     def number_hashes(self) -> dict[str, str]:
         """Hashes of the files that hold numbers (not of times, places and TensorBoard's events)."""
-        if self.parts:
-            hashes = ((part.path.name, part.number_hashes()) for part in self.parts)
-            return {f"{name}/{n}": d for name, own in hashes for n, d in own.items()}
+        if self.shards:
+            each = ((shard.path.name, shard.number_hashes()) for shard in self.shards)
+            return {
+                f"{shard}/{name}": digest for shard, one in each for name, digest in one.items()
+            }
         return {n: d for n, d in self._digests.items() if n.endswith(".npz") or n == "metrics.json"}
 
     @property
@@ -206,13 +208,13 @@ class Run:
         return self._arrays("weights.npz", replica_axis=1)
 
     def _arrays(self, name: str, replica_axis: int) -> dict[str, np.ndarray]:
-        if self.parts:
-            own = [
-                p.data if name == "data.npz" else p._arrays(name, replica_axis) for p in self.parts
-            ]
+        if self.shards:
+            # Of rows that a shard's replicas share, the file has one copy, ``data`` one each.
+            rows = name == "data.npz"
+            each = [s.data if rows else s._arrays(name, replica_axis) for s in self.shards]
             return {
-                k: v if k == "step" else np.concatenate([a[k] for a in own], replica_axis)
-                for k, v in own[0].items()
+                k: v if k == "step" else np.concatenate([one[k] for one in each], replica_axis)
+                for k, v in each[0].items()
             }
         content = io.BytesIO(self._read(name))
         try:
@@ -226,7 +228,7 @@ class Run:
 
     def check(self) -> None:
         """Raises RunError if a file is gone or not as it was written."""
-        for run in (self, *self.parts):
+        for run in (self, *self.shards):
             for name in run._digests:
                 run._read(name)
 

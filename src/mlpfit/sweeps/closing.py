@@ -41,8 +41,8 @@ def close(folder: Path) -> bool:
     if metric is not None:  # to a search, that is an answer
         failed = [row for row in failed if not diverged(row["failure"])]
     for row in failed:
-        given = ", ".join(f"{key}={row[key]}" for key in keys) or row["job"]
-        print(f"mlpfit: {given}: {row['failure']}", file=sys.stderr)
+        values = ", ".join(f"{key}={row[key]}" for key in keys) or row["job"]
+        print(f"mlpfit: {values}: {row['failure']}", file=sys.stderr)
     if failed:
         count = f"{len(failed)} of {len(rows)} jobs failed"
         print(f"mlpfit: {count}; the same command runs them again", file=sys.stderr)
@@ -66,8 +66,8 @@ def closing_table(rows: list[Row], keys: list[str]) -> Table:
         cells = ["", "", "failed", ""]
         if not row["failure"]:
             low, middle, high = (f"{float(row[f'mse_{q}']):.4g}" for q in ("p5", "median", "p95"))
-            lost, seconds = f"{float(row['diverged']):.0%}", f"{float(row['seconds']):.1f}"
-            cells = [row["replicas"], lost, f"{middle} ({low} to {high})", seconds]
+            share, seconds = f"{float(row['diverged']):.0%}", f"{float(row['seconds']):.1f}"
+            cells = [row["replicas"], share, f"{middle} ({low} to {high})", seconds]
         table.add_row(*(row[key] for key in keys), *cells)
     return table
 
@@ -120,11 +120,11 @@ def draw_sweep(folder: Path) -> str:
 def checked_figure(ready: str, keys: Sequence[str]) -> dict[str, Any] | None:
     """How a ready sweep's figure is to be drawn: x, and perhaps lines and panels. Raises
     ConfigError if it can't be, or the tutorial answers a sweep that there is not."""
-    own = tutorial(ready).sweeps()
+    owner = tutorial(ready)
     for name in answers_of(ready):
-        if f"{tutorial(ready).name}/{name}" not in own:
-            file, given = f"{tutorial(ready).name}/answers.py", f"{tutorial(ready).name}/{name}"
-            raise ConfigError(f"{file}: {name}: no such sweep; {allowed(given, own)}")
+        if (sweep := owner.full_name(name)) not in owner.sweeps():
+            problem = f"no such sweep; {allowed(sweep, owner.sweeps())}"
+            raise ConfigError(f"{owner.name}/answers.py: {name}: {problem}")
     spec = ready_sweep(ready).figure
     if not spec:
         return spec

@@ -68,8 +68,8 @@ class Search:
     @cached_property
     def settings(self) -> Settings:
         plain: Any = OmegaConf.to_container(self.master.hydra.sweeper, resolve=True)
-        own = {key: value for key, value in plain.items() if key not in ("_target_", "params")}
-        settings: Settings = checked(Settings, own, "hydra.sweeper.")
+        keys = [key for key in plain if key not in ("_target_", "params")]
+        settings: Settings = checked(Settings, {key: plain[key] for key in keys}, "hydra.sweeper.")
         return settings
 
     @property
@@ -79,8 +79,8 @@ class Search:
     @property
     def fixed(self) -> list[str]:
         """Overrides that every trial has."""
-        given = [o for o in self.overrides if not o.is_sweep_override()]
-        return [f"{o.get_key_element()}={o.get_value_element_as_str()}" for o in given]
+        fixed = [o for o in self.overrides if not o.is_sweep_override()]
+        return [f"{o.get_key_element()}={o.get_value_element_as_str()}" for o in fixed]
 
     @cached_property
     def space(self) -> dict[str, BaseDistribution]:
@@ -183,13 +183,13 @@ def own_study(search: Search) -> optuna.Study:
     """The study of this search. Raises RunError if the one there is of another."""
     study = open_study(search)
     space = {key: distribution_to_json(values) for key, values in search.space.items()}
-    mine = {"space": space, "fixed": deciding(search.fixed), "metric": search.config.metric}
-    if differing := differences(study.user_attrs.get(SEARCH, mine), mine):
+    this = {"space": space, "fixed": deciding(search.fixed), "metric": search.config.metric}
+    if differing := differences(study.user_attrs.get(SEARCH, this), this):
         raise RunError(
             f"study {study.study_name} is of another search ({'; '.join(differing)}): name another "
             "with hydra.sweeper.study_name=..., or start anew with force=true"
         )
-    study.set_user_attr(SEARCH, mine)
+    study.set_user_attr(SEARCH, this)
     return study
 
 
@@ -207,19 +207,19 @@ def ask_again(study: optuna.Study) -> set[int]:
 def next_trials(study: optuna.Study, search: Search, failed: set[int]) -> Iterator[FrozenTrial]:
     """Those that a killed command has left, and new ones up to a multiple of ``n_jobs``, so that
     trials are asked for together in one command as in several; failed ones don't count."""
-    settings, place = search.settings, str(search.folder)
+    settings, folder = search.settings, str(search.folder)
     trials = study.get_trials(deepcopy=False)
-    begun = [t for t in trials if t.state != TrialState.WAITING]
-    for trial in begun:
-        if trial.state == TrialState.RUNNING and trial.user_attrs.get(SWEEP) == place:
+    asked = [t for t in trials if t.state != TrialState.WAITING]
+    for trial in asked:
+        if trial.state == TrialState.RUNNING and trial.user_attrs.get(SWEEP) == folder:
             yield trial
-    missing = settings.n_trials - sum(trial.number not in failed for trial in begun)
-    room = settings.n_jobs - len(begun) % settings.n_jobs
+    missing = settings.n_trials - sum(trial.number not in failed for trial in asked)
+    room = settings.n_jobs - len(asked) % settings.n_jobs
     for _ in range(min(missing, room)):
         study.sampler = sampler(settings, len(study.get_trials(deepcopy=False)))
-        asked = study.ask(search.space)
-        asked.set_user_attr(SWEEP, place)
-        yield study.get_trials(deepcopy=False)[asked.number]
+        new = study.ask(search.space)
+        new.set_user_attr(SWEEP, folder)
+        yield study.get_trials(deepcopy=False)[new.number]
 
 
 def sampler(settings: Settings, number: int) -> samplers.BaseSampler:
@@ -265,11 +265,11 @@ def best(study: optuna.Study) -> tuple[float, int]:
 
 
 def print_trial(study: optuna.Study, trial: FrozenTrial, number: float, metric: str) -> None:
-    given = ", ".join(
+    params = ", ".join(
         f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
         for key, value in trial.params.items()
     )
     least, whose = best(study)
     outcome = "failed" if math.isnan(number) else f"{metric} {number:.4g}"
-    line = f"trial {trial.number}: {given}: {outcome} (best {least:.4g}, trial {whose})"
+    line = f"trial {trial.number}: {params}: {outcome} (best {least:.4g}, trial {whose})"
     console.print(line, soft_wrap=True)

@@ -92,8 +92,9 @@ def check(loader: Any, master: DictConfig, arguments: Sequence[str], keys: Seque
         raise ConfigError("hydra/sweeper=shards: two ensembles share a folder; name each once")
     for config in (ensemble.config for ensemble in named):
         if len(config.replica_seeds) == 1:
-            given = f"{config.name} has one replica"
-            raise ConfigError(f"hydra/sweeper=shards: {given}; say replicas=...")
+            raise ConfigError(
+                f"hydra/sweeper=shards: {config.name} has one replica; say replicas=..."
+            )
         if config.ensemble.only is not None:
             raise ConfigError("hydra/sweeper=shards: sets ensemble.only itself; leave it out")
 

@@ -89,8 +89,8 @@ def read_sweep(folder: Path) -> tuple[list[str], dict[Path, Job]]:
         for file in folder.glob(f"*/{JOB}"):
             fields = json.loads(file.read_bytes())
             jobs[file.parent] = Job(**fields | {"overrides": tuple(fields["overrides"])})
-        mine = {path: job for path, job in jobs.items() if job.started == content["started"]}
-        return list(content["keys"]), dict(sorted(mine.items(), key=lambda item: item[1].number))
+        last = [(path, job) for path, job in jobs.items() if job.started == content["started"]]
+        return list(content["keys"]), dict(sorted(last, key=lambda item: item[1].number))
     except OSError:
         raise RunError(f"{folder}: no sweep here (no {SWEEP}); run it first") from None
     except (ValueError, KeyError, TypeError):
@@ -122,8 +122,8 @@ def write(folder: Path) -> list[Row]:
     searched, sharpness = sweep_note(folder, "search"), sweep_note(folder, "sharpness")
     rows: list[Row] = []
     for path, job in jobs.items():
-        failure, given = job.outcome(path), dict(o.partition("=")[::2] for o in job.overrides)
-        row = {key: given.get(key, "") for key in keys} | {"job": path.name, "failure": failure}
+        failure, values = job.outcome(path), dict(o.partition("=")[::2] for o in job.overrides)
+        row = {key: values.get(key, "") for key in keys} | {"job": path.name, "failure": failure}
         rows.append(row | ({} if failure else measured(load_run(path), sharpness, searched)))
     widest = sorted(rows, key=len, reverse=True)
     columns = list(dict.fromkeys(name for row in widest for name in row))

@@ -55,8 +55,8 @@ class Snapshots(pl.Callback):
     def weights(self) -> dict[str, np.ndarray]:
         """step (S,), weight_i (S, R, in, out), bias_i (S, R, 1, out)."""
         steps = sorted(self.parameters)
-        every = [self.parameters[step] for step in steps]
-        stacked = {n: np.stack([at[n].numpy(force=True) for at in every]) for n in every[0]}
+        kept = [self.parameters[step] for step in steps]
+        stacked = {n: np.stack([at[n].numpy(force=True) for at in kept]) for n in kept[0]}
         return {"step": np.array(steps), **stacked}
 
     def validation(self) -> dict[str, np.ndarray]:

@@ -84,15 +84,15 @@ class Shard:
         """Of these steps, those whose loss is kept, counted from 1: all of a single run; of an
         ensemble the first, the last and every 1st, 2nd, 5th or 10th, so that about
         ``ensemble.history_points`` remain."""
-        every = np.arange(1, steps + 1)
+        numbers = np.arange(1, steps + 1)
         if self.single:
-            return every
+            return numbers
         most = self.whole.ensemble.history_points
         stride = next((k for k in (1, 2, 5) if steps / k <= most), 10)
-        return every[(every % stride == 0) | (every == 1) | (every == steps)]
+        return numbers[(numbers % stride == 0) | (numbers == 1) | (numbers == steps)]
 
 
 def shards(config: Config, folder: Path) -> list[Shard]:
     """All shards of an ensemble, in the order of the seeds."""
-    every = enumerate(config.shard_seeds)
-    return [Shard(config, seeds, folder / SHARDS / f"{k:04d}") for k, seeds in every]
+    numbered = enumerate(config.shard_seeds)
+    return [Shard(config, seeds, folder / SHARDS / f"{k:04d}") for k, seeds in numbered]

@@ -93,8 +93,8 @@ def train_some_shards(config: Config, final: Path) -> None:
     """
     whole = replace(config, ensemble=replace(config.ensemble, only=None))
     if (partial := join_unfinished(whole, final)) is not None:
-        every = shards(whole, partial)
-        named = [every[k] for k in config.ensemble.only or ()]
+        all_shards = shards(whole, partial)
+        named = [all_shards[k] for k in config.ensemble.only or ()]
         train_shards(named, whole.ensemble.processes or 1, lambda done: None)
 
 
@@ -152,12 +152,15 @@ def train_shards(todo: Sequence[Shard], processes: int, on_progress: Callable[[i
 
     if min(processes, len(missing)) <= 1:
         for index, shard in enumerate(missing):
-            train_shard(shard)
-            on_end(index, None)
-        return
-    missing.sort(key=lambda shard: -shard.seconds)
-    on_progress(steps)
-    run_tasks(train_shard, missing, processes, on_end)
+            try:
+                train_shard(shard)
+                on_end(index, None)
+            except RunError as error:
+                on_end(index, str(error))
+    else:
+        missing.sort(key=lambda shard: -shard.seconds)
+        on_progress(steps)
+        run_tasks(train_shard, missing, processes, on_end)
     if failures:
         raise RunError(failures[0])
 

@@ -99,9 +99,9 @@ def given_checkpoint(config: Config) -> dict[str, Any]:
     try:
         if not {"state_dict", "losses"} <= checkpoint.keys():
             raise KeyError
-        own = checkpoint["hyper_parameters"]
-        settings = {k: own[k] for k in ("units", "activation", "dtype")}
-        settings |= {"replicas": len(own["seeds"]), "optimizer": own["optimizer"]["name"]}
+        saved = checkpoint["hyper_parameters"]
+        settings = {k: saved[k] for k in ("units", "activation", "dtype")}
+        settings |= {"replicas": len(saved["seeds"]), "optimizer": saved["optimizer"]["name"]}
     except (KeyError, TypeError, AttributeError):
         raise ConfigError(f"{given}: no checkpoint of a run, or damaged") from None
     wanted: dict[str, Any] = {"units": list(config.units), "activation": config.model.activation}
@@ -133,31 +133,31 @@ def trainer_of(
     The error on fresh rows is computed by the Trainer (after every chunk, for callbacks that watch
     it) only where callbacks or its arguments ask for it. Loggers are for single runs.
     """
-    config, folder, given = shard.config, shard.folder, shard.config.trainer.arguments
-    theirs = objects("callbacks", config.callbacks, pl.Callback, folder)
+    config, folder, arguments = shard.config, shard.folder, shard.config.trainer.arguments
+    configured = objects("callbacks", config.callbacks, pl.Callback, folder)
     loggers = objects("logger", config.logger, Logger, folder) if shard.single else []
-    ours: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "max_steps": config.trainer.max_steps,
         "accelerator": config.trainer.accelerator,
         "precision": config.trainer.precision,
-        "callbacks": [*own, *theirs, *last],
+        "callbacks": [*own, *configured, *last],
         "logger": loggers or False,
         "plugins": [callbacks.AtomicCheckpointIO()],
         "default_root_dir": folder,
         "log_every_n_steps": 1,  # chunks come seldom enough
         "num_sanity_val_steps": 0,
-        "limit_val_batches": 1.0 if theirs or VALIDATING & given.keys() else 0,
+        "limit_val_batches": 1.0 if configured or VALIDATING & arguments.keys() else 0,
         "val_check_interval": 1,
         "check_val_every_n_epoch": None,  # an interval of 1 alone would be one of 1.0 epochs
-        "enable_checkpointing": any(isinstance(c, pl.callbacks.Checkpoint) for c in theirs),
+        "enable_checkpointing": any(isinstance(c, pl.callbacks.Checkpoint) for c in configured),
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
     with as_config_error("trainer"):
-        trainer = pl.Trainer(**ours | given)
+        trainer = pl.Trainer(**defaults | arguments)
     if trainer.world_size > 1:
         raise ConfigError(
-            f"trainer.devices={given.get('devices')}: a Trainer takes one device here; "
+            f"trainer.devices={arguments.get('devices')}: a Trainer takes one device here; "
             "ensemble.processes spreads replicas over processes, hydra/launcher over machines"
         )
     return trainer
@@ -179,15 +179,15 @@ def objects(group: str, nodes: Objects, kind: type, folder: Path) -> list[Any]:
         if node is None:
             continue
         with as_config_error(f"{group}.{name}"):
-            named = get_class(node["_target_"])  # begins as the config's check allows
-            if not issubclass(named, kind):
+            cls = get_class(node["_target_"])  # begins as the config's check allows
+            if not issubclass(cls, kind):
                 raise ConfigError(f"{group}.{name}._target_={node['_target_']}: no {kind.__name__}")
-            places = _places(named, folder) if kind is Logger else {}
-            instances.append(instantiate({**places, **node}, _convert_="all", _recursive_=False))
+            place = _place(cls, folder) if kind is Logger else {}
+            instances.append(instantiate({**place, **node}, _convert_="all", _recursive_=False))
     return instances
 
 
-def _places(logger: type, folder: Path) -> dict[str, Any]:
+def _place(logger: type, folder: Path) -> dict[str, Any]:
     """Arguments that let a logger write directly into the run's folder: TensorBoard then shows the
     run under the experiment's name."""
     parameters = inspect.signature(logger.__init__).parameters  # type: ignore[misc]
@@ -201,12 +201,12 @@ def quiet_lightning() -> Iterator[None]:
     """Quiet where all is as it should be; what Lightning refuses becomes a ConfigError."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # tips, and absent devices
     with warnings.catch_warnings():
-        for known in (
+        for message in (
             ".*LeafSpec.*",  # Lightning 2.6 asks after a class that torch 2.13 has deprecated
             ".*Experiment logs directory.*exists",  # the run's folder, or a run going on
             ".*smaller than the logging interval.*",
         ):
-            warnings.filterwarnings("ignore", message=known)
+            warnings.filterwarnings("ignore", message=message)
         try:
             yield
         except MisconfigurationException as error:

@@ -48,7 +48,7 @@ def never_shown(experiment: str) -> Predicate:
 
 def error_where_never_drawn(runs: Ensembles) -> np.ndarray:
     """Mean squared error on the rows never shown over that on the rows shown, a hundred units."""
-    run = (*runs[WIDE].parts, runs[WIDE])[0]  # its first shard holds the first seeds
+    run = (*runs[WIDE].shards, runs[WIDE])[0]  # its first shard holds the first seeds
     seen = shown(run)
     squares = ((run.predict(run.data["x"]) - run.data["y"])[: len(seen), :, 0]) ** 2
     pairs = zip(squares, seen, strict=True)
