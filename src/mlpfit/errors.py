@@ -1,8 +1,13 @@
 """What the user is told in one line: wrong input (exit code 2), a failed run (1), a signal."""
 
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
+
+TUTORIAL_FILES = ("targets.py", "figures.py", "claims.py", "answers.py")  # of users' code
+SEVERAL = 12  # names that a message lists; of more, those that are like the one given
 
 
 class ConfigError(ValueError):
@@ -36,22 +41,36 @@ def allowed(given: object, names: Iterable[str]) -> str:
     """The end of a message about a name that is none of these.
 
     >>> allowed("lrr", ["lr", "momentum"])
-    'allowed are lr, momentum; did you mean lr?'
+    'did you mean lr? allowed are lr, momentum'
     """
     names = list(names)
     if not names:
         return "there are none"
-    near = get_close_matches(str(given), names, n=1)
-    return f"allowed are {', '.join(names)}" + (f"; did you mean {near[0]}?" if near else "")
+    near = get_close_matches(str(given), names, n=3)
+    question = f"did you mean {near[0]}? " if near else ""
+    if near and len(names) > SEVERAL:
+        return f"{question}allowed are {', '.join(near)} and {len(names) - len(near)} others"
+    return f"{question}allowed are {', '.join(names)}"
 
 
 @contextmanager
 def as_config_error(culprit: str) -> Iterator[None]:
-    """Whatever the user's own code raises, as a ConfigError in one line that names the culprit; its
-    exits, too, but not those of a signal."""
+    """Whatever the user's own code raises, as a ConfigError in one line that names the culprit and
+    the line of the user's file; its exits, too, but not those of a signal."""
     try:
         yield
     except (ConfigError, RunError, Stopped):
         raise
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{culprit}: {one_line(error)}") from error
+        raise ConfigError(f"{culprit}: {one_line(error)}{_place(error)}") from error
+
+
+def _place(error: BaseException) -> str:
+    """Where a tutorial's file raised it: " (figures.py, line 17)"."""
+    package = Path(__file__).parent
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        ours = package in file.parents and package / "tutorials" not in file.parents
+        if file.name in TUTORIAL_FILES and not ours:
+            return f" ({file.name}, line {frame.lineno})"
+    return ""

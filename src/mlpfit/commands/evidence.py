@@ -48,18 +48,21 @@ def figures() -> int:
 
 
 def sweep() -> int:
-    """mlpfit sweep outputs/sweeps/... ...
+    """mlpfit sweep outputs/sweeps/tower/width_and_depth | tower/width_and_depth ...
 
     Summary, figure and answer of sweeps that are there, as far as they have come; exit code 1 if
     jobs have failed or are missing.
     """
-    folders = sys.argv[1:]
-    if not folders:
+    if not (names := sys.argv[1:]):
         known = sorted(str(file.parent) for file in OUTPUTS.glob(f"sweeps/**/{SWEEP}"))
         raise ConfigError(
             f"sweep: name its folder: {', '.join(known) or f'none under {OUTPUTS}/sweeps'}"
         )
-    return int(max(close(Path(name)) for name in folders))
+    below = [OUTPUTS / "sweeps" / name for name in names]
+    folders = [
+        full if full.is_dir() else Path(name) for name, full in zip(names, below, strict=True)
+    ]
+    return int(max(close(folder) for folder in folders))
 
 
 def ledger() -> int:

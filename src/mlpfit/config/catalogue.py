@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
@@ -39,16 +40,18 @@ class Tutorial:
     conf: Path
     order: Sequence[str] = ()  # of its experiments; others come last
 
-    def part(self, name: str) -> ModuleType | None:
-        """Its module of this name ("figures"); None if it has none.
-
-        Raises ConfigError in one line if the module can't be imported.
-        """
+    def module(self, name: str, *attributes: str) -> ModuleType | None:
+        """Its module of this name ("figures"), which may have these attributes; None if it has no
+        such file. Raises ConfigError in one line if it can't be imported, or misspells one."""
         file = self.folder / f"{name}.py"
         if not file.is_file():
             return None
         with as_config_error(str(file)):
-            return importlib.import_module(f"{self.package}.{name}")
+            module = importlib.import_module(f"{self.package}.{name}")
+        for given in (key for key in vars(module) if key.isupper() and key not in attributes):
+            if meant := get_close_matches(given, attributes, n=1, cutoff=0.8):
+                raise ConfigError(f"{file}: {given}: is {meant[0]} meant?")
+        return module
 
     def experiments(self) -> list[str]:
         """Names, "tower/small"."""
@@ -101,7 +104,8 @@ def _from_search_path(search_path: str) -> Iterator[Tutorial]:
             raise ConfigError(f"{where} is no folder")
         if not folder.name.isidentifier():
             raise ConfigError(f"{where}: name the folder in letters, digits and underscores")
-        within = sorted(str(path.parent) for path in folder.glob("*/conf"))
+        inside = folder.glob("*/conf/experiment/*")
+        within = sorted({str(p.parents[2]) for p in inside if p.name == p.parents[2].name})
         if within and not (folder / "conf").is_dir():
             raise ConfigError(f"{where} holds tutorials; name them: {os.pathsep.join(within)}")
         groups = [path.name for path in (folder / "conf/experiment").glob("*")]
@@ -167,7 +171,7 @@ def load_targets() -> None:
     Raises ConfigError in one line if one can't be imported.
     """
     for tutorial in tutorials():
-        tutorial.part("targets")
+        tutorial.module("targets")
 
 
 @dataclass(frozen=True)

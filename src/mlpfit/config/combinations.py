@@ -70,17 +70,22 @@ def _seed_problems(config: Config) -> Iterator[str]:
 def _data_problems(config: Config) -> Iterator[str]:
     data, batch, rows = config.data, config.data.batch_size, config.rows
     below, macro = data.start_below, data.macro_batch
-    if (batch is None) != (data.order == "full"):
-        other = f"data.batch_size={batch} with data.order={data.order}"
-        yield f"{other}: a batch size goes with an order other than full"
+    if batch is None and data.order != "full":
+        yield f"data.order={data.order}: needs data.batch_size, the rows of a step"
+    elif batch is not None and data.order == "full":
+        yield f"data.batch_size={batch}: needs another data.order than full, such as shuffle"
     if batch is not None and batch > rows:
         yield f"data.batch_size={batch}: must be at most the {rows} rows there are"
-    if (below is None) == (data.order in ("slices", "consecutive")):
-        ordered = "data.order=slices or consecutive"
-        yield f"data.start_below={below}: goes with {ordered}, and only with them"
+    starting = data.order in ("slices", "consecutive")
+    if starting and below is None:
+        yield f"data.order={data.order}: needs data.start_below, a number of at most {rows} rows"
+    elif below is not None and not starting:
+        yield f"data.start_below={below}: goes with data.order=slices or consecutive alone"
     if below is not None and batch is not None and not batch < below <= rows:
         yield f"data.start_below={below}: must be above the batch size and at most the {rows} rows"
-    if (macro is None) == (data.order == "blocks"):
-        yield f"data.macro_batch={macro}: goes with data.order=blocks, and only with it"
+    if data.order == "blocks" and macro is None:
+        yield "data.order=blocks: needs data.macro_batch, the rows of a macro batch"
+    elif macro is not None and data.order != "blocks":
+        yield f"data.macro_batch={macro}: goes with data.order=blocks alone"
     if config.streams == "libraries" and data.order != "full":
         yield "streams=libraries: needs data.order=full (its seeded order is not defined)"

@@ -61,23 +61,41 @@ def _by_hydra(file: str, overrides: Sequence[str] = (), **options: Any) -> Any:
 
 def checked_config(composed: Any) -> Config:
     """What Hydra composed, checked. Raises ConfigError."""
-    return parse(_plain(composed))
+    from omegaconf import OmegaConf
+
+    config = parse(_plain(composed))
+    experiment = OmegaConf.select(composed, "hydra.runtime.choices.experiment")
+    overrides = OmegaConf.select(composed, "hydra.overrides.task") or ()
+    if experiment and not any(str(override).startswith("name=") for override in overrides):
+        check_name(config, experiment)
+    return config
+
+
+def check_name(config: Config, experiment: str) -> None:
+    """Raises ConfigError unless the experiment is called as its file: else it would take the place
+    of another's runs."""
+    if config.name != experiment:
+        raise ConfigError(f"experiment={experiment}: name={config.name}: must be that of its file")
 
 
 def _composed(overrides: Sequence[str]) -> dict[str, Any]:
     try:
-        return _plain(_by_hydra("config", overrides))
+        return _plain(_by_hydra("config", overrides), overrides)
     except ConfigError:
         raise
     except Exception as error:  # its own, YAML's, endless recursion, bytes that are no text
         raise ConfigError(as_one_line(error, overrides)) from error
 
 
-def _plain(composed: Any) -> dict[str, Any]:
+def _plain(composed: Any, overrides: Sequence[str] | None = None) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
+    if overrides is None:
+        overrides = list(map(str, OmegaConf.select(composed, "hydra.overrides.task") or ()))
     composed = without_hydra(composed)
     if OmegaConf.is_missing(composed, "name"):
+        if experiment := [o for o in overrides if o.startswith("experiment=")]:
+            raise ConfigError(f"{experiment[0]}: name: missing in its file")
         raise ConfigError(f"experiment=...: say which one; there are {', '.join(experiments())}")
     if missing := sorted(OmegaConf.missing_keys(composed)):
         raise ConfigError(f"{missing[0]}: missing; its file has ??? there, so give it a value")
@@ -102,8 +120,8 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
     parent = getattr(error.__cause__, "parent_node", None)
     if isinstance(parent, DictConfig):  # an override of a key that does not exist
         keys = [parent._get_full_key(name) for name in parent if name != "hydra"]
-        given = getattr(error.__cause__, "full_key", "")
-        return f"{given}: no such key; {allowed(given, keys)}"
+        given = str(getattr(error.__cause__, "full_key", ""))
+        return f"{given}{_files_with(given, overrides)}: no such key; {allowed(given, keys)}"
     causes = [error, *([error.__cause__] if error.__cause__ else [])]
     text = " ".join(" ".join(str(cause).split()) for cause in causes) or type(error).__name__
     text = text.split(" Config search path:")[0]
@@ -112,6 +130,19 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
         return text if str(key) in text else f"{key}: {text}"
     named = any(override.partition("=")[0].lstrip("+~") in text for override in overrides)
     return text if named else " ".join([text, *(f"({override})" for override in overrides)])
+
+
+def _files_with(key: str, overrides: Sequence[str]) -> str:
+    """The user's files that may have given a key, " (in ramp/conf/experiment/ramp/steep.yaml)", if
+    no override has."""
+    name = key.rpartition(".")[2]
+    if any(name in override.partition("=")[0] for override in overrides):
+        return ""
+    files = [file for conf in confs()[1:] for file in sorted(conf.rglob("*.yaml"))]
+    holding = [
+        str(file) for file in files if re.search(rf"\b{re.escape(name)}\s*:", file.read_text())
+    ]
+    return f" (in {', '.join(holding)})" if holding else ""
 
 
 def as_published(experiment: str) -> Config:
@@ -124,8 +155,7 @@ def as_published(experiment: str) -> Config:
         text = str(error)
         text = text if experiment in text else f"experiment={experiment}: {text}"
         raise ConfigError(text) from error
-    if config.name != experiment:
-        raise ConfigError(f"experiment={experiment}: name={config.name}: must be that of its file")
+    check_name(config, experiment)
     return config
 
 

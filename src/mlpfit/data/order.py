@@ -6,6 +6,8 @@ Kinds of order (``data.order``):
 ``full``     every step sees every row
 ``shuffle``  a new permutation of the rows each epoch, cut into batches; the last batch of an epoch
              may be shorter
+``sequential``  the rows as they lie, every epoch cut into the same batches; the last may be
+             shorter
 ``slices``   one permutation; each step takes a slice of it that starts at a uniform position below
              ``data.start_below`` - batch_size (the restoration page draws from 1000 - batch
              although it has 1024 rows)
@@ -23,7 +25,7 @@ import numpy as np
 
 from mlpfit.data.streams import integers
 
-Kind = Literal["full", "shuffle", "slices", "consecutive", "blocks"]
+Kind = Literal["full", "shuffle", "sequential", "slices", "consecutive", "blocks"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ def draw(
         if kind == "consecutive":
             permutation = np.arange(rows)  # drawn all the same: the starts are those of slices
         return permutation, integers(rng, below - batch, steps), np.full(steps, batch)
+    if kind == "sequential":
+        starts = np.arange(0, rows, batch)[np.arange(steps) % -(-rows // batch)]
+        return np.arange(rows), starts, np.minimum(batch, rows - starts)
     if kind == "shuffle":
         starts = np.arange(0, rows, batch)
         epochs = -(-steps // len(starts))

@@ -26,7 +26,7 @@ def drawings() -> list[Drawing]:
     """All figures, tutorial by tutorial; a tutorial without ``figures.py`` has none."""
     every: list[Drawing] = []
     for owner in tutorials():
-        if (module := owner.part("figures")) is not None:
+        if (module := owner.module("figures", "FIGURES")) is not None:
             with as_config_error(f"{owner.folder}/figures.py"):
                 for drawing in module.FIGURES:
                     name, experiment = map(owner.full_name, (drawing.name, drawing.experiment))

@@ -9,7 +9,6 @@ that follows from others: number, findings -> the reason, or None).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -85,11 +84,12 @@ class Finding:
 
 
 KINDS: dict[str, Any] = {"CLAIMS": Claim, "SLIPS": Slip, "JOINT": Joint}  # lists of claims.py
+LISTS = (*KINDS, "FINDINGS", "QUANTITIES", "LAWS")
 
 
 def part(tutorial: str) -> ModuleType | None:
     """Its claims.py, if it has one."""
-    return catalogue.tutorial(tutorial).part("claims")
+    return catalogue.tutorial(tutorial).module("claims", *LISTS)
 
 
 def listed(tutorial: str, name: str) -> list[Any]:
@@ -100,15 +100,7 @@ def listed(tutorial: str, name: str) -> list[Any]:
 def check(tutorial: str) -> None:
     """Raises ConfigError in one line if a list of its claims.py is misspelt, holds something else
     than it should, or looks at an experiment that there is not."""
-    module, file = part(tutorial), f"{tutorial}/claims.py"
-    names = [*KINDS, "FINDINGS", "QUANTITIES", "LAWS"]
-    for given in vars(module) if module is not None else ():
-        if (
-            given.isupper()
-            and given not in names
-            and (meant := get_close_matches(given, names, cutoff=0.8))
-        ):
-            raise ConfigError(f"{file}: {given}: is {meant[0]} meant?")
+    file = f"{tutorial}/claims.py"
     for name, kind in KINDS.items():
         for stated in listed(tutorial, name):
             if not isinstance(stated, kind):

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +31,45 @@ def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
     path = outputs / kind / experiment
     run = load_run(path)
     incidental = INCIDENTAL + (SEEDS if kind == "ensembles" else ())
-    if others := departures(run, experiment, incidental):
+    if others := departures(run, as_published(experiment), incidental):
+        again = f"mlpfit {'reproduce' if kind == 'runs' else 'ensembles'} {experiment}"
         raise RunError(
             f"{path}: not the run that experiment={experiment} describes ({'; '.join(others)}): "
-            "train that again, and yours with another output_dir"
+            f"{again} trains that again; train yours with another output_dir"
         )
     return run
 
 
 def departures(
-    run: Run, experiment: str, incidental: tuple[str, ...] = INCIDENTAL + SEEDS
+    run: Run, config: Config, incidental: tuple[str, ...] = INCIDENTAL + SEEDS
 ) -> list[str]:
-    """Where its recipe is not that of the experiment's config; of which nothing is said: what
-    begins like these."""
-    differing = differences(run.identity["recipe"], as_published(experiment).recipe())
+    """Where the run's recipe, or the code of its target, is not the config's; differences that
+    begin like these do not count."""
+    differing = differences(run.identity["recipe"], config.recipe())
+    if run.identity["target"] != _hash([target_file(config)]):
+        differing.append(f"{target_file(config)} has changed")
     return [difference for difference in differing if not difference.startswith(incidental)]
 
 
 def identity(config: Config) -> dict[str, Any]:
     """What makes two runs the same: recipe, code and packages that decide the numbers."""
-    package, digest = Path(__file__).parents[1], hashlib.sha256()
-    folders = [package / folder for folder in COMPUTING_FOLDERS]
+    folders = [Path(__file__).parents[1] / folder for folder in COMPUTING_FOLDERS]
     files = [f for suffix in ("*.py", "*.h") for folder in folders for f in folder.rglob(suffix)]
-    for file in [*sorted(files), Path(inspect.getfile(type(config.target)))]:
-        digest.update(file.read_bytes())
     return {
         "recipe": config.recipe(),
-        "code": digest.hexdigest(),
+        "code": _hash(sorted(files)),
+        "target": _hash([target_file(config)]),
         "packages": {name: version_of(name) for name in COMPUTING_PACKAGES},
     }
+
+
+def target_file(config: Config) -> Path:
+    """Where the config's target is programmed."""
+    return Path(inspect.getfile(type(config.target)))
+
+
+def _hash(files: Sequence[Path]) -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def is_current(config: Config, folder: Path) -> bool:

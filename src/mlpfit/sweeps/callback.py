@@ -16,12 +16,11 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
-from mlpfit.config.catalogue import ready_sweeps
 from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import NOT_DECIDING, overrides_of
 from mlpfit.errors import ConfigError, RunError, allowed
 from mlpfit.process import exit_code
-from mlpfit.sweeps.summary import name_of, sweep_note, write_sweep
+from mlpfit.sweeps.summary import ready_of, sweep_note, write_sweep
 from mlpfit.training.train import try_target
 
 MOST_JOBS = 10_000
@@ -54,7 +53,7 @@ class Experiments(Callback):
                 raise ConfigError(f"{idle[0]}: decides nothing in a job's results; say one value")
             searched = check_sweep(config, overrides, keys)
             folder = os.path.abspath(str(config.hydra.sweep.dir))  # on every machine the same
-            if (ready := name_of(Path(folder))) in ready_sweeps():
+            if ready := ready_of(Path(folder)):
                 from mlpfit.sweeps.closing import checked_figure  # late, for the start-up
 
                 checked_figure(ready, keys)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from mlpfit.config.catalogue import ready_sweep, ready_sweeps, tutorial
+from mlpfit.config.catalogue import ready_sweep, tutorial
 from mlpfit.errors import ConfigError, allowed, as_config_error
 from mlpfit.figures.save import save, short_hash
 from mlpfit.figures.sweep import curves, maps, search_figure
@@ -19,6 +19,7 @@ from mlpfit.sweeps.summary import (
     name_of,
     read,
     read_sweep,
+    ready_of,
     stability_of,
     sweep_note,
     write,
@@ -35,8 +36,8 @@ def close(folder: Path) -> bool:
     metric = sweep_note(folder, "search")
     console.print(closing_table(rows, keys) if metric is None else best_table(rows, keys, metric))
     console.print(f"{folder}/summary.csv, {draw_sweep(folder)}", soft_wrap=True)
-    if sentence := answer(name_of(folder), rows):
-        console.print(sentence)
+    if ready := ready_of(folder):
+        console.print(answer(ready, rows) or "no answer: jobs have failed, or answers.py has none")
     failed = [row for row in rows if row["failure"]]
     if metric is not None:  # to a search, that is an answer
         failed = [row for row in failed if not diverged(row["failure"])]
@@ -72,19 +73,22 @@ def closing_table(rows: list[Row], keys: list[str]) -> Table:
     return table
 
 
-def answer(sweep: str, rows: list[Row]) -> str:
+def answer(ready: str, rows: list[Row]) -> str:
     """What a ready sweep answers, in a sentence made from its summary by the tutorial's
-    ``answers.py``; empty for any other, and where jobs have failed."""
-    if sweep not in ready_sweeps() or any(row["failure"] for row in rows):
+    ``answers.py``; empty where it has none, and where jobs have failed."""
+    make_sentence = answers_of(ready).get(ready.split("/")[1])
+    if make_sentence is None or any(row["failure"] for row in rows):
         return ""
-    answer_to = answers_of(sweep).get(sweep.split("/")[1], lambda rows: "")
-    with as_config_error(f"the answer of sweep={sweep}"):
-        return answer_to(rows)
+    with as_config_error(f"the answer of sweep={ready}"):
+        sentence = make_sentence(rows)
+    if not isinstance(sentence, str) or not sentence:
+        raise ConfigError(f"the answer of sweep={ready}: {sentence!r}: must be a sentence")
+    return sentence
 
 
 def answers_of(sweep: str) -> dict[str, Callable[[list[Row]], str]]:
     """What the tutorial of a ready sweep answers, by the sweep's name."""
-    return getattr(tutorial(sweep).part("answers"), "ANSWERS", {})
+    return getattr(tutorial(sweep).module("answers", "ANSWERS"), "ANSWERS", {})
 
 
 def draw_sweep(folder: Path) -> str:
@@ -93,7 +97,8 @@ def draw_sweep(folder: Path) -> str:
     RunError without a summary."""
     keys, rows = read(folder)
     name, metric = name_of(folder), sweep_note(folder, "search")
-    spec = checked_figure(name, keys) if name in ready_sweeps() else None
+    ready = ready_of(folder)
+    spec = checked_figure(ready, keys) if ready else None
     if spec is None and metric is None and len(keys) > 3:
         return f"no figure of {len(keys)} swept keys (three at most)"
     finished = [row for row in rows if not row["failure"]]

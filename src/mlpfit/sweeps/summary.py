@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from mlpfit import sealed
+from mlpfit.config.catalogue import ready_sweeps
 from mlpfit.errors import Diverged, RunError
 from mlpfit.files import write_file, write_table
 from mlpfit.judging.statistics import QUANTILES, median_interval, quantiles
@@ -69,6 +70,14 @@ class Job:
 def name_of(folder: Path) -> str:
     """Of the sweep in this folder, "tower/width_and_depth"."""
     return str(folder).rpartition("sweeps/")[2]
+
+
+def ready_of(folder: Path) -> str | None:
+    """The ready sweep that this folder's is, other numbers of replicas or seeds apart; None if it
+    is no ready one, or has other settings."""
+    name, *settings = name_of(folder).split(",")
+    same = all(setting.startswith(("replicas=", "seeds=")) for setting in settings)
+    return name if same and name in ready_sweeps() else None
 
 
 def hash_of(identity: Mapping[str, Any]) -> str:

@@ -17,7 +17,11 @@ export function batches(problem: Problem, rows: number, source: Source): Iterato
     const inOrder = problem.order === "consecutive";
     return slices(rows, batch, problem.startBelow ?? rows, source, inOrder);
   }
-  if (problem.order === "shuffle") return shuffled(rows, batch, source);
+  if (problem.order === "shuffle") return epochs(rows, batch, () => source.permutation(rows));
+  if (problem.order === "sequential") {
+    const asTheyLie = Int32Array.from({ length: rows }, (_, i) => i);
+    return epochs(rows, batch, () => asTheyLie);
+  }
   return blocks(rows, batch, problem.macroBatch ?? rows, source);
 }
 
@@ -30,10 +34,10 @@ function* slices(
   for (;;) yield { rows: places, start: source.integer(below - batch), length: batch };
 }
 
-/** A new permutation each epoch, cut into batches. */
-function* shuffled(rows: number, batch: number, source: Source): Generator<Batch> {
+/** All rows each epoch, in the order drawn for it, cut into batches. */
+function* epochs(rows: number, batch: number, draw: () => Int32Array): Generator<Batch> {
   for (;;) {
-    const permutation = source.permutation(rows);
+    const permutation = draw();
     for (let start = 0; start < rows; start += batch) {
       yield { rows: permutation, start, length: Math.min(batch, rows - start) };
     }

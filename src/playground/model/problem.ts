@@ -2,7 +2,7 @@
 
 export type Activation = "relu" | "tanh" | "identity";
 export type Loss = "mse" | "sse" | "half_mse";
-export type Order = "full" | "shuffle" | "slices" | "consecutive" | "blocks";
+export type Order = "full" | "shuffle" | "sequential" | "slices" | "consecutive" | "blocks";
 
 /** f as text over x, and how rows are drawn from it (a target of the YAML). */
 export interface Target {

@@ -21,7 +21,7 @@ export interface Field {
 }
 
 const MOST_ROWS = 5000;
-const ORDERS = ["full", "shuffle", "slices", "consecutive", "blocks"];
+const ORDERS = ["full", "shuffle", "sequential", "slices", "consecutive", "blocks"];
 export const MOST_STEPS = 200000;
 /** Whether batches start at any row. */
 const startsAnywhere = (settings: Settings): boolean =>
