@@ -139,7 +139,7 @@ def test_the_overview_needs_the_ensembles_of_all_that_print_a_trace(mine, quick,
         "  - {experiment: mine/first, quantity: mse, update: before, convention: c,"
         " steps: [1, 5], values: [3.0, 2.0]}\n"
     )
-    assert [n.step for n in published.trace("mine/first")] == [1, 5]
+    assert [n.step for n in published.printed_trace("mine/first")] == [1, 5]
     config = quick("experiment=mine/first", "replicas=20", "trainer.compile=false")
     train(config)
     assert draw_overview(tmp_path / "outputs") == []
@@ -148,13 +148,13 @@ def test_the_overview_needs_the_ensembles_of_all_that_print_a_trace(mine, quick,
     assert ax.lines[-1].get_ydata().tolist() == [3, 2]
     median = np.sort(trained.history["loss"], axis=1)[[0, 4], 9]
     np.testing.assert_allclose(ax.lines[0].get_ydata(), median)
-    beyond = replace(published.trace("mine/first")[0], step=10**6)
+    beyond = replace(published.printed_trace("mine/first")[0], step=10**6)
     with pytest.raises(RunError, match=r"mse@1000000: not a step of this run, which took \d+$"):
-        published.measured(trained, beyond)
+        published.values_in(trained, beyond)
     sparse = {"history": {"step": np.array([1, 2, 4])}, "data": trained.data, "path": trained.path}
     between = replace(beyond, step=3)
     with pytest.raises(RunError, match=r"mse@3: .* has not kept .*history_points=4 keeps all"):
-        published.measured(SimpleNamespace(**sparse), between)
+        published.values_in(SimpleNamespace(**sparse), between)
 
 
 @pytest.mark.parametrize("lost", [0, 100, 2000])

@@ -32,7 +32,7 @@ def test_a_smaller_ensemble_is_held_against_the_same_seeds_of_a_larger_one():
     runs = {"a": replicas([1, 5, 1, 1]), "b": replicas([2, 2])}
     assert less("mse", "a", "b")(runs).tolist() == [True, False]
     assert ratio("mse", "b", "a")(runs).tolist() == [2, 0.4]
-    with pytest.raises(RunError, match="other seeds"):
+    with pytest.raises(RunError, match="seeds differ"):
         less("mse", "a", "c")(runs | {"c": replicas([2, 2], seeds=[7, 8])})
 
 
@@ -43,15 +43,15 @@ def test_a_claim_fails_where_a_run_it_looks_at_has_diverged(holds):
         "b": replicas([2] * 3, [False] * 2 + [True]),
     }
     claim = Claim("a claim", "a measure", ("a", "b"), holds)
-    assert claim.in_each(runs, holds).tolist() == [True, False, False]
+    assert claim.per_replica(runs, holds).tolist() == [True, False, False]
 
 
 def test_diverged_replicas_count_in_the_share_and_the_spread():
     runs = {"a": replicas([1, 1, 1, 1], [False, False, False, True])}
     claim = Claim("a claim", "a measure", ("a",), lambda runs: runs["a"].final("mse") > 0)
-    entry = ledger.conclude(claim, runs, "tower")
+    entry = ledger.judge_claim(claim, runs, "tower")
     assert (entry["holds"], entry["replicas"]) == (3, 4) and entry["whose"] == "we asked"
-    spread = ledger.effect(
+    spread = ledger.judge_slip(
         Slip("slip", "measure", ("a",), lambda runs: runs["a"].final("mse")), runs, ""
     )
     assert (spread["diverged"], spread["replicas"], spread["p95"]) == (1, 4, None)
@@ -72,21 +72,24 @@ def test_diverged_replicas_count_in_the_share_and_the_spread():
 def test_the_interval_of_a_share_decides_its_column(holding, replicas_, column):
     runs = {"a": replicas(np.ones(replicas_))}
     claim = Claim("", "", ("a",), lambda runs: np.arange(replicas_) < holding)
-    entry = ledger.conclude(claim, runs, "tower")
+    entry = ledger.judge_claim(claim, runs, "tower")
     assert entry["column"] == column and entry["low"] <= entry["share"] <= entry["high"]
 
 
 def test_an_identity_has_no_interval():
     claim = Claim("", "", ("a",), lambda runs: np.ones(3, bool), identity=True)
-    entry = ledger.conclude(claim, {"a": replicas([1, 1, 1])}, "tower")
+    entry = ledger.judge_claim(claim, {"a": replicas([1, 1, 1])}, "tower")
     assert entry["low"] is None and entry["column"] == "holds by construction"
 
 
 def test_the_pages_own_seed_is_told_apart_from_the_share():
     runs = {"a": replicas([1, 2, 3], seeds=[1234, 1235, 1236])}
     claim = Claim("", "", ("a",), lambda runs: runs["a"].final("mse") < 2)
-    assert ledger.conclude(claim, runs, "restoration")["own_seed"] == {"seed": 1234, "holds": True}
-    assert "own_seed" not in ledger.conclude(claim, runs, "tower")  # the page has none
+    assert ledger.judge_claim(claim, runs, "restoration")["own_seed"] == {
+        "seed": 1234,
+        "holds": True,
+    }
+    assert "own_seed" not in ledger.judge_claim(claim, runs, "tower")  # the page has none
 
 
 def test_losses_that_rise_once_do_not_always_fall():
@@ -101,13 +104,13 @@ def test_every_claim_says_where_it_stands_and_looks_at_runs_there_are():
 
     for tutorial in tutorials():
         known = {*experiments(), *(variant.key for variant in variants(tutorial.name))}
-        entries = [e for kind in ("CLAIMS", "JOINT") for e in claims.listed(tutorial.name, kind)]
-        slips = [s for s in claims.listed(tutorial.name, "SLIPS") if s.effect is not None]
+        entries = [e for kind in ("CLAIMS", "JOINT") for e in claims.entries(tutorial.name, kind)]
+        slips = [s for s in claims.entries(tutorial.name, "SLIPS") if s.effect is not None]
         for entry in (*entries, *slips):
             assert entry.experiments and set(entry.experiments) <= known, entry
         assert all(c.where is None or c.where.strip() for c in entries if isinstance(c, Claim))
         assert len({c.claim for c in entries if isinstance(c, Claim)}) == len(
-            claims.listed(tutorial.name, "CLAIMS")
+            claims.entries(tutorial.name, "CLAIMS")
         )
 
 
@@ -148,9 +151,9 @@ def sixth(tmp_path, monkeypatch):
 def test_a_tutorial_may_leave_everything_out(sixth):
     assert published.tutorial("sixth").numbers == ()
     assert published.tutorial("sixth").citation() == ""
-    assert published.final("sixth/first") is None
+    assert published.final_number("sixth/first") is None
     assert not published.amplifies_rounding("sixth/first")
-    assert claims.listed("sixth", "CLAIMS") == [] and claims.findings("sixth") == []
+    assert claims.entries("sixth", "CLAIMS") == [] and claims.findings("sixth") == []
 
 
 def test_a_damaged_file_of_published_numbers_is_named_in_one_line(sixth):

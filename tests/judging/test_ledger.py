@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.judging import claims, published, statistics
-from mlpfit.judging.ledger import SHARES
+from mlpfit.judging.ledger import CLAIM_COLUMNS
 from mlpfit.judging.statistics import P
 
 LEDGER = json.loads((ROOT / "outputs/ledger.json").read_text())
@@ -33,11 +33,11 @@ def test_every_published_number_is_in_the_ledger_once_with_a_verdict():
 
 def test_every_claim_and_slip_is_in_the_ledger_and_every_run_has_a_verdict():
     for kind, name in (("conclusions", "CLAIMS"), ("slips", "SLIPS"), ("joint", "JOINT")):
-        listed = [c for t in tutorials() for c in claims.listed(t.name, name)]
+        listed = [c for t in tutorials() for c in claims.entries(t.name, name)]
         assert len(LEDGER[kind]) == len(listed)
     assert [entry["experiment"] for entry in LEDGER["experiments"]] == experiments()
     for entry in LEDGER["conclusions"]:
-        assert entry["column"] in (*SHARES, "holds by construction")
+        assert entry["column"] in (*CLAIM_COLUMNS, "holds by construction")
         assert (entry["where"] is None) == (entry["whose"] == "we asked")
 
 

@@ -57,7 +57,11 @@ def test_the_interval_of_a_median_that_may_have_diverged_is_open():
 
 def test_verdicts_at_their_borders():
     assert [statistics.verdict(p) for p in (1, 0.1, 0.099, 0.002, 0.0019)] == [
-        *("typical", "typical", "unusual", "unusual", "outside")
+        "typical",
+        "typical",
+        "unusual",
+        "unusual",
+        "outside",
     ]
 
 
@@ -75,7 +79,7 @@ def test_verdicts_at_their_borders():
     ],
 )
 def test_a_verdict_is_borderline_where_the_interval_of_p_holds_a_limit(tail, n, verdict, between):
-    p = statistics.two_sided(tail, n)
+    p = statistics.monte_carlo_p(tail, n)
     assert (p.verdict, p.between) == (verdict, between)
     assert p.p_low <= p.p <= p.p_high and p.p >= p.p_smallest
 
@@ -86,7 +90,7 @@ def test_no_clear_verdict_turns_into_another_with_other_replicas():
     rng = np.random.default_rng(0)
     for share in np.geomspace(1e-4, 0.4, 12):
         tails = binom.rvs(10_000, share, size=(200, 2), random_state=rng)
-        pairs = [[statistics.two_sided(int(tail), 10_000).verdict for tail in t] for t in tails]
+        pairs = [[statistics.monte_carlo_p(int(tail), 10_000).verdict for tail in t] for t in tails]
         clear = [pair for pair in pairs if pair[0] != pair[1] and "borderline" not in pair]
         assert len(clear) <= 2
 

@@ -8,7 +8,7 @@ import pytest
 from mlpfit.config.catalogue import tutorials
 from mlpfit.config.compose import as_published, compose
 from mlpfit.errors import ConfigError
-from mlpfit.judging.variants import Variant, changes, detection, tables, variants
+from mlpfit.judging.variants import Variant, power, recipe_changes, tables, variants
 
 
 @pytest.mark.parametrize("tutorial", ["tower", "plane", "gradient", "restoration", "parabola"])
@@ -27,7 +27,7 @@ def test_variants_are_what_hydra_makes_of_their_overrides(tutorial, tmp_path):
 
 def test_each_change_is_one_change():
     config = as_published("plane/sequential")
-    assert changes(config) == {
+    assert recipe_changes(config) == {
         "learning rate x 0.8": ["optimizer.lr=0.0008"],
         "learning rate x 1.25": ["optimizer.lr=0.00125"],
         "learning rate x 2": ["optimizer.lr=0.002"],
@@ -36,7 +36,10 @@ def test_each_change_is_one_change():
         "noise x 1.5": ["target.noise=1.5"],
         "10 % fewer rows": ["target.points=180"],
     }
-    assert list(changes(as_published("plane/least_squares"))) == ["noise x 1.5", "10 % fewer rows"]
+    assert list(recipe_changes(as_published("plane/least_squares"))) == [
+        "noise x 1.5",
+        "10 % fewer rows",
+    ]
 
 
 def run(seed, shift):
@@ -59,9 +62,9 @@ def run(seed, shift):
 @pytest.mark.parametrize("shift, low, high", [(0, 0.03, 0.2), (1, 0.99, 1)])
 def test_what_is_unchanged_is_noticed_in_a_tenth_what_is_far_off_always(shift, low, high):
     variant = Variant("power", "plane/sequential", "shifted", (), 400)
-    power = detection(variant, {"plane/sequential": run(0, 0), variant.key: run(1, shift)})
-    assert set(power) == {"final", "trace"}
-    assert all(low <= test["share"] <= high for test in power.values())
+    noticed = power(variant, {"plane/sequential": run(0, 0), variant.key: run(1, shift)})
+    assert set(noticed) == {"final", "trace"}
+    assert all(low <= test["share"] <= high for test in noticed.values())
 
 
 def test_without_variants_the_tables_are_empty_and_a_damaged_file_is_named(tmp_path, monkeypatch):

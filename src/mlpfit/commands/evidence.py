@@ -58,11 +58,9 @@ def sweep() -> int:
         raise ConfigError(
             f"sweep: name its folder: {', '.join(known) or f'none under {OUTPUTS}/sweeps'}"
         )
-    below = [OUTPUTS / "sweeps" / name for name in names]
-    folders = [
-        full if full.is_dir() else Path(name) for name, full in zip(names, below, strict=True)
-    ]
-    return int(max(close(folder) for folder in folders))
+    folders = [OUTPUTS / "sweeps" / name for name in names]
+    pairs = zip(folders, map(Path, names), strict=True)
+    return int(max(close(folder if folder.is_dir() else named) for folder, named in pairs))
 
 
 def ledger() -> int:

@@ -138,10 +138,9 @@ def _files_with(key: str, overrides: Sequence[str]) -> str:
     name = key.rpartition(".")[2]
     if any(name in override.partition("=")[0] for override in overrides):
         return ""
+    given = re.compile(rf"\b{re.escape(name)}\s*:")
     files = [file for conf in confs()[1:] for file in sorted(conf.rglob("*.yaml"))]
-    holding = [
-        str(file) for file in files if re.search(rf"\b{re.escape(name)}\s*:", file.read_text())
-    ]
+    holding = [str(file) for file in files if given.search(file.read_text())]
     return f" (in {', '.join(holding)})" if holding else ""
 
 

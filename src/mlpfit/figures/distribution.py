@@ -13,7 +13,7 @@ def distribution(*runs: Run) -> Figure:
     """One panel an experiment: its final number over the replicas, the published one marked."""
     figure, axes = grid_of_axes(len(runs), columns=min(len(runs), 2))
     for ax, run in zip(axes, runs, strict=True):
-        draw_histogram(ax, run, published.final(run.config["name"]))
+        draw_histogram(ax, run, published.final_number(run.config["name"]))
         ax.set(title=run.config["name"], yticks=[])
     return figure
 
@@ -21,7 +21,7 @@ def distribution(*runs: Run) -> Figure:
 def draw_histogram(ax: Axes, run: Run, number: published.Number | None) -> None:
     """The replicas' own values of a published number; of their final mean squared error if none is
     published. A part in a thousand at either end may lie beyond the axis, and is counted."""
-    values = published.measured(run, number)
+    values = published.values_in(run, number)
     shown = values[np.isfinite(values) & ~run.diverged]
     if not shown.size:
         ax.text(0.5, 0.5, "all replicas diverged", transform=ax.transAxes, ha="center")
@@ -54,9 +54,9 @@ def overview(*runs: Run) -> Figure:
     """One panel an experiment: the losses that its page prints, over those of the replicas."""
     figure, axes = grid_of_axes(len(runs), columns=3)
     for ax, run in zip(axes, runs, strict=True):
-        trace = published.trace(name := run.config["name"])
+        trace = published.printed_trace(name := run.config["name"])
         steps, printed = np.array([(number.step, number.value) for number in trace]).T
-        fill_between_quantiles(ax, steps, published.traces(run, trace).T)
+        fill_between_quantiles(ax, steps, published.trace_values(run, trace).T)
         ax.plot(steps, printed, "o", ms=3, color=style.PUBLISHED, label="printed on the page")
         ax.set(title=name, yscale="log", ylabel=QUANTITIES[trace[0].quantity])
         log_ticks(ax.yaxis)

@@ -14,7 +14,7 @@ from mlpfit.figures import style
 from mlpfit.figures.distribution import distribution, overview
 from mlpfit.figures.parts import Drawing, Figure
 from mlpfit.figures.save import description, is_current, save
-from mlpfit.judging.published import trace
+from mlpfit.judging.published import printed_trace
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER, Run
 
@@ -107,7 +107,7 @@ def draw_distribution(name: str, outputs: Path) -> list[bool]:
 
 def draw_overview(outputs: Path) -> list[bool]:
     """Draw all printed traces of losses over the replicas, if the ensembles are there."""
-    names = [name for name in experiments() if trace(name)]
+    names = [name for name in experiments() if printed_trace(name)]
     runs = _ensembles(names, outputs)
     caption = "Every trace of losses that the pages print, over the replicas of its experiment"
     file = outputs / "figures" / "overview.svg"

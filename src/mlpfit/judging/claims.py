@@ -1,10 +1,12 @@
-"""What pages claim and where they slip, as functions over replicas, and the predicates that several
-tutorials share.
+"""Claims and slips of the pages as functions over replicas, and predicates that tutorials share.
 
-A tutorial's ``claims.py`` may hold ``CLAIMS``, ``SLIPS``, ``JOINT``, ``FINDINGS`` (lists of what is
-defined here), ``QUANTITIES`` (name of a published quantity -> its value in every replica of a run),
-``LAWS`` (of one that no run has -> draws from its distribution) and ``derived`` (a published number
-that follows from others: number, findings -> the reason, or None).
+A tutorial's ``claims.py`` may define
+
+CLAIMS, SLIPS, JOINT  lists of :class:`Claim`, :class:`Slip` and :class:`Joint`
+FINDINGS              list of functions that each return a :class:`Finding`
+QUANTITIES            published quantity -> function from a run to its values, one per replica: (R,)
+LAWS                  published quantity that no run has -> function to draws of it: (draws,)
+derived               (number, findings) -> why the number follows from others, or None
 """
 
 from collections.abc import Callable, Mapping
@@ -27,11 +29,14 @@ Predicate = Callable[[Ensembles], np.ndarray]
 class Claim:
     """A statement that holds or fails in each seed.
 
-    claim: in our words; where: the place on the page that says it, None for a question of ours;
-    measure: how it is made checkable; holds: a truth value per replica; experiments: those it looks
-    at, variants ("tutorial/experiment:variant") among them. identity: it can't fail, so its share
-    has no interval. levels: the same with other thresholds; bounds: the same of what no net could
-    beat, or any would.
+    claim        the statement in our words
+    measure      how the statement is checked
+    experiments  those it compares, variants ("tutorial/experiment:variant") included
+    holds        runs -> whether it holds in each replica: (R,)
+    where        where the page says it; None for a question of ours
+    identity     it can't fail, so its share has no interval
+    levels       the same claim with other thresholds
+    bounds       the same claim for a bound that no net can beat, or that every net beats
     """
 
     claim: str
@@ -43,17 +48,21 @@ class Claim:
     levels: dict[str, Predicate] = field(default_factory=dict)
     bounds: dict[str, Predicate] = field(default_factory=dict)
 
-    def in_each(self, runs: Ensembles, holds: Predicate) -> np.ndarray:
-        """Whether holds (or a level) does: (R,); never where a run it looks at has diverged."""
-        truth = np.asarray(holds(runs))
-        diverged = [runs[name].diverged[: len(truth)] for name in self.experiments]
-        return truth & ~np.logical_or.reduce(diverged)
+    def per_replica(self, runs: Ensembles, predicate: Predicate) -> np.ndarray:
+        """The predicate (``holds``, a level or a bound) in each replica: (R,); False where a run
+        that the claim compares has diverged."""
+        holds = np.asarray(predicate(runs))
+        diverged = [runs[name].diverged[: len(holds)] for name in self.experiments]
+        return holds & ~np.logical_or.reduce(diverged)
 
 
 @dataclass(frozen=True)
 class Slip:
-    """what went wrong, and, where it can be counted, effect: a number per replica that says how
-    much it matters (named in ``measure``); without: the same measure had the page not slipped."""
+    """A mistake on a page.
+
+    what: the mistake; effect: a number per replica that says how much it matters, described by
+    ``measure``, None if it can't be measured; without: the same number without the mistake.
+    """
 
     what: str
     measure: str = ""
@@ -64,7 +73,7 @@ class Slip:
 
 @dataclass(frozen=True)
 class Joint:
-    """One quantity of several published numbers (key -> value) that belong together."""
+    """A quantity computed from several published numbers (key -> value), and from each replica."""
 
     what: str
     experiments: tuple[str, ...]
@@ -74,8 +83,8 @@ class Joint:
 
 @dataclass(frozen=True)
 class Finding:
-    """What published numbers tell by themselves: values for the ledger under ``key``, and a
-    paragraph for the report."""
+    """What the published numbers alone reveal: ``values`` for the ledger under ``key``, and a
+    paragraph ``text`` for the report."""
 
     key: str
     title: str
@@ -87,129 +96,135 @@ KINDS: dict[str, Any] = {"CLAIMS": Claim, "SLIPS": Slip, "JOINT": Joint}  # list
 LISTS = (*KINDS, "FINDINGS", "QUANTITIES", "LAWS")
 
 
-def part(tutorial: str) -> ModuleType | None:
-    """Its claims.py, if it has one."""
+def claims_module(tutorial: str) -> ModuleType | None:
+    """The tutorial's claims.py; None if it has none."""
     return catalogue.tutorial(tutorial).module("claims", *LISTS)
 
 
-def listed(tutorial: str, name: str) -> list[Any]:
-    """A list of its claims.py ("CLAIMS"); empty if it has none."""
-    return getattr(part(tutorial), name, [])
+def entries(tutorial: str, kind: str) -> list[Any]:
+    """The list of this name ("CLAIMS") in the tutorial's claims.py; empty if there is none."""
+    return getattr(claims_module(tutorial), kind, [])
 
 
 def check(tutorial: str) -> None:
-    """Raises ConfigError in one line if a list of its claims.py is misspelt, holds something else
-    than it should, or looks at an experiment that there is not."""
+    """Raises ConfigError in one line if a list of the tutorial's claims.py is misspelt, has an
+    entry of the wrong class, or names an experiment that does not exist."""
     file = f"{tutorial}/claims.py"
-    for name, kind in KINDS.items():
-        for stated in listed(tutorial, name):
-            if not isinstance(stated, kind):
-                raise ConfigError(f"{file}: {name} holds {stated!r}: must be {kind.__name__}(...)")
-            for experiment in stated.experiments:
+    for kind, entry_class in KINDS.items():
+        for entry in entries(tutorial, kind):
+            if not isinstance(entry, entry_class):
+                expected = f"must be {entry_class.__name__}(...)"
+                raise ConfigError(f"{file}: {kind} holds {entry!r}: {expected}")
+            for experiment in entry.experiments:
                 catalogue.existing(experiment.partition(":")[0], file)
 
 
 def findings(tutorial: str) -> list[Finding]:
-    return [find() for find in listed(tutorial, "FINDINGS")]
+    return [find() for find in entries(tutorial, "FINDINGS")]
 
 
-def finals(runs: Ensembles, name: str, *experiments: str) -> np.ndarray:
-    """A final number of the replicas that all of these have, seed by seed: (experiments, R).
+def paired_finals(runs: Ensembles, quantity: str, *experiments: str) -> np.ndarray:
+    """A final number of each experiment in the R seeds that all of them have: (experiments, R).
 
-    Raises RunError if their seeds are not the same.
+    Raises RunError if the first R seeds of the experiments differ.
     """
     replicas = min(runs[experiment].replicas for experiment in experiments)
     seeds = {tuple(runs[experiment].seeds[:replicas]) for experiment in experiments}
     if len(seeds) > 1:
-        raise RunError(f"{', '.join(experiments)}: other seeds, so nothing to compare one by one")
-    return np.stack([runs[experiment].final(name)[:replicas] for experiment in experiments])
+        names = ", ".join(experiments)
+        raise RunError(f"{names}: seeds differ, so replicas can't be paired; train with equal ones")
+    return np.stack([runs[experiment].final(quantity)[:replicas] for experiment in experiments])
 
 
-def less(name: str, *experiments: str) -> Predicate:
-    """The final number grows strictly along these experiments, seed by seed."""
+def less(quantity: str, *experiments: str) -> Predicate:
+    """The final number increases strictly from each experiment to the next, seed by seed.
+
+    ``less("sse", "tower/large", "tower/small")``
+    """
 
     def holds(runs: Ensembles) -> np.ndarray:
-        values = finals(runs, name, *experiments)
-        return np.logical_and.reduce([a < b for a, b in pairwise(values)])
+        finals = paired_finals(runs, quantity, *experiments)
+        return np.logical_and.reduce([a < b for a, b in pairwise(finals)])
 
     return holds
 
 
-def ratio(name: str, numerator: str, denominator: str) -> Predicate:
-    """Of two final numbers, seed by seed."""
+def ratio(quantity: str, numerator: str, denominator: str) -> Predicate:
+    """Ratio of the final numbers of two experiments, seed by seed."""
 
-    def values(runs: Ensembles) -> np.ndarray:
-        above, below = finals(runs, name, numerator, denominator)
+    def ratios(runs: Ensembles) -> np.ndarray:
+        above, below = paired_finals(runs, quantity, numerator, denominator)
         with np.errstate(invalid="ignore"):  # both diverged
             return above / below
 
-    return values
+    return ratios
 
 
-def always_falls(experiment: str, every: int) -> Predicate:
-    """The loss is smaller at each of the steps every, 2 every, ... than at the one before."""
+def always_falls(experiment: str, interval: int) -> Predicate:
+    """The losses at the steps interval, 2 interval, ... decrease strictly."""
 
     def holds(runs: Ensembles) -> np.ndarray:
         history = runs[experiment].history
-        printed = history["loss"][history["step"] % every == 0]
-        return (np.diff(printed, axis=0) < 0).all(axis=0)
+        losses = history["loss"][history["step"] % interval == 0]
+        return (np.diff(losses, axis=0) < 0).all(axis=0)
 
     return holds
 
 
-def falls(experiment: str, losses: str, every: int) -> Claim:
-    """Of a page that prints every so many losses, in words."""
+def falling_losses(experiment: str, losses: str, interval: int) -> Claim:
+    """The claim that the losses a page prints, one per interval of steps, always fall; losses: what
+    to call them."""
     return Claim(
         f"{losses} fall at every step, as on the page",
-        f"losses before the update of every {every}th step",
+        f"losses before the update of every {interval}th step",
         (experiment,),
-        always_falls(experiment, every),
+        always_falls(experiment, interval),
     )
 
 
 def r2(run: Run) -> np.ndarray:
-    """Share of the variance of the training rows that the fit explains."""
+    """Coefficient of determination: share of the training rows' variance that the fit explains:
+    (R,)."""
     y = run.data["y"][..., 0]
     return 1 - run.metrics["sse"] / ((y - y.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
 
 
-def sections(experiment: str, units: str, where: str | None = None) -> Claim:
-    """That its hidden units (in words) bend the curve apart from one another."""
+def separate_sections(experiment: str, units: str, where: str | None = None) -> Claim:
+    """The claim that the hidden units bend the curve in different places; units: what to call
+    them."""
     return Claim(
         f"{units} takes its own section of the curve",
         "kinks -b/w inside the range, none closer than 1 % of it",
         (experiment,),
-        own_sections(experiment, 0.01),
+        kinks_apart(experiment, 0.01),
         where=where,
-        levels={
-            f"{gap:.1%} apart": own_sections(experiment, gap) for gap in (0, 0.005, 0.01, 0.02)
-        },
+        levels={f"{gap:.1%} apart": kinks_apart(experiment, gap) for gap in (0, 0.005, 0.01, 0.02)},
     )
 
 
-def own_sections(experiment: str, gap: float) -> Predicate:
-    """All kinks inside the range of the inputs and no two closer than this share of it."""
+def kinks_apart(experiment: str, gap: float) -> Predicate:
+    """All kinks lie inside the range of the inputs, any two farther apart than this share of it."""
 
     def holds(runs: Ensembles) -> np.ndarray:
         run = runs[experiment]
         low, high = run.data["pool_x"].min(), run.data["pool_x"].max()
-        places = np.sort(run.kinks(), axis=1)
-        inside = ((places > low) & (places < high)).all(axis=1)
-        return inside & (np.diff(places, axis=1) > gap * (high - low)).all(axis=1)
+        kinks = np.sort(run.kinks(), axis=1)
+        inside = ((kinks > low) & (kinks < high)).all(axis=1)
+        return inside & (np.diff(kinks, axis=1) > gap * (high - low)).all(axis=1)
 
     return holds
 
 
 def best_line_mse(run: Run) -> np.ndarray:
-    """Mean squared error of the least-squares straight line through the rows of one input: (R,)."""
+    """Mean squared error of the least-squares line through the rows, for one input: (R,)."""
     x, y = run.data["x"][..., 0], run.data["y"][..., 0]
     x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
     return (y**2).mean(1) - (x * y).mean(1) ** 2 / (x**2).mean(1)
 
 
 def gradients_agree(run: Run) -> np.ndarray:
-    """Largest deviation of the chain rule written out by hand from autograd, at the initial
-    weights, below 1e-5 of the gradient's largest entry."""
+    """Whether, at the initial weights, the hand-written chain rule deviates from autograd by at
+    most 1e-5 of the gradient's largest entry: (R,)."""
     import torch
 
     from mlpfit.model import losses, mlp
@@ -221,11 +236,11 @@ def gradients_agree(run: Run) -> np.ndarray:
         for array in layer
     ]
     layers = list(zip(parameters[::2], parameters[1::2], strict=True))
-    kind, activation = run.config["loss"], run.config["model"]["activation"]
+    loss, activation = run.config["loss"], run.config["model"]["activation"]
     outputs = mlp.outputs(layers, x, activation)
-    by_autograd = torch.autograd.grad(losses.loss(kind, outputs[-1], y).sum(), parameters)
+    by_autograd = torch.autograd.grad(losses.loss(loss, outputs[-1], y).sum(), parameters)
     with torch.no_grad():
-        error = losses.derivative(kind, outputs[-1], y)
+        error = losses.derivative(loss, outputs[-1], y)
         by_hand = mlp.gradients(layers, outputs, error, activation)
     pairs = list(zip(by_autograd, by_hand, strict=True))
     deviation = torch.stack([(a - h).abs().amax((1, 2)) for a, h in pairs]).amax(0)

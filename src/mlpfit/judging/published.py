@@ -1,11 +1,14 @@
-"""The numbers the tutorials print (``published.yaml`` in a tutorial's folder), and the same
-quantity of a run.
+"""The numbers that the tutorials' pages print, and the same quantities of a run.
 
-A file holds author, title, year, page, a summary and the page's seed, if it has one; ``sensitive``,
-the experiments whose recipe amplifies rounding errors; and ``numbers``: experiment, quantity,
-update (the value stands before or after that step's update; ``none``: no step is involved),
-convention in words, steps and values as printed, and ``not_checkable``, the reason, where nothing
-here has the quantity.
+``published.yaml`` in a tutorial's folder holds author, title, year, page (its address), summary,
+seed (the page's own, if it has one), sensitive (experiments whose recipe amplifies rounding errors)
+and numbers, a list of
+
+experiment, quantity  what the values are of
+update                before or after that step's update; none: no step is involved
+convention            of the values, in words
+steps, values         as printed
+not_checkable         the reason, where no run has the quantity
 """
 
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ from mlpfit.judging import claims
 from mlpfit.runs.run import Run
 
 LOSSES = ("mse", "sse")
-ENTRY = ("experiment", "quantity", "update", "convention", "steps", "values", "not_checkable")
+KEYS = ("experiment", "quantity", "update", "convention", "steps", "values", "not_checkable")
 Update = Literal["before", "after", "none"]
 
 
@@ -47,7 +50,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Tutorial:
-    """What is published of a tutorial; of one that is published nowhere, its name alone."""
+    """What is published of a tutorial; of an unpublished one, its name alone."""
 
     name: str
     author: str = ""
@@ -78,100 +81,100 @@ def _read(name: str, file: Path) -> Tutorial:
     with as_config_error(str(file)):
         content: dict[str, Any] = yaml.safe_load(file.read_text())
         entries = content.pop("numbers", None) or []
-        numbers = tuple(number for entry in entries for number in _numbers(**entry))
-        stems = content.pop("sensitive", None) or []
-        sensitive = tuple(catalogue.tutorial(name).full_name(stem) for stem in stems)
+        numbers = tuple(number for entry in entries for number in _parsed(**entry))
+        sensitive = tuple(
+            map(catalogue.tutorial(name).full_name, content.pop("sensitive", None) or ())
+        )
         return Tutorial(name, sensitive=sensitive, numbers=numbers, **content)
 
 
 def check(name: str) -> None:
-    """Raises ConfigError in one line if what a tutorial publishes or claims is of an experiment, a
-    quantity or a step that there is not."""
-    own, page = claims.part(name), tutorial(name)
-    known = catalogue.tutorial(name).experiments()
-    quantities = [*LOSSES, *getattr(own, "QUANTITIES", {})]
-    file, laws = f"{name}/published.yaml", getattr(own, "LAWS", {})
-    steps = {experiment: as_published(experiment).trainer.max_steps for experiment in known}
+    """Raises ConfigError in one line if a published number or a claim of the tutorial names an
+    experiment, a quantity or a step that does not exist."""
+    module, page = claims.claims_module(name), tutorial(name)
+    experiments = catalogue.tutorial(name).experiments()
+    quantities = [*LOSSES, *getattr(module, "QUANTITIES", {})]
+    file, laws = f"{name}/published.yaml", getattr(module, "LAWS", {})
+    max_steps = {e: as_published(e).trainer.max_steps for e in experiments}
     for number in page.numbers:
         if number.not_checkable or number.quantity in laws:
             continue
-        for given, names in ((number.experiment, known), (number.quantity, quantities)):
-            if given not in names:
-                raise ConfigError(f"{file}: {given}: {allowed(given, names)}")
-        last = steps[number.experiment]
+        for value, values in ((number.experiment, experiments), (number.quantity, quantities)):
+            if value not in values:
+                raise ConfigError(f"{file}: {value}: {allowed(value, values)}")
+        last = max_steps[number.experiment]
         if number.update == "before" and not 1 <= (number.step or 0) <= last:
             raise ConfigError(f"{file}: {number.key}: step must be one of 1 to {last}")
-    if unknown := [stem for stem in page.sensitive if stem not in known]:
-        raise ConfigError(f"{file}: sensitive: {unknown[0]}: {allowed(unknown[0], known)}")
+    if unknown := [name for name in page.sensitive if name not in experiments]:
+        raise ConfigError(f"{file}: sensitive: {unknown[0]}: {allowed(unknown[0], experiments)}")
     claims.check(name)
 
 
-def _numbers(
+def _parsed(
     steps: list[int | None], values: list[Any], experiment: str, update: Any, **rest: Any
 ) -> list[Number]:
-    """One entry's. Raises ValueError in words for what would be left out in silence."""
-    given, fields = f"{experiment}, {rest.get('quantity')}", Number.__dataclass_fields__
+    """The numbers of one entry. Raises ValueError for an unknown key, for another number of values
+    than of steps, and for an unknown update."""
+    entry, fields = f"{experiment}, {rest.get('quantity')}", Number.__dataclass_fields__
     if unknown := [key for key in rest if key not in fields]:
-        raise ValueError(f"{given}: {unknown[0]}: no such key; {allowed(unknown[0], ENTRY)}")
+        raise ValueError(f"{entry}: {unknown[0]}: no such key; {allowed(unknown[0], KEYS)}")
     if len(steps) != len(values):
-        raise ValueError(f"{given}: {len(steps)} steps, {len(values)} values")
+        raise ValueError(f"{entry}: {len(steps)} steps, {len(values)} values")
     if update not in get_args(Update):
-        raise ValueError(f"{given}: update={update}: {allowed(update, get_args(Update))}")
-    pairs = zip(steps, values, strict=True)  # YAML takes 1e9 for text
-    return [
-        Number(**rest, experiment=experiment, update=update, step=step, value=float(value))
-        for step, value in pairs
-    ]
+        raise ValueError(f"{entry}: update={update}: {allowed(update, get_args(Update))}")
+    common = {**rest, "experiment": experiment, "update": update}
+    pairs = zip(steps, values, strict=True)
+    return [Number(**common, step=step, value=float(v)) for step, v in pairs]  # YAML: 1e9 is text
 
 
 def amplifies_rounding(experiment: str) -> bool:
-    """Whether runs on other machines may drift apart by more than rounding errors."""
+    """Whether runs on other machines may differ by more than rounding errors."""
     return experiment in tutorial(experiment.split("/")[0]).sensitive
 
 
-def printed(experiment: str) -> list[Number]:
-    """What the page prints of an experiment and a run has, in its order."""
+def checkable(experiment: str) -> list[Number]:
+    """The published numbers of an experiment that a run has, too, in the page's order."""
     numbers = tutorial(experiment.split("/")[0]).numbers
     return [n for n in numbers if n.experiment == experiment and not n.not_checkable]
 
 
-def final(experiment: str) -> Number | None:
+def final_number(experiment: str) -> Number | None:
     """The last loss or sum of squares published for the experiment."""
-    return next((n for n in reversed(printed(experiment)) if n.quantity in LOSSES), None)
+    return next((n for n in reversed(checkable(experiment)) if n.quantity in LOSSES), None)
 
 
-def trace(experiment: str) -> list[Number]:
-    """The losses printed along training, each before its step's update; empty if not several."""
-    before = [n for n in printed(experiment) if n.update == "before"]
-    every = ([n for n in before if n.quantity == quantity] for quantity in LOSSES)
-    return next((trace for trace in every if len(trace) > 1), [])
+def printed_trace(experiment: str) -> list[Number]:
+    """The losses printed along training, each before its step's update; empty if fewer than two."""
+    before = [n for n in checkable(experiment) if n.update == "before"]
+    traces = ([n for n in before if n.quantity == quantity] for quantity in LOSSES)
+    return next((trace for trace in traces if len(trace) > 1), [])
 
 
-def traces(run: Run, numbers: list[Number]) -> np.ndarray:
-    """The run's own values of a printed trace: (R, steps)."""
-    return np.stack([measured(run, number) for number in numbers], axis=1)
+def trace_values(run: Run, trace: list[Number]) -> np.ndarray:
+    """The quantities of a printed trace in each replica: (R, steps)."""
+    return np.stack([values_in(run, number) for number in trace], axis=1)
 
 
-def measured(run: Run, number: Number | None) -> np.ndarray:
-    """The run's own value of a published number, one per replica: (R,); of None, its final mse.
+def values_in(run: Run, number: Number | None) -> np.ndarray:
+    """The quantity of a published number in each replica: (R,); of None, the final mse.
 
-    ``mse`` and ``sse`` before the update of a step come from the history, after the last update
-    from the metrics; others are the tutorial's own (QUANTITIES of its claims.py).
+    ``mse`` and ``sse`` before a step's update come from the history, after the last update from the
+    metrics; other quantities are defined by QUANTITIES of the tutorial's claims.py.
     """
     if number is None:
         return run.final("mse")
     quantity, step = number.quantity, number.step
     if quantity not in LOSSES:
-        own = getattr(claims.part(run.config["name"]), "QUANTITIES", {})
+        quantities = getattr(claims.claims_module(run.config["name"]), "QUANTITIES", {})
         with as_config_error(f"{quantity} of {run.config['name']}"):
-            return own[quantity](run)
+            return quantities[quantity](run)
     if number.update != "before":
         return run.metrics[quantity]
     rows, steps = run.data["x"].shape[1], run.history["step"].tolist()
     if step is None or step > steps[-1]:
         raise RunError(f"{number.key}: not a step of this run, which took {steps[-1]}")
     if step not in steps:
-        kept = f"ensemble.history_points={steps[-1]} keeps all"
-        raise RunError(f"{number.key}: {run.path} has not kept the loss of that step; {kept}")
+        remedy = f"ensemble.history_points={steps[-1]} keeps all"
+        raise RunError(f"{number.key}: {run.path} has not kept the loss of that step; {remedy}")
     to_mse = {"mse": 1.0, "half_mse": 2.0, "sse": 1 / rows}[run.config["loss"]]
     return run.history["loss"][steps.index(step)] * to_mse * (rows if quantity == "sse" else 1)

@@ -1,24 +1,24 @@
-"""Other recipes than the published one, and what they tell: mlpfit ensembles --variants
+"""Variants of the published recipes, for comparison: mlpfit ensembles --variants
 
-``variants.yaml`` in a tutorial's folder may hold
+``variants.yaml`` in a tutorial's folder may define
 
-replicas      of each variant that says nothing else
+replicas      of each variant, unless it has its own number
 power         experiment ("tower/small" or "small") -> replicas or null: would a change of the
-              recipe (``changes``) be noticed?
+              recipe (``recipe_changes``) be noticed?
 sensitivity   experiment -> replicas or null: do precision, generator or order of rows matter?
-assumptions   list of question, experiment, ours (what we chose), others (choice -> overrides):
-              where the page is silent or its text damaged
+assumptions   list of question, experiment, ours (our choice), others (choice -> overrides): what
+              the page leaves open
 claims        name -> experiment, overrides, replicas: what a claim or slip compares with
 
-and the ledger then
+The ledger then has
 
 power         tutorial, experiment, change, replicas, final and trace: share (with low, high) of the
               changed replicas whose p among the published recipe's is below 0.1
-assumptions   tutorial, experiment, question, choices: choice, ours, replicas, diverged, median and,
-              where numbers are published, test (trace or final), P and ratio (published number over
-              median); likeliest
-sensitivity   tutorial, experiment, change, replicas, median, ratio to that of the recipe, p (that
-              both have one distribution), p_published (as in assumptions)
+assumptions   tutorial, experiment, question, choices (choice, ours, replicas, diverged, median and,
+              where numbers are published, test (trace or final), the fields of P, and ratio, the
+              published number over the median), likeliest (the choice with the largest p)
+sensitivity   tutorial, experiment, change, replicas, median, ratio (to the published recipe's
+              median), p (of equal distributions), p_published (as in assumptions)
 """
 
 import re
@@ -39,13 +39,14 @@ from mlpfit.judging.claims import Ensembles
 from mlpfit.runs.identity import INCIDENTAL
 from mlpfit.runs.run import Run, differences, load_run
 
-BASE = 1000  # replicas of the published recipe that a changed one is held against
+BASE_REPLICAS = 1000  # of the published recipe, which those of a changed one are compared with
 KINDS = ("power", "sensitivity", "assumptions", "claims")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One recipe: an experiment with overrides; label says what differs, question what is asked."""
+    """An experiment with overrides. label: what differs; question, ours: what an assumption asks,
+    and our choice."""
 
     kind: str
     experiment: str
@@ -62,15 +63,15 @@ class Variant:
 
     @property
     def key(self) -> str:
-        """Its name among the ensembles: restoration/wide:10000_steps."""
+        """The name by which claims refer to it: restoration/wide:10000_steps."""
         return f"{self.experiment}:{self.slug}"
 
     def config(self, outputs: Path) -> Config:
-        """Its config, to be trained under outputs/variants/. Only what chooses a file of conf/
-        ("optimizer=sgd") takes Hydra, whose composing is slow."""
+        """The config, to be trained under outputs/variants/. Hydra, which is slow, composes it only
+        if an override chooses a file of conf/ ("optimizer=sgd")."""
         from omegaconf import OmegaConf
 
-        place = {"output_dir": f"{outputs}/variants/{self.slug}", "replicas": self.replicas}
+        own = {"output_dir": f"{outputs}/variants/{self.slug}", "replicas": self.replicas}
         plain: Any = as_published(self.experiment).plain()
         with as_config_error(f"variant {self.key}"):
             if any(isinstance(plain.get(o.partition("=")[0]), dict) for o in self.overrides):
@@ -79,11 +80,11 @@ class Variant:
                 changed = OmegaConf.create(plain, flags={"struct": True})
                 changed.merge_with_dotlist(list(self.overrides))
                 plain = OmegaConf.to_container(changed)
-            return parse(plain | place)
+            return parse(plain | own)
 
 
 def variants(tutorial: str) -> list[Variant]:
-    """All that the tutorial's variants.yaml names. Raises ConfigError in one line for a damaged
+    """All variants in the tutorial's variants.yaml. Raises ConfigError in one line for a damaged
     file."""
     file = catalogue.tutorial(tutorial).folder / "variants.yaml"
     if not file.is_file():
@@ -96,31 +97,28 @@ def variants(tutorial: str) -> list[Variant]:
 
 
 def _read(tutorial: str, content: dict[str, Any]) -> Iterator[Variant]:
-    replicas, owner = content["replicas"], catalogue.tutorial(tutorial)
+    default, owner = content["replicas"], catalogue.tutorial(tutorial)
 
     def full_name(experiment: str) -> str:
         return catalogue.existing(owner.full_name(experiment), f"{owner.folder}/variants.yaml")
 
-    for kind, options in (("power", changes), ("sensitivity", arithmetic)):
-        for experiment, own in dict(content.get(kind) or {}).items():
+    for kind, recipes in (("power", recipe_changes), ("sensitivity", numerical_changes)):
+        for experiment, replicas in dict(content.get(kind) or {}).items():
             name = full_name(experiment)
-            for label, overrides in options(as_published(name)).items():
-                yield Variant(kind, name, label, tuple(overrides), own or replicas)
+            for label, overrides in recipes(as_published(name)).items():
+                yield Variant(kind, name, label, tuple(overrides), replicas or default)
     for entry in content.get("assumptions") or []:
-        name = full_name(entry["experiment"])
+        name, replicas = full_name(entry["experiment"]), entry.get("replicas", default)
+        asked = (entry["question"], entry["ours"])
         for label, overrides in entry["others"].items():
-            yield Variant(
-                *("assumptions", name, label, tuple(overrides), entry.get("replicas", replicas)),
-                *(entry["question"], entry["ours"]),
-            )
+            yield Variant("assumptions", name, label, tuple(overrides), replicas, *asked)
     for label, entry in (content.get("claims") or {}).items():
-        name = full_name(entry["experiment"])
-        own = entry.get("replicas", replicas)
-        yield Variant("claims", name, label, tuple(entry["overrides"]), own)
+        name, replicas = full_name(entry["experiment"]), entry.get("replicas", default)
+        yield Variant("claims", name, label, tuple(entry["overrides"]), replicas)
 
 
-def changes(config: Config) -> dict[str, list[str]]:
-    """What a test should notice: label -> overrides."""
+def recipe_changes(config: Config) -> dict[str, list[str]]:
+    """Changes of a recipe that a test should notice: label -> overrides."""
     plain, target = config.plain(), config.plain()["target"]
     recipes: dict[str, list[str]] = {}
     for factor in (0.8, 1.25, 2.0):
@@ -139,8 +137,9 @@ def changes(config: Config) -> dict[str, list[str]]:
     return recipes
 
 
-def arithmetic(config: Config) -> dict[str, list[str]]:
-    """What should not matter: label -> overrides."""
+def numerical_changes(config: Config) -> dict[str, list[str]]:
+    """Changes of precision, generator and order of rows, which should not matter: label ->
+    overrides."""
     other = "32-true" if config.trainer.precision == "64-true" else "64-true"
     recipes = {f"precision {other}": [f"trainer.precision={other}"]}
     generators = {"spawned": "PCG64", "libraries": "MT19937 and torch's", "legacy": "MT19937"}
@@ -154,7 +153,7 @@ def arithmetic(config: Config) -> dict[str, list[str]]:
 
 
 def finished(outputs: Path, tutorials: Sequence[str]) -> dict[str, Run]:
-    """Those variants that have been trained, by key. Raises RunError for one of another recipe."""
+    """Those variants that have been trained, by key. Raises RunError if one has another recipe."""
     runs = {}
     for variant in (variant for tutorial in tutorials for variant in variants(tutorial)):
         config = variant.config(outputs)
@@ -162,22 +161,26 @@ def finished(outputs: Path, tutorials: Sequence[str]) -> dict[str, Run]:
             run = load_run(config.folder)
         except RunError:
             continue
-        other = differences(run.identity["recipe"], config.recipe())
-        if other := [d for d in other if not d.startswith(INCIDENTAL)]:
-            raise RunError(f"{config.folder}: another recipe ({'; '.join(other)}); make evidence")
+        changed = differences(run.identity["recipe"], config.recipe())
+        if changed := [key for key in changed if not key.startswith(INCIDENTAL)]:
+            raise RunError(f"{config.folder}: another recipe ({'; '.join(changed)}); make evidence")
         runs[variant.key] = run
     return runs
 
 
 def tables(runs: Ensembles) -> dict[str, list[dict[str, Any]]]:
     """power, assumptions and sensitivity for the ledger."""
-    named = [(t.name, variant) for t in catalogue.tutorials() for variant in variants(t.name)]
-    there = [(tutorial, variant) for tutorial, variant in named if variant.key in runs]
-    by_kind = {kind: [pair for pair in there if pair[1].kind == kind] for kind in KINDS}
+    by_kind: dict[str, list[tuple[str, Variant]]] = {kind: [] for kind in KINDS}
+    for tutorial in catalogue.tutorials():
+        for variant in variants(tutorial.name):
+            if variant.key in runs:
+                by_kind[variant.kind].append((tutorial.name, variant))
     return {
-        "power": [_head(*pair) | detection(pair[1], runs) for pair in by_kind["power"]],
+        "power": [_head(*pair) | power(pair[1], runs) for pair in by_kind["power"]],
         "assumptions": assumptions(by_kind["assumptions"], runs),
-        "sensitivity": [_head(*pair) | shift(pair[1], runs) for pair in by_kind["sensitivity"]],
+        "sensitivity": [
+            _head(*pair) | sensitivity(pair[1], runs) for pair in by_kind["sensitivity"]
+        ],
     }
 
 
@@ -186,29 +189,30 @@ def _head(tutorial: str, variant: Variant) -> dict[str, Any]:
     return head | {"change": variant.label, "replicas": variant.replicas}
 
 
-def detection(variant: Variant, runs: Ensembles) -> dict[str, Any]:
-    """In which share of the changed replicas the final number and the trace would be noticed."""
-    base, changed = runs[variant.experiment], runs[variant.key]
+def power(variant: Variant, runs: Ensembles) -> dict[str, Any]:
+    """The share of the changed replicas whose final number and whose trace would be noticed."""
+    recipes = (runs[variant.experiment], runs[variant.key])
     p_values = {}
-    if number := published.final(variant.experiment):
-        among, values = (published.measured(run, number) for run in (base, changed))
-        p_values["final"] = statistics.p_values(values, among[:BASE])
-    if trace := published.trace(variant.experiment):
-        among, values = (published.traces(run, trace) for run in (base, changed))
-        tails = statistics.trace_tails(values, among[:BASE])
-        p_values["trace"] = (1 + tails) / (1 + len(among[:BASE]))
-    return {test: _share_below(p) for test, p in p_values.items()}
+    if number := published.final_number(variant.experiment):
+        base, changed = (published.values_in(run, number) for run in recipes)
+        p_values["final"] = statistics.p_values(changed, base[:BASE_REPLICAS])
+    if trace := published.printed_trace(variant.experiment):
+        base, changed = (published.trace_values(run, trace) for run in recipes)
+        tails = statistics.trace_tails(changed, base[:BASE_REPLICAS])
+        p_values["trace"] = (1 + tails) / (1 + len(base[:BASE_REPLICAS]))
+    return {test: _share_noticed(p) for test, p in p_values.items()}
 
 
-def _share_below(p: np.ndarray) -> dict[str, float]:
-    share = statistics.share(int((p < statistics.TYPICAL).sum()), len(p))
-    return dict(zip(("share", "low", "high"), share, strict=True))
+def _share_noticed(p: np.ndarray) -> dict[str, float]:
+    share, low, high = statistics.proportion(int((p < statistics.TYPICAL_P).sum()), len(p))
+    return {"share": share, "low": low, "high": high}
 
 
-def assumptions(named: list[tuple[str, Variant]], runs: Ensembles) -> list[dict[str, Any]]:
-    """What the published numbers say of each choice, ours and the others."""
+def assumptions(pairs: list[tuple[str, Variant]], runs: Ensembles) -> list[dict[str, Any]]:
+    """How well each choice, ours and the others, agrees with the published numbers; pairs: tutorial
+    and variant."""
     entries: dict[tuple[str, str], dict[str, Any]] = {}
-    for tutorial, variant in named:
+    for tutorial, variant in pairs:
         question = (variant.experiment, variant.question)
         if question not in entries:
             ours = {"choice": variant.ours, "ours": True}
@@ -219,34 +223,36 @@ def assumptions(named: list[tuple[str, Variant]], runs: Ensembles) -> list[dict[
         other |= _plausibility(variant.experiment, runs[variant.key])
         entries[question]["choices"].append(other)
     for entry in entries.values():
-        judged = [choice for choice in entry["choices"] if "p" in choice]
-        entry["likeliest"] = max(judged, key=lambda c: c["p"])["choice"] if judged else None
+        tested = [choice for choice in entry["choices"] if "p" in choice]
+        entry["likeliest"] = max(tested, key=lambda c: c["p"])["choice"] if tested else None
     return list(entries.values())
 
 
 def _plausibility(experiment: str, run: Run) -> dict[str, Any]:
-    """p of what is published if this were the recipe: of the trace, else of the final number; of an
-    experiment without numbers the median error alone."""
-    number, diverged = published.final(experiment), int(run.diverged.sum())
+    """p of the published trace, else of the final number, if this run had the page's recipe; the
+    median error alone if no number is published."""
+    number, diverged = published.final_number(experiment), int(run.diverged.sum())
     entry: dict[str, Any] = {"replicas": run.replicas, "diverged": diverged}
     if number is None:
         return entry | {"median": float(statistics.quantiles(run.final("mse"), (0.5,))[0])}
-    place, p = statistics.position(number.value, published.measured(run, number))
-    if trace := published.trace(experiment):
-        p = statistics.trace_test(np.array([n.value for n in trace]), published.traces(run, trace))
+    position, p = statistics.position(number.value, published.values_in(run, number))
+    if trace := published.printed_trace(experiment):
+        losses = np.array([n.value for n in trace])
+        p = statistics.trace_test(losses, published.trace_values(run, trace))
     entry |= {"test": "trace" if trace else "final"} | asdict(p)
-    return entry | {"median": place.median, "ratio": place.ratio}
+    return entry | {"median": position.median, "ratio": position.ratio}
 
 
-def shift(variant: Variant, runs: Ensembles) -> dict[str, Any]:
+def sensitivity(variant: Variant, runs: Ensembles) -> dict[str, Any]:
     """How far the final number moves: the ratio of the medians, and the p-value of the two-sample
-    test of Kolmogorov and Smirnov through scipy, which takes the samples for independent."""
+    test of Kolmogorov and Smirnov through scipy, which assumes independent samples."""
     from scipy.stats import ks_2samp
 
-    number, base = published.final(variant.experiment), runs[variant.experiment]
-    both = [published.measured(run, number) for run in (base, runs[variant.key])]
-    before, after = (float(statistics.quantiles(values, (0.5,))[0]) for values in both)
-    p = float(ks_2samp(*(np.nan_to_num(values, nan=np.inf) for values in both)).pvalue)
+    number = published.final_number(variant.experiment)
+    base = published.values_in(runs[variant.experiment], number)
+    changed = published.values_in(runs[variant.key], number)
+    before, after = (float(statistics.quantiles(v, (0.5,))[0]) for v in (base, changed))
+    p = float(ks_2samp(*(np.nan_to_num(v, nan=np.inf) for v in (base, changed))).pvalue)
     entry = {"median": after, "ratio": after / before, "p": p}
-    plausible = _plausibility(variant.experiment, runs[variant.key])
-    return entry | ({"p_published": plausible["p"]} if number else {})
+    plausibility = _plausibility(variant.experiment, runs[variant.key])
+    return entry | ({"p_published": plausibility["p"]} if number else {})

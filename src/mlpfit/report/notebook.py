@@ -81,16 +81,17 @@ class Run(finished.Run):
         Traceback (most recent call last):
         mlpfit.errors.RunError: ...tower/large:...: not a step of this run, which took 1
         """
+        from mlpfit.config.compose import as_published
         from mlpfit.judging import claims, ledger, published
         from mlpfit.runs.identity import departures
 
         if self.replicas < 2:
             raise RunError(f"{self.path}: one replica places nothing; train it with replicas=1000")
         name = self.config["name"]
-        tutorial, departs = name.split("/")[0], departures(self, name)
+        tutorial, departs = name.split("/")[0], departures(self, as_published(name))
         findings = claims.findings(tutorial)
         return [
-            {"key": n.key} | ledger.judge(n, {name: self}, findings) | {"departs": departs}
+            {"key": n.key} | ledger.judge_number(n, {name: self}, findings) | {"departs": departs}
             for n in published.tutorial(tutorial).numbers
             if n.experiment == name
         ]

@@ -201,7 +201,7 @@ def printed(name: str, run: Run) -> list[tuple[int, float]]:
     factor = per_mse[run.config["loss"]]
     return [
         (last if n.step is None else n.step - (n.update == "before"), factor * n.value / divisor)
-        for n in published.printed(name)
+        for n in published.checkable(name)
         if n.update != "none" and (divisor := per_mse.get(n.quantity))
     ]
 

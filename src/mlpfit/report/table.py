@@ -40,7 +40,7 @@ class Result:
 
 def result(experiment: str, outputs: Path) -> Result:
     """Raises RunError if the run is not there."""
-    run, number = published_run(experiment, outputs), published.final(experiment)
+    run, number = published_run(experiment, outputs), published.final_number(experiment)
     steps, step = run.history["step"], number.step if number and number.update == "before" else None
     reached = step is None or step in steps
     return Result(
@@ -49,7 +49,7 @@ def result(experiment: str, outputs: Path) -> Result:
         len(steps),
         run.provenance["seconds"],
         number.quantity if number else "mse",
-        float(published.measured(run, number)[0]) if reached else float("nan"),
+        float(published.values_in(run, number)[0]) if reached else float("nan"),
         f"{number.value:.10g}" if number else "",
         [d.name.split("/")[1] for d in drawings() if d.experiment == experiment],
         step if step != len(steps) else None,
@@ -79,7 +79,7 @@ def readme_table(outputs: Path) -> str:
 
 
 def _line(row: dict[str, str], outputs: str, judged: dict[str, Any]) -> str:
-    name, number = row["experiment"], published.final(row["experiment"])
+    name, number = row["experiment"], published.final_number(row["experiment"])
     folder = f"{outputs}/figures/{name.split('/')[0]}"
     links = ", ".join(f"[{figure}]({folder}/{figure}.svg)" for figure in row["figures"].split())
     cells = [f"`{name}`", links, QUANTITIES[row["quantity"]], f"{float(row['value']):.4g}"]

@@ -13,7 +13,7 @@ from mlpfit.judging.claims import (
     Predicate,
     Slip,
     best_line_mse,
-    falls,
+    falling_losses,
     gradients_agree,
     less,
     r2,
@@ -56,7 +56,7 @@ LAWS = {
 
 def recovered() -> Finding:
     """The run behind the printed losses of the autograd line: 50 rows, learning rate 1e-4."""
-    trace = published.trace(AUTOGRAD)
+    trace = published.printed_trace(AUTOGRAD)
     steps, losses = np.array([n.step for n in trace]), np.array([n.value for n in trace])
     fits = {rows: recover(steps, losses, rows, lr=1e-4) for rows in (ROWS - 1, ROWS, ROWS + 1)}
     run = fits[ROWS]
@@ -177,8 +177,8 @@ CLAIMS = [
         truth_within(1.0),
         levels={f"below {limit:g}": truth_within(limit) for limit in (0.5, 1.0, 2.0)},
     ),
-    falls(AUTOGRAD, "the printed losses of the line", PRINTED),
-    falls(SINE_NETWORK, "the printed losses of the network", PRINTED),
+    falling_losses(AUTOGRAD, "the printed losses of the line", PRINTED),
+    falling_losses(SINE_NETWORK, "the printed losses of the network", PRINTED),
 ]
 
 SLIPS = [

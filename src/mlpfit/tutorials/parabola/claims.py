@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mlpfit.judging.claims import Claim, Finding, Predicate, Slip, sections
+from mlpfit.judging.claims import Claim, Finding, Predicate, Slip, separate_sections
 
 NET = "parabola/eight_neurons"
 HALF, RANGE = 5, 25  # inputs from -5 to 5, values from 0 to 25
@@ -57,7 +57,7 @@ CLAIMS = [
         (NET,),
         lambda runs: runs[NET].metrics["dead_units"] == 0,
     ),
-    sections(NET, "each hidden unit"),
+    separate_sections(NET, "each hidden unit"),
 ]
 
 SLIPS = [

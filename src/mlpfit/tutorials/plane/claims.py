@@ -9,9 +9,9 @@ from mlpfit.judging.claims import (
     Joint,
     Predicate,
     Slip,
-    falls,
-    finals,
+    falling_losses,
     less,
+    paired_finals,
     ratio,
 )
 
@@ -30,7 +30,7 @@ def within(experiment: str, share: float) -> Predicate:
 def stale_prediction(runs: Ensembles) -> np.ndarray:
     """How much the reported sum of squares lies above that of the trained net."""
     run = runs[SEQUENTIAL]
-    return published.measured(run, published.final(SEQUENTIAL)) - run.metrics["sse"]
+    return published.values_in(run, published.final_number(SEQUENTIAL)) - run.metrics["sse"]
 
 
 def printed_sum_is_stale(runs: Ensembles) -> np.ndarray:
@@ -41,7 +41,7 @@ def printed_sum_is_stale(runs: Ensembles) -> np.ndarray:
 
 
 def stale_over_least_squares(runs: Ensembles) -> np.ndarray:
-    net, best = finals(runs, "sse", SEQUENTIAL, LEAST)
+    net, best = paired_finals(runs, "sse", SEQUENTIAL, LEAST)
     return (net + stale_prediction(runs)[: len(net)]) / best
 
 
@@ -67,8 +67,8 @@ CLAIMS = [
     ranked(SEQUENTIAL, SCRATCH),
     close_to_least_squares(SCRATCH, "the net from scratch"),
     close_to_least_squares(SEQUENTIAL, "the sequential net"),
-    falls(SCRATCH, "the printed losses of the net from scratch", PRINTED),
-    falls(SEQUENTIAL, "the printed losses of the sequential net", PRINTED),
+    falling_losses(SCRATCH, "the printed losses of the net from scratch", PRINTED),
+    falling_losses(SEQUENTIAL, "the printed losses of the sequential net", PRINTED),
     Claim(
         "Adam gets further than the descent that is commented out",
         f"{SSE}; the sequential net, learning rate 0.001 for both",

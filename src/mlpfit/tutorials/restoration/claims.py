@@ -12,7 +12,7 @@ from mlpfit.judging.claims import (
     best_line_mse,
     less,
     ratio,
-    sections,
+    separate_sections,
 )
 from mlpfit.runs.run import Run
 
@@ -84,7 +84,7 @@ CLAIMS = [
         beats_the_line(NARROW),
         where="theory, first sentence: activation mends it",
     ),
-    sections(NARROW, "each of the five units", where=f"{TRAINING}, after the five units"),
+    separate_sections(NARROW, "each of the five units", where=f"{TRAINING}, after the five units"),
     Claim(
         "a hundred neurons look better than five",
         MSE,

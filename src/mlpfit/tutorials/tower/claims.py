@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mlpfit.judging.claims import Claim, Ensembles, Joint, falls, less, ratio
+from mlpfit.judging.claims import Claim, Ensembles, Joint, falling_losses, less, ratio
 
 SMALL, LARGE = "tower/small", "tower/large"
 SSE = "sum of squares on the training rows after the last update, seed by seed"
@@ -24,7 +24,7 @@ CLAIMS = [
         less("sse", LARGE, SMALL),
         where="section on enlarging the net, its two sums of squares",
     ),
-    falls(SMALL, "the small net's printed losses", PRINTED),
+    falling_losses(SMALL, "the small net's printed losses", PRINTED),
     Claim(
         "the larger net's printed loss rises from step 900 to 1000, as on the page",
         "losses before the update of these steps",
