@@ -1,5 +1,6 @@
 """What the user is told in one line: wrong input (exit code 2), a failed run (1), a signal."""
 
+import re
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -46,11 +47,17 @@ def allowed(given: object, names: Iterable[str]) -> str:
     names = list(names)
     if not names:
         return "there are none"
-    near = get_close_matches(str(given), names, n=3)
-    question = f"did you mean {near[0]}? " if near else ""
+    tails = get_close_matches(_tail(str(given)), list(map(_tail, names)), n=3)
+    near = get_close_matches(str(given), [n for n in names if _tail(n) in tails], n=3, cutoff=0)
+    question = f"did you mean {near[0]}? " if near and len(names) > 1 else ""
     if near and len(names) > SEVERAL:
         return f"{question}allowed are {', '.join(near)} and {len(names) - len(near)} others"
     return f"{question}allowed are {', '.join(names)}"
+
+
+def _tail(name: str) -> str:
+    """Of a key or an experiment: "lr" of "optimizer.lr"."""
+    return re.split("[./]", name)[-1]
 
 
 @contextmanager

@@ -69,7 +69,10 @@ def test_fit_takes_other_choices_and_lists(tmp_path):
         ({"typo": 1}, "typo"),
         ({"optimizer": None}, "(optimizer=null)"),
         ({"experiment": 3}, "(experiment=3)"),
-        ({"optimizer": {"name": "sgd"}}, "no such key; allowed are optimizer."),
+        (
+            {"optimizer": {"name": "sgd"}},
+            "optimizer.beta1: no such key; did you mean optimizer.beta2?",
+        ),
         ({"model": {"hidden": 8.0}}, "model.hidden=8.0: must be a valid integer or a valid string"),
         ({"output_dir": "/dev/null"}, "/dev/null is no folder"),
         ({"output_dir": ""}, "output_dir=: must name a folder"),

@@ -138,8 +138,8 @@ CLAIM = "from mlpfit.judging.claims import Claim\n"
 FIGURE = "from mlpfit.figures.parts import Drawing\n"
 MISSPELT = {
     "published.yaml": [
-        (PUBLISHED.replace("own/ramp", "own/rmp"), "own/rmp: allowed are own/ramp"),
-        (PUBLISHED.replace("mse", "rmse"), "rmse: allowed are mse"),
+        (PUBLISHED.replace("own/ramp", "own/rmp"), "experiment=own/rmp: allowed are own/ramp"),
+        (PUBLISHED.replace("mse", "rmse"), "quantity=rmse: did you mean mse? allowed are mse"),
         (PUBLISHED.replace("[1],", "[300],"), "mse@300: step must be one of 1 to 20"),
         (PUBLISHED.replace("convention", "convntion"), "convntion: no such key; allowed are"),
     ],
@@ -245,7 +245,7 @@ def test_an_answer_to_no_sweep_is_named_before_anything_is_trained(own, tmp_path
     (Path(own) / "answers.py").write_text('ANSWERS = {"slope": str}')
     done = run("mlpfit", "-m", "sweep=own/slopes", cwd=tmp_path, MLPFIT_PATH=own)
     assert done.returncode == 2
-    meant = "allowed are own/slopes; did you mean own/slopes?"
+    meant = "allowed are own/slopes"
     assert done.stderr == f"mlpfit: own/answers.py: slope: no such sweep; {meant}\n"
     assert list(tmp_path.iterdir()) == []
     alone = run("mlpfit", "sweep=own/slopes", cwd=tmp_path, MLPFIT_PATH=own)

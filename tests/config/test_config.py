@@ -131,7 +131,7 @@ WRONG = {
     "target.observed=400": "target.observed=400 must be at most target.points=301",
     "target.edges=[9,1]": "target.edges=[9.0, 1.0]: must increase",
     "target.low=5": "target.low=5.0 must be below target.high=3.0",
-    "target.name=spire": "target.name=spire: allowed are formula, tower, plane, line, sine",
+    "target.name=spire": "target.name=spire: did you mean sine? allowed are formula, tower",
     "+target._target_=os.system": "target._target_: no such key",
     "+callbacks.mine={_target_: os.system}": "callbacks.mine._target_=os.system: must begin with",
     "seed=-1": "seed=-1: must be greater than or equal to 0",
@@ -139,7 +139,7 @@ WRONG = {
     "seeds=[1,1]": "seeds=[1, 1]: every seed once",
     "seeds=[]": "seeds=[]: must name at least one seed",
     "streams=mixed": "streams=mixed: must be 'spawned', 'libraries' or 'legacy'",
-    "data.batch_size=10": "data.batch_size=10 with data.order=full",
+    "data.batch_size=10": "data.batch_size=10: needs another data.order than full",
     "typo=1": "typo",
     "+typo=1": "typo: no such key; allowed are target,",
     "model=3": "model=3: must be an object",
@@ -259,15 +259,17 @@ def test_a_traceback_can_be_had(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message", "meant"),
     [
-        (["experiment=tower/smal"], "no such experiment; allowed are ", "tower/small"),
-        (["optimizer=sdg"], "no such optimizer; allowed are adam, least_squares, sgd", "sgd"),
-        (["experiment=tower/small", "optimizer.lrr=1"], "no such key; allowed ", "optimizer.lr"),
-        (["ensembls"], "no such command; allowed are reproduce, ensembles, ", "ensembles"),
+        (["experiment=tower/smal"], "no such experiment", "tower/small"),
+        (["optimizer=sdg"], "no such optimizer", "sgd"),
+        (["experiment=tower/small", "optimizer.lrr=1"], "no such key", "optimizer.lr"),
+        (["ensembls"], "no such command", "ensembles"),
+        (["figures", "small_fitt"], "no such tutorial, experiment or figure", "tower/small_fit"),
     ],
 )
 def test_what_is_misspelt_is_named_with_what_was_meant(given, message, meant, tmp_path):
     done = run("mlpfit", *given, cwd=tmp_path)
     key = given[-1].removesuffix("=1")
-    assert done.returncode == 2 and done.stderr.startswith(f"mlpfit: {key}: {message}")
-    assert done.stderr.endswith(f"; did you mean {meant}?\n") and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"mlpfit: {key}: {message}; did you mean {meant}? allowed are ")
+    assert len(done.stderr) < 250  # of many names, the nearest
     assert not (tmp_path / "outputs").exists()

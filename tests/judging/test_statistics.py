@@ -150,4 +150,4 @@ def test_adjusting_makes_no_p_value_smaller():
 
 def test_replicas_around_zero_have_a_place_and_no_ratio():
     place, p = statistics.position(0.5, np.array([-1.0, 0.0, 1.0]))
-    assert np.isnan(place.ratio) and place.percentile == 2 / 3 and p.verdict == "typical"
+    assert place.ratio is None and place.percentile == 2 / 3 and p.verdict == "typical"

@@ -105,7 +105,8 @@ def show(content: dict[str, Any]) -> None:
     console.print(table)
     for e in content["traces"]:
         p = f"p {e['p']:.3f}, adjusted {e['p_adjusted']:.3f}"
-        console.print(f"trace {e['experiment']:<26} {p}: {e['verdict']}")
+        between = f" between {e['between']}" if e["between"] else ""
+        console.print(f"trace {e['experiment']:<26} {p}: {e['verdict']}{between}")
     for e in content["conclusions"]:
         interval = "identity" if e["low"] is None else f"{e['low']:.1%} to {e['high']:.1%}"
         console.print(f"{e['share']:7.1%} ({interval})  {e['tutorial']}: {e['claim']}")
@@ -117,6 +118,10 @@ def show(content: dict[str, Any]) -> None:
     for kind in ("experiments", "numbers"):
         counts = Counter(e["verdict"] for e in content[kind])
         console.print(f"{kind}: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
+    if content["untrained"]:
+        owners = dict.fromkeys(name.split("/")[0] for name in content["untrained"])
+        command = f"mlpfit ensembles --variants {' '.join(owners)}"
+        console.print(f"not judged without {', '.join(content['untrained'])}: {command}")
     if flips := content["halves"]["flips"]:
         console.print(f"other verdicts in either half of the seeds: {', '.join(flips)}")
 
@@ -131,9 +136,7 @@ def show_variants(content: dict[str, Any]) -> None:
             f"{e['experiment']}: {e['question']} likeliest: {e['likeliest'] or 'unknown'}"
         )
     for e in content["sensitivity"]:
-        console.print(
-            f"{e['experiment']}: {e['change']}: median x {e['ratio']:.3f}, p {e['p']:.3f}"
-        )
+        console.print(f"{e['experiment']}: {e['change']}: median {e['median']:.4g}, p {e['p']:.3f}")
 
 
 def report() -> int:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from rich.table import Table
 
-from mlpfit.config.catalogue import experiments
+from mlpfit.config.catalogue import experiments, tutorial
 from mlpfit.config.compose import as_published
 from mlpfit.figures import draw
-from mlpfit.judging import published
-from mlpfit.judging.variants import variants
+from mlpfit.judging.variants import check
 from mlpfit.report import table as results
 from mlpfit.runs.identity import is_current
 from mlpfit.training.progress import console
@@ -38,7 +37,7 @@ def main() -> int:
         return 0
     finished = [results.result(name, OUTPUTS) for name in wanted]
     if wanted == experiments():
-        results.write(finished, OUTPUTS)
+        results.write([r for r in finished if tutorial(r.experiment).packaged], OUTPUTS)
         results.update_readme(OUTPUTS)
     console.print(closing_table(finished))
     console.print(
@@ -56,9 +55,8 @@ def selected(names: list[str]) -> list[str]:
     draw.check_names(names)
     chosen = {*names, *(needed.get(name) for name in names)}
     wanted = [e for e in every if not names or {e, e.split("/")[0]} & chosen]
-    for tutorial in dict.fromkeys(name.split("/")[0] for name in wanted):
-        published.check(tutorial)
-        variants(tutorial)
+    for owner in dict.fromkeys(name.split("/")[0] for name in wanted):
+        check(owner)
     return wanted
 
 

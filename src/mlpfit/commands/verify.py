@@ -1,11 +1,11 @@
 """Train everything again elsewhere and compare it with what is kept under outputs/: make verify
 
     mlpfit verify [ensembles=1] [tutorial | experiment ...]
-    mlpfit verify --keep        # make the runs under outputs/ the reference
+    mlpfit verify --keep [tutorial ...]        # make the runs under outputs/ the reference
 
 outputs/reference.npz holds every loss and the final numbers of every published run; reference.json
 the machine and the versions that made them, and the SHA-256 of that file and of all other files
-kept under outputs/. Each run is found
+kept under outputs/. A user's tutorial has its own, reference-<tutorial>. Each run is found
 
 identical          every loss, final number and figure to the bit: a machine like the reference's
                    must give no less
@@ -37,7 +37,7 @@ from rich.table import Table
 from mlpfit import sealed
 from mlpfit.commands.ensembles import ensemble, train_ensembles
 from mlpfit.commands.reproduce import selected
-from mlpfit.config.catalogue import experiments
+from mlpfit.config.catalogue import experiments, tutorial
 from mlpfit.config.compose import compose
 from mlpfit.errors import ConfigError, RunError
 from mlpfit.figures.draw import draw_all, drawings
@@ -48,8 +48,7 @@ from mlpfit.training.progress import console
 from mlpfit.training.train import train_all
 
 EARLY, TOLERANCE, FACTOR, SECTIONS = 10, 1e-3, 3.0, 20
-SWEPT = ("sweeps/*/*/summary.csv", "sweeps/*/*/figure.svg")
-KEPT = ("figures/*/*.svg", *SWEPT, "ledger.*", "results.csv")
+REFERENCE = "reference"  # of the package's tutorials
 FINAL = ("mse", "sse", "truth_mse")
 MACHINE = ("versions", "platform", "processor", "processor_kind", "capability", "threads")
 Kind = Literal["identical", "within tolerance", "different"]
@@ -122,22 +121,37 @@ def relative(ours: np.ndarray, stored: np.ndarray) -> np.ndarray:
         return np.where(ours == stored, 0.0, np.abs(ours / stored - 1))
 
 
-def keep(outputs: Path) -> None:
-    """Make the finished runs the reference."""
-    runs = {name: load_run(outputs / "runs" / name) for name in experiments()}
+def reference_of(experiment: str) -> str:
+    """The reference that holds this experiment's run."""
+    owner = tutorial(experiment)
+    return REFERENCE if owner.packaged else f"{REFERENCE}-{owner.name}"
+
+
+def held_by(stem: str) -> list[str]:
+    """The experiments of a reference."""
+    return [name for name in experiments() if reference_of(name) == stem]
+
+
+def keep(outputs: Path, stem: str) -> None:
+    """Make the finished runs a reference."""
+    runs = {name: load_run(outputs / "runs" / name) for name in held_by(stem)}
     arrays = {f"{name}/{k}": v for name, run in runs.items() for k, v in numbers(run).items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_file(outputs / "reference.npz", buffer.getvalue())
-    content = {"machine": machine(next(iter(runs.values()))), "files": kept_files(outputs)}
-    write_file(outputs / "reference.json", sealed.json_bytes(content))
+    write_file(outputs / f"{stem}.npz", buffer.getvalue())
+    content = {"machine": machine(next(iter(runs.values()))), "files": kept_files(outputs, stem)}
+    write_file(outputs / f"{stem}.json", sealed.json_bytes(content))
+    console.print(f"{outputs}/{stem}.npz: {len(runs)} runs and {len(content['files']) - 1} files")
 
 
-def kept_files(outputs: Path) -> dict[str, str]:
-    """SHA-256 of reference.npz and of all files made from runs that are kept beside it."""
-    files = sorted(file for pattern in KEPT for file in outputs.glob(pattern))
-    files = [file for file in files if file.parent.name != "bench"]  # speed: not reproduced
-    files = [outputs / "reference.npz", *files]
+def kept_files(outputs: Path, stem: str = REFERENCE) -> dict[str, str]:
+    """SHA-256 of the reference's npz and of all files made from runs that are kept beside it."""
+    patterns = ["ledger.*", "results.csv"] if stem == REFERENCE else []
+    for owner in dict.fromkeys(name.split("/")[0] for name in held_by(stem)):
+        patterns += [f"figures/{owner}/*.svg", f"sweeps/{owner}/*/summary.csv"]
+        patterns += [f"sweeps/{owner}/*/figure.svg"]
+    files = sorted(file for pattern in patterns for file in outputs.glob(pattern))
+    files = [outputs / f"{stem}.npz", *files]
     return {str(file.relative_to(outputs)): sha256(file) for file in files}
 
 
@@ -146,29 +160,32 @@ def machine(run: Run) -> dict[str, Any]:
     return {key: run.provenance[key] for key in MACHINE}
 
 
-def reference(outputs: Path) -> tuple[dict[str, Numbers], dict[str, Any]]:
-    """The kept numbers by experiment, and reference.json. Raises RunError if one is damaged."""
-    remedy = "restore it with git checkout, or make another with --keep"
-    content = sealed.read_json(outputs / "reference.json", remedy)
-    file = outputs / "reference.npz"
+def reference(outputs: Path, stem: str = REFERENCE) -> tuple[dict[str, Numbers], dict[str, Any]]:
+    """The kept numbers by experiment, and the reference's JSON. Raises RunError if one is
+    damaged."""
+    restore = "restore it with git checkout, or " if stem == REFERENCE else ""
+    names = held_by(stem)
+    remedy = f"{restore}make another with mlpfit verify --keep {names[0].split('/')[0]}"
+    content = sealed.read_json(outputs / f"{stem}.json", remedy)
+    file = outputs / f"{stem}.npz"
     if not file.is_file():
         raise RunError(f"{file} is not there: {remedy}")
-    if sha256(file) != content["files"]["reference.npz"]:
+    if sha256(file) != content["files"][file.name]:
         raise RunError(f"{file}: not as it was written; {remedy}")
     with np.load(file, allow_pickle=False) as arrays:
-        if missing := [name for name in experiments() if f"{name}/loss" not in arrays]:
+        if missing := [name for name in names if f"{name}/loss" not in arrays]:
             raise RunError(f"{file}: nothing of {', '.join(missing)}; {remedy}")
         keys = ("loss", "final")
-        stored = {name: {key: arrays[f"{name}/{key}"] for key in keys} for name in experiments()}
+        stored = {name: {key: arrays[f"{name}/{key}"] for key in keys} for name in names}
     return stored, content
 
 
 def verify_runs(
-    outputs: Path, scratch: Path, names: list[str]
+    outputs: Path, scratch: Path, stem: str, names: list[str]
 ) -> tuple[list[Comparison], list[str], bool]:
-    """Train these runs into scratch and compare each with its reference. Returns also the kept
+    """Train these runs of a reference into scratch and compare each with it. Returns also the kept
     files that have changed, and whether this machine is like the reference's."""
-    stored, content = reference(outputs)
+    stored, content = reference(outputs, stem)
     train_all([compose([f"experiment={name}", f"output_dir={scratch}"]) for name in names])
     draw_all(names, scratch)
     differing = differences(content["machine"], machine(load_run(scratch / "runs" / names[0])))
@@ -179,12 +196,13 @@ def verify_runs(
         figures = sum(_bytes(scratch / file) != _bytes(outputs / file) for file in own)
         ours = numbers(load_run(scratch / "runs" / name))
         compared.append(compare(name, ours, stored[name], figures, alike=not differing))
-    return compared, changed_files(outputs, content["files"]), not differing
+    changed = changed_files(outputs, content["files"], stem)
+    return compared, changed, not differing
 
 
-def changed_files(outputs: Path, stored: dict[str, str]) -> list[str]:
+def changed_files(outputs: Path, stored: dict[str, str], stem: str = REFERENCE) -> list[str]:
     """Files under outputs/ that are not as they were when the reference was made, or are gone."""
-    now = kept_files(outputs)
+    now = kept_files(outputs, stem)
     return sorted(name for name in stored if now.get(name) != stored[name])
 
 
@@ -223,34 +241,42 @@ def chosen(arguments: list[str]) -> list[str]:
     options = [a for a in arguments if a.startswith("-") or "=" in a]
     if other := [a for a in options if a not in ("--keep", "ensembles=1", "ensembles=0")]:
         raise ConfigError(f"{other[0]}: allowed are --keep, ensembles=1 and names of experiments")
-    if "--keep" in options and len(arguments) > 1:
-        raise ConfigError(f"{' '.join(arguments)}: --keep keeps all runs and goes alone")
+    if "--keep" in options and len(options) > 1:
+        raise ConfigError(f"{' '.join(options)}: --keep trains nothing and takes no ensembles")
     return selected([a for a in arguments if a not in options])
 
 
 def main() -> int:
     outputs, arguments = Path("outputs"), sys.argv[1:]
     names, judging = chosen(arguments), "ensembles=1" in arguments
+    stems = list(dict.fromkeys(map(reference_of, names)))
     if "--keep" in arguments:
-        keep(outputs)
+        for stem in stems:
+            keep(outputs, stem)
         return 0
     if judging and not (outputs / "ledger.json").is_file():
         raise RunError(f"{outputs}/ledger.json is not there to compare with: make ensembles report")
     started, scratch = time.time(), outputs / ".verify" / str(os.getpid())
     shutil.rmtree(scratch, ignore_errors=True)  # of a killed process that had this number
+    kinds: list[Kind] = []
+    failed = False
     try:
-        compared, changed, alike = verify_runs(outputs, scratch, names)
-        judged = [verify_ledger(outputs, scratch, alike)] if judging else []
+        for stem in stems:
+            own = [name for name in names if reference_of(name) == stem]
+            compared, changed, alike = verify_runs(outputs, scratch, stem, own)
+            console.print(closing_table(compared))
+            if changed:
+                where = "" if alike else " (made on this machine?)"
+                console.print(f"not as kept: {', '.join(changed)}{where}", soft_wrap=True)
+            kinds += [c.kind for c in compared]
+            failed |= bool(changed) and alike
+        if judging:
+            kinds.append(verify_ledger(outputs, scratch, alike))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         with suppress(OSError):  # another one is under way
             scratch.parent.rmdir()
-    console.print(closing_table(compared))
-    if changed:
-        where = "" if alike else " (made on this machine?)"
-        console.print(f"not as kept: {', '.join(changed)}{where}", soft_wrap=True)
-    kinds = [c.kind for c in compared] + judged
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in KINDS)
-    what = f"{len(compared)} runs{' and the ledger' if judged else ''}"
+    what = f"{len(names)} runs{' and the ledger' if judging else ''}"
     console.print(f"{what}: {counts} ({time.time() - started:.1f} s)")
-    return 1 if "different" in kinds or (changed and alike) else 0
+    return 1 if "different" in kinds or failed else 0

@@ -40,6 +40,11 @@ class Tutorial:
     conf: Path
     order: Sequence[str] = ()  # of its experiments; others come last
 
+    @property
+    def packaged(self) -> bool:
+        """Whether it is one of the package's own."""
+        return self.conf == CONF
+
     def module(self, name: str, *attributes: str) -> ModuleType | None:
         """Its module of this name ("figures"), which may have these attributes; None if it has no
         such file. Raises ConfigError in one line if it can't be imported, or misspells one."""

@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mlpfit.errors import ConfigError, allowed, as_config_error
@@ -28,18 +31,33 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def checked(kind: Any, plain: Mapping[str, Any], prefix: str = "") -> Any:
     """Plain data as a dataclass of this kind. Raises ConfigError in one line that names the key."""
     try:
-        return _adapter(kind).validate_json(json.dumps(plain))
+        return _adapter(kind).validate_json(json.dumps(plain, default=str))
     except ValidationError as error:
         errors = error.errors(include_url=False)
     unknown = [e for e in errors if e["type"] == UNKNOWN_KEY]  # explains a missing one
     first = (unknown or errors)[0]
     if isinstance(cause := first.get("ctx", {}).get("error"), ConfigError):
         raise cause
-    raise ConfigError(_sentence(first, errors, plain, prefix))
+    named = [field.name for field in fields(kind)] if len(first["loc"]) == 1 else []
+    raise ConfigError(_sentence(first, errors, plain, prefix, named))
 
 
-def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str:
-    """pydantic's error as "key=value: must be ..."; of its location, only what are keys."""
+def read_yaml(kind: Any, file: Path) -> Any:
+    """A YAML file as a dataclass of this kind. Raises ConfigError in one line that names the file
+    and the key."""
+    with as_config_error(str(file)):
+        plain = yaml.safe_load(file.read_text())
+    try:
+        return checked(kind, {} if plain is None else plain)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _sentence(
+    first: Any, errors: Sequence[Any], plain: Any, prefix: str, named: Sequence[str]
+) -> str:
+    """pydantic's error as "key=value: must be ..."; of its location, only what are keys. named:
+    keys that may stand there."""
     value, parent, key, depth = plain, plain, "", 0  # pydantic puts types and tags between keys
     for place, part in enumerate(first["loc"], start=1):
         keys = range(len(value)) if isinstance(value, list) else value
@@ -52,8 +70,9 @@ def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str
     if first["type"] == UNKNOWN_KEY:
         missing = ("missing", section)
         absent = [e["loc"][-1] for e in errors if (e["type"], e["loc"][:-1]) == missing]
-        names = [f"{key.rpartition('.')[0]}.{name}".lstrip(".") for name in (*absent, *parent)]
-        return f"{key}: no such key; {allowed(key, (name for name in names if name != key))}"
+        above, names = key.rpartition(".")[0], dict.fromkeys((*named, *absent, *parent))
+        full = [f"{above}.{name}".lstrip(".") for name in names]
+        return f"{key}: no such key; {allowed(key, (name for name in full if name != key))}"
     if first["type"] == "union_tag_invalid":
         tag = first["ctx"]
         name = tag["discriminator"].strip("'")
@@ -62,4 +81,5 @@ def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str
         absent_key = f"{key.rstrip('.')}.{first['loc'][-1]}".lstrip(".")
         return f"{given}: too short" if isinstance(value, list) else f"{absent_key}: missing"
     same = [e["msg"] for e in errors if e["loc"][:depth] == first["loc"][:depth]]
-    return f"{given}: must be {' or '.join(dict.fromkeys(m.removeprefix(SHOULD) for m in same))}"
+    wanted = dict.fromkeys(message.removeprefix(SHOULD) for message in same)
+    return f"{given}: must be {' or '.join(wanted)}".replace("a valid tuple", "a list")

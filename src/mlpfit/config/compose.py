@@ -117,10 +117,11 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.partition("/")
         return f"{group}={choice}: no such {group}; {allowed(choice, error.options)}"
-    parent = getattr(error.__cause__, "parent_node", None)
-    if isinstance(parent, DictConfig):  # an override of a key that does not exist
+    source = error.__cause__ or error
+    parent = getattr(source, "parent_node", None)
+    if isinstance(source, AttributeError | KeyError) and isinstance(parent, DictConfig):
         keys = [parent._get_full_key(name) for name in parent if name != "hydra"]
-        given = str(getattr(error.__cause__, "full_key", ""))
+        given = str(getattr(source, "full_key", ""))
         return f"{given}{_files_with(given, overrides)}: no such key; {allowed(given, keys)}"
     causes = [error, *([error.__cause__] if error.__cause__ else [])]
     text = " ".join(" ".join(str(cause).split()) for cause in causes) or type(error).__name__

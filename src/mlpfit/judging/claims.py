@@ -50,9 +50,13 @@ class Claim:
 
     def per_replica(self, runs: Ensembles, predicate: Predicate) -> np.ndarray:
         """The predicate (``holds``, a level or a bound) in each replica: (R,); False where a run
-        that the claim compares has diverged."""
+        that the claim compares has diverged. Raises ValueError for a predicate of another kind."""
         holds = np.asarray(predicate(runs))
-        diverged = [runs[name].diverged[: len(holds)] for name in self.experiments]
+        replicas = min(runs[name].replicas for name in self.experiments)
+        if holds.dtype != bool or holds.shape != (replicas,):
+            needed = f"a truth value for each of {replicas} replicas"
+            raise ValueError(f"gives {holds.dtype} of shape {holds.shape}; must be {needed}")
+        diverged = [runs[name].diverged[:replicas] for name in self.experiments]
         return holds & ~np.logical_or.reduce(diverged)
 
 
@@ -106,6 +110,11 @@ def entries(tutorial: str, kind: str) -> list[Any]:
     return getattr(claims_module(tutorial), kind, [])
 
 
+def all_entries(tutorial: str) -> list[Any]:
+    """Its claims, slips and joint quantities."""
+    return [entry for kind in KINDS for entry in entries(tutorial, kind)]
+
+
 def check(tutorial: str) -> None:
     """Raises ConfigError in one line if a list of the tutorial's claims.py is misspelt, has an
     entry of the wrong class, or names an experiment that does not exist."""
@@ -115,6 +124,9 @@ def check(tutorial: str) -> None:
             if not isinstance(entry, entry_class):
                 expected = f"must be {entry_class.__name__}(...)"
                 raise ConfigError(f"{file}: {kind} holds {entry!r}: {expected}")
+            if isinstance(entry.experiments, str):
+                example = f'experiments must be a tuple, ("{entry.experiments}",)'
+                raise ConfigError(f"{file}: {next(iter(vars(entry).values()))}: {example}")
             for experiment in entry.experiments:
                 catalogue.existing(experiment.partition(":")[0], file)
 
@@ -165,13 +177,19 @@ def always_falls(experiment: str, interval: int) -> Predicate:
 
     def holds(runs: Ensembles) -> np.ndarray:
         history = runs[experiment].history
-        losses = history["loss"][history["step"] % interval == 0]
+        kept = history["step"] % interval == 0
+        if kept.sum() != history["step"][-1] // interval:
+            raise ValueError(
+                f"the losses of every {interval}th step of {experiment} are not kept; "
+                f"ensemble.history_points={history['step'][-1]} keeps all"
+            )
+        losses = history["loss"][kept]
         return (np.diff(losses, axis=0) < 0).all(axis=0)
 
     return holds
 
 
-def falling_losses(experiment: str, losses: str, interval: int) -> Claim:
+def falling_losses(experiment: str, losses: str, interval: int, where: str | None = None) -> Claim:
     """The claim that the losses a page prints, one per interval of steps, always fall; losses: what
     to call them."""
     return Claim(
@@ -179,6 +197,7 @@ def falling_losses(experiment: str, losses: str, interval: int) -> Claim:
         f"losses before the update of every {interval}th step",
         (experiment,),
         always_falls(experiment, interval),
+        where=where,
     )
 
 

@@ -16,8 +16,9 @@ findings     tutorial, title, text; the values of each under the finding's key
 conclusions  tutorial, claim, where, whose, measure, holds, replicas, share, low, high, column,
              own_seed (seed, holds), levels and bounds (name -> share)
 slips        tutorial, what; measure, mean, p5, median, p95, replicas, diverged; without, the same
+untrained    variants that claims and slips compare with, and that are not finished
 halves       how many verdicts differ between the halves of the replicas
-power, assumptions, sensitivity   see :mod:`mlpfit.judging.variants`
+power, assumptions, sensitivity   see :mod:`mlpfit.judging.comparisons`
 runs         experiment -> replicas, diverged, first and last seed
 """
 
@@ -33,7 +34,7 @@ from mlpfit import sealed
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.errors import RunError, as_config_error
 from mlpfit.files import write_file, write_table
-from mlpfit.judging import claims, published, statistics, variants
+from mlpfit.judging import claims, comparisons, published, statistics, variants
 from mlpfit.judging.claims import Claim, Ensembles, Finding, Joint, Slip
 from mlpfit.judging.published import Number
 from mlpfit.judging.statistics import BORDERLINE, P
@@ -58,7 +59,7 @@ def ledger(runs: Ensembles, names: Sequence[str] = ()) -> dict[str, Any]:
     experiments and those variants that are finished."""
     names = list(names) or [tutorial.name for tutorial in tutorials()]
     for name in names:
-        published.check(name)
+        variants.check(name)
     experiments = experiments_of(names)
     findings = {name: claims.findings(name) for name in names}
     numbers = [
@@ -82,22 +83,40 @@ def ledger(runs: Ensembles, names: Sequence[str] = ()) -> dict[str, Any]:
         "conclusions": _judge_entries(names, "CLAIMS", judge_claim, runs),
         "slips": _judge_entries(names, "SLIPS", judge_slip, runs),
         "halves": compare_halves([*numbers, *traces]),
-        **variants.tables(runs),
+        **comparisons.tables(runs),
+        "untrained": sorted(untrained(names, runs)),
         "runs": {name: _run_entry(runs[name]) for name in experiments},
     }
 
 
+def untrained(names: Sequence[str], runs: Ensembles) -> set[str]:
+    """The variants that claims, slips and joint quantities of these tutorials compare with, and
+    that are not finished."""
+    compared = (entry.experiments for name in names for entry in claims.all_entries(name))
+    return {name for experiments in compared for name in experiments if name not in runs}
+
+
 def _judge_entries(names: list[str], kind: str, judge: Any, runs: Ensembles) -> list[Any]:
-    """The tutorials' claims, slips or joint quantities, each judged; left out are those that need a
-    variant which is not finished."""
+    """The tutorials' claims, slips or joint quantities, each judged from the runs that it names; of
+    those that need a variant which is not finished, slips are given without their effect."""
     judged = []
     for name in names:
         for entry in claims.entries(name, kind):
+            title = next(iter(vars(entry).values()))
             if all(experiment in runs for experiment in entry.experiments):
-                title = next(iter(vars(entry).values()))
+                own = Compared({e: runs[e] for e in entry.experiments})
                 with as_config_error(f"{name}/claims.py: {title}"):
-                    judged.append({"tutorial": name} | judge(entry, runs, name))
+                    judged.append({"tutorial": name} | judge(entry, own, name))
+            elif kind == "SLIPS":
+                judged.append({"tutorial": name, "what": entry.what})
     return judged
+
+
+class Compared(dict[str, Run]):
+    """The runs that a claim names in ``experiments``."""
+
+    def __missing__(self, name: str) -> Run:
+        raise ValueError(f"{name}: name it among its experiments, {', '.join(self)}")
 
 
 def _run_entry(run: Run) -> dict[str, Any]:

@@ -5,29 +5,57 @@ seed (the page's own, if it has one), sensitive (experiments whose recipe amplif
 and numbers, a list of
 
 experiment, quantity  what the values are of
-update                before or after that step's update; none: no step is involved
+update                before: before that step's update; after: after the last one; none: no step is
+                      involved
 convention            of the values, in words
 steps, values         as printed
 not_checkable         the reason, where no run has the quantity
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal
 
 import numpy as np
-import yaml
 
 from mlpfit.config import catalogue
+from mlpfit.config.checking import Section, read_yaml
 from mlpfit.config.compose import as_published
 from mlpfit.errors import ConfigError, RunError, allowed, as_config_error
 from mlpfit.judging import claims
 from mlpfit.runs.run import Run
 
 LOSSES = ("mse", "sse")
-KEYS = ("experiment", "quantity", "update", "convention", "steps", "values", "not_checkable")
 Update = Literal["before", "after", "none"]
+
+
+@dataclass(frozen=True)
+class Entry(Section):
+    """One entry of ``numbers`` in the file."""
+
+    experiment: str
+    quantity: str
+    update: Update
+    convention: str
+    steps: tuple[int | None, ...]
+    values: tuple[float, ...]
+    not_checkable: str = ""
+
+
+@dataclass(frozen=True)
+class Page(Section):
+    """The file."""
+
+    author: str = ""
+    title: str = ""
+    year: int | None = None
+    page: str | None = None
+    summary: str = ""
+    seed: int | None = None
+    sensitive: tuple[str, ...] = ()
+    numbers: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,14 +106,10 @@ def tutorial(name: str) -> Tutorial:
 def _read(name: str, file: Path) -> Tutorial:
     if not file.is_file():
         return Tutorial(name)
-    with as_config_error(str(file)):
-        content: dict[str, Any] = yaml.safe_load(file.read_text())
-        entries = content.pop("numbers", None) or []
-        numbers = tuple(number for entry in entries for number in _parsed(**entry))
-        sensitive = tuple(
-            map(catalogue.tutorial(name).full_name, content.pop("sensitive", None) or ())
-        )
-        return Tutorial(name, sensitive=sensitive, numbers=numbers, **content)
+    page: Page = read_yaml(Page, file)
+    numbers = tuple(number for entry in page.numbers for number in _numbers(entry, file))
+    sensitive = tuple(map(catalogue.tutorial(name).full_name, page.sensitive))
+    return Tutorial(name, **vars(page) | {"numbers": numbers, "sensitive": sensitive})
 
 
 def check(name: str) -> None:
@@ -99,32 +123,30 @@ def check(name: str) -> None:
     for number in page.numbers:
         if number.not_checkable or number.quantity in laws:
             continue
-        for value, values in ((number.experiment, experiments), (number.quantity, quantities)):
-            if value not in values:
-                raise ConfigError(f"{file}: {value}: {allowed(value, values)}")
+        for key, values in (("experiment", experiments), ("quantity", quantities)):
+            if (value := getattr(number, key)) not in values:
+                raise ConfigError(f"{file}: {key}={value}: {allowed(value, values)}")
         last = max_steps[number.experiment]
         if number.update == "before" and not 1 <= (number.step or 0) <= last:
             raise ConfigError(f"{file}: {number.key}: step must be one of 1 to {last}")
+        if number.update == "after" and number.step not in (None, last):
+            problem = f"after must be at the last step, {last}; losses along the way are before"
+            raise ConfigError(f"{file}: {number.key}: {problem}")
+    if twice := [key for key, count in Counter(n.key for n in page.numbers).items() if count > 1]:
+        raise ConfigError(f"{file}: {twice[0]}: given twice")
     if unknown := [name for name in page.sensitive if name not in experiments]:
         raise ConfigError(f"{file}: sensitive: {unknown[0]}: {allowed(unknown[0], experiments)}")
     claims.check(name)
 
 
-def _parsed(
-    steps: list[int | None], values: list[Any], experiment: str, update: Any, **rest: Any
-) -> list[Number]:
-    """The numbers of one entry. Raises ValueError for an unknown key, for another number of values
-    than of steps, and for an unknown update."""
-    entry, fields = f"{experiment}, {rest.get('quantity')}", Number.__dataclass_fields__
-    if unknown := [key for key in rest if key not in fields]:
-        raise ValueError(f"{entry}: {unknown[0]}: no such key; {allowed(unknown[0], KEYS)}")
+def _numbers(entry: Entry, file: Path) -> list[Number]:
+    """The numbers of one entry. Raises ConfigError for another number of values than of steps."""
+    fields = vars(entry).copy()
+    steps, values = fields.pop("steps"), fields.pop("values")
     if len(steps) != len(values):
-        raise ValueError(f"{entry}: {len(steps)} steps, {len(values)} values")
-    if update not in get_args(Update):
-        raise ValueError(f"{entry}: update={update}: {allowed(update, get_args(Update))}")
-    common = {**rest, "experiment": experiment, "update": update}
-    pairs = zip(steps, values, strict=True)
-    return [Number(**common, step=step, value=float(v)) for step, v in pairs]  # YAML: 1e9 is text
+        given = f"{entry.experiment}, {entry.quantity}: {len(steps)} steps, {len(values)} values"
+        raise ConfigError(f"{file}: {given}: must be as many")
+    return [Number(**fields, step=s, value=v) for s, v in zip(steps, values, strict=True)]
 
 
 def amplifies_rounding(experiment: str) -> bool:
@@ -158,8 +180,9 @@ def trace_values(run: Run, trace: list[Number]) -> np.ndarray:
 def values_in(run: Run, number: Number | None) -> np.ndarray:
     """The quantity of a published number in each replica: (R,); of None, the final mse.
 
-    ``mse`` and ``sse`` before a step's update come from the history, after the last update from the
-    metrics; other quantities are defined by QUANTITIES of the tutorial's claims.py.
+    ``mse`` and ``sse`` before a step's update come from the history, and are of the rows that the
+    step sees (``data.batch_size``); after the last update they come from the metrics and are of all
+    rows. Other quantities are defined by QUANTITIES of the tutorial's claims.py.
     """
     if number is None:
         return run.final("mse")
@@ -170,7 +193,8 @@ def values_in(run: Run, number: Number | None) -> np.ndarray:
             return quantities[quantity](run)
     if number.update != "before":
         return run.metrics[quantity]
-    rows, steps = run.data["x"].shape[1], run.history["step"].tolist()
+    rows = run.config["data"]["batch_size"] or run.data["x"].shape[1]
+    steps = run.history["step"].tolist()
     if step is None or step > steps[-1]:
         raise RunError(f"{number.key}: not a step of this run, which took {steps[-1]}")
     if step not in steps:

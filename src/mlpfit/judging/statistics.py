@@ -87,7 +87,7 @@ def monte_carlo_p(tail: int, n: int, sides: int = 2) -> P:
 @dataclass(frozen=True)
 class Position:
     """Where a value lies among the replicas. percentile: share of replicas below it (ties count
-    half), low and high its 95 % interval; ratio: the value over the median."""
+    half), low and high its 95 % interval; ratio: the value over the median, None if that is 0."""
 
     percentile: float
     low: float
@@ -95,7 +95,7 @@ class Position:
     median: float
     p5: float
     p95: float
-    ratio: float
+    ratio: float | None
     replicas: int
 
 
@@ -107,7 +107,7 @@ def position(value: float, replicas: np.ndarray) -> tuple[Position, P]:
     ties = n - below - above
     low, high = proportion(below + ties // 2, n)[1:]
     p5, median, p95 = quantiles(values).tolist()
-    ratio = value / median if median else float("nan")
+    ratio = value / median if median else None
     where = Position((below + ties / 2) / n, low, high, median, p5, p95, ratio, n)
     return where, monte_carlo_p(int(_tail_counts(np.array([value]), values)[0]), n)
 

@@ -1,6 +1,6 @@
 """Variants of the published recipes, for comparison: mlpfit ensembles --variants
 
-``variants.yaml`` in a tutorial's folder may define
+``variants.yaml`` in a tutorial's folder defines replicas and perhaps the others:
 
 replicas      of each variant, unless it has its own number
 power         experiment ("tower/small" or "small") -> replicas or null: would a change of the
@@ -8,38 +8,25 @@ power         experiment ("tower/small" or "small") -> replicas or null: would a
 sensitivity   experiment -> replicas or null: do precision, generator or order of rows matter?
 assumptions   list of question, experiment, ours (our choice), others (choice -> overrides): what
               the page leaves open
-claims        name -> experiment, overrides, replicas: what a claim or slip compares with
-
-The ledger then has
-
-power         tutorial, experiment, change, replicas, final and trace: share (with low, high) of the
-              changed replicas whose p among the published recipe's is below 0.1
-assumptions   tutorial, experiment, question, choices (choice, ours, replicas, diverged, median and,
-              where numbers are published, test (trace or final), the fields of P, and ratio, the
-              published number over the median), likeliest (the choice with the largest p)
-sensitivity   tutorial, experiment, change, replicas, median, ratio (to the published recipe's
-              median), p (of equal distributions), p_published (as in assumptions)
+claims        name -> experiment, overrides, replicas: what a claim or slip compares with, there
+              called "experiment:name" with _ for what is no letter, digit or dot
 """
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
-
 from mlpfit.config import catalogue
-from mlpfit.config.compose import as_published, compose
-from mlpfit.config.schema import Config, parse
-from mlpfit.errors import RunError, allowed, as_config_error
-from mlpfit.judging import published, statistics
-from mlpfit.judging.claims import Ensembles
-from mlpfit.runs.identity import INCIDENTAL
-from mlpfit.runs.run import Run, differences, load_run
+from mlpfit.config.checking import Section, read_yaml
+from mlpfit.config.compose import as_one_line, as_published, compose
+from mlpfit.config.schema import Config, Count, parse
+from mlpfit.errors import ConfigError, RunError, allowed, as_config_error
+from mlpfit.judging import claims, published
+from mlpfit.runs.identity import INCIDENTAL, departures
+from mlpfit.runs.run import SEEDS, Run, differences, load_run
 
-BASE_REPLICAS = 1000  # of the published recipe, which those of a changed one are compared with
 KINDS = ("power", "sensitivity", "assumptions", "claims")
 
 
@@ -70,17 +57,57 @@ class Variant:
         """The config, to be trained under outputs/variants/. Hydra, which is slow, composes it only
         if an override chooses a file of conf/ ("optimizer=sgd")."""
         from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
 
         own = {"output_dir": f"{outputs}/variants/{self.slug}", "replicas": self.replicas}
-        plain: Any = as_published(self.experiment).plain()
+        published_recipe = as_published(self.experiment)
+        plain: Any = published_recipe.plain()
         with as_config_error(f"variant {self.key}"):
             if any(isinstance(plain.get(o.partition("=")[0]), dict) for o in self.overrides):
                 plain = compose([f"experiment={self.experiment}", *self.overrides]).plain()
             else:
                 changed = OmegaConf.create(plain, flags={"struct": True})
-                changed.merge_with_dotlist(list(self.overrides))
+                try:
+                    changed.merge_with_dotlist(list(self.overrides))
+                except OmegaConfBaseException as error:
+                    raise ValueError(as_one_line(error, self.overrides)) from error
                 plain = OmegaConf.to_container(changed)
-            return parse(plain | own)
+            config = parse(plain | own)
+            differing = differences(published_recipe.recipe(), config.recipe())
+            if all(difference.startswith(SEEDS) for difference in differing):
+                raise ValueError(f"{', '.join(self.overrides)}: changes nothing")
+            return config
+
+
+@dataclass(frozen=True)
+class Assumption(Section):
+    """An entry of ``assumptions`` in the file."""
+
+    question: str
+    experiment: str
+    ours: str
+    others: dict[str, tuple[str, ...]]
+    replicas: Count | None = None
+
+
+@dataclass(frozen=True)
+class Compared(Section):
+    """An entry of ``claims`` in the file."""
+
+    experiment: str
+    overrides: tuple[str, ...]
+    replicas: Count | None = None
+
+
+@dataclass(frozen=True)
+class File(Section):
+    """variants.yaml."""
+
+    replicas: Count
+    power: dict[str, Count | None] = field(default_factory=dict)
+    sensitivity: dict[str, Count | None] = field(default_factory=dict)
+    assumptions: tuple[Assumption, ...] = ()
+    claims: dict[str, Compared] = field(default_factory=dict)
 
 
 def variants(tutorial: str) -> list[Variant]:
@@ -89,32 +116,39 @@ def variants(tutorial: str) -> list[Variant]:
     file = catalogue.tutorial(tutorial).folder / "variants.yaml"
     if not file.is_file():
         return []
-    with as_config_error(str(file)):
-        content: dict[str, Any] = yaml.safe_load(file.read_text())
-        if unknown := sorted(content.keys() - {"replicas", *KINDS}):
-            raise ValueError(f"{unknown[0]}: {allowed(unknown[0], ['replicas', *KINDS])}")
-        return list(_read(tutorial, content))
+    return list(_read(tutorial, read_yaml(File, file)))
 
 
-def _read(tutorial: str, content: dict[str, Any]) -> Iterator[Variant]:
-    default, owner = content["replicas"], catalogue.tutorial(tutorial)
+def check(tutorial: str) -> None:
+    """Raises ConfigError in one line if a file of the tutorial that judging reads is damaged, or
+    names an experiment, a quantity, a step or a variant that does not exist."""
+    published.check(tutorial)
+    keys = [variant.key for variant in variants(tutorial)]
+    compared = [e for entry in claims.all_entries(tutorial) for e in entry.experiments]
+    if unknown := [name for name in compared if ":" in name and name not in keys]:
+        problem = f"no such variant; {allowed(unknown[0], keys)}"
+        raise ConfigError(f"{tutorial}/claims.py: {unknown[0]}: {problem}")
+
+
+def _read(tutorial: str, content: File) -> Iterator[Variant]:
+    default, owner = content.replicas, catalogue.tutorial(tutorial)
 
     def full_name(experiment: str) -> str:
         return catalogue.existing(owner.full_name(experiment), f"{owner.folder}/variants.yaml")
 
     for kind, recipes in (("power", recipe_changes), ("sensitivity", numerical_changes)):
-        for experiment, replicas in dict(content.get(kind) or {}).items():
+        for experiment, replicas in getattr(content, kind).items():
             name = full_name(experiment)
-            for label, overrides in recipes(as_published(name)).items():
-                yield Variant(kind, name, label, tuple(overrides), replicas or default)
-    for entry in content.get("assumptions") or []:
-        name, replicas = full_name(entry["experiment"]), entry.get("replicas", default)
-        asked = (entry["question"], entry["ours"])
-        for label, overrides in entry["others"].items():
-            yield Variant("assumptions", name, label, tuple(overrides), replicas, *asked)
-    for label, entry in (content.get("claims") or {}).items():
-        name, replicas = full_name(entry["experiment"]), entry.get("replicas", default)
-        yield Variant("claims", name, label, tuple(entry["overrides"]), replicas)
+            for label, changes in recipes(as_published(name)).items():
+                yield Variant(kind, name, label, tuple(changes), replicas or default)
+    for asked in content.assumptions:
+        name, replicas = full_name(asked.experiment), asked.replicas or default
+        for label, overrides in asked.others.items():
+            question = (asked.question, asked.ours)
+            yield Variant("assumptions", name, label, overrides, replicas, *question)
+    for label, own in content.claims.items():
+        name, replicas = full_name(own.experiment), own.replicas or default
+        yield Variant("claims", name, label, own.overrides, replicas)
 
 
 def recipe_changes(config: Config) -> dict[str, list[str]]:
@@ -161,98 +195,8 @@ def finished(outputs: Path, tutorials: Sequence[str]) -> dict[str, Run]:
             run = load_run(config.folder)
         except RunError:
             continue
-        changed = differences(run.identity["recipe"], config.recipe())
-        if changed := [key for key in changed if not key.startswith(INCIDENTAL)]:
-            raise RunError(f"{config.folder}: another recipe ({'; '.join(changed)}); make evidence")
+        if changed := departures(run, config, INCIDENTAL):
+            again = f"mlpfit ensembles --variants {variant.experiment} trains it again"
+            raise RunError(f"{config.folder}: another recipe ({'; '.join(changed)}); {again}")
         runs[variant.key] = run
     return runs
-
-
-def tables(runs: Ensembles) -> dict[str, list[dict[str, Any]]]:
-    """power, assumptions and sensitivity for the ledger."""
-    by_kind: dict[str, list[tuple[str, Variant]]] = {kind: [] for kind in KINDS}
-    for tutorial in catalogue.tutorials():
-        for variant in variants(tutorial.name):
-            if variant.key in runs:
-                by_kind[variant.kind].append((tutorial.name, variant))
-    return {
-        "power": [_head(*pair) | power(pair[1], runs) for pair in by_kind["power"]],
-        "assumptions": assumptions(by_kind["assumptions"], runs),
-        "sensitivity": [
-            _head(*pair) | sensitivity(pair[1], runs) for pair in by_kind["sensitivity"]
-        ],
-    }
-
-
-def _head(tutorial: str, variant: Variant) -> dict[str, Any]:
-    head = {"tutorial": tutorial, "experiment": variant.experiment}
-    return head | {"change": variant.label, "replicas": variant.replicas}
-
-
-def power(variant: Variant, runs: Ensembles) -> dict[str, Any]:
-    """The share of the changed replicas whose final number and whose trace would be noticed."""
-    recipes = (runs[variant.experiment], runs[variant.key])
-    p_values = {}
-    if number := published.final_number(variant.experiment):
-        base, changed = (published.values_in(run, number) for run in recipes)
-        p_values["final"] = statistics.p_values(changed, base[:BASE_REPLICAS])
-    if trace := published.printed_trace(variant.experiment):
-        base, changed = (published.trace_values(run, trace) for run in recipes)
-        tails = statistics.trace_tails(changed, base[:BASE_REPLICAS])
-        p_values["trace"] = (1 + tails) / (1 + len(base[:BASE_REPLICAS]))
-    return {test: _share_noticed(p) for test, p in p_values.items()}
-
-
-def _share_noticed(p: np.ndarray) -> dict[str, float]:
-    share, low, high = statistics.proportion(int((p < statistics.TYPICAL_P).sum()), len(p))
-    return {"share": share, "low": low, "high": high}
-
-
-def assumptions(pairs: list[tuple[str, Variant]], runs: Ensembles) -> list[dict[str, Any]]:
-    """How well each choice, ours and the others, agrees with the published numbers; pairs: tutorial
-    and variant."""
-    entries: dict[tuple[str, str], dict[str, Any]] = {}
-    for tutorial, variant in pairs:
-        question = (variant.experiment, variant.question)
-        if question not in entries:
-            ours = {"choice": variant.ours, "ours": True}
-            ours |= _plausibility(variant.experiment, runs[variant.experiment])
-            head = {"tutorial": tutorial, "experiment": variant.experiment}
-            entries[question] = head | {"question": variant.question, "choices": [ours]}
-        other = {"choice": variant.label, "ours": False}
-        other |= _plausibility(variant.experiment, runs[variant.key])
-        entries[question]["choices"].append(other)
-    for entry in entries.values():
-        tested = [choice for choice in entry["choices"] if "p" in choice]
-        entry["likeliest"] = max(tested, key=lambda c: c["p"])["choice"] if tested else None
-    return list(entries.values())
-
-
-def _plausibility(experiment: str, run: Run) -> dict[str, Any]:
-    """p of the published trace, else of the final number, if this run had the page's recipe; the
-    median error alone if no number is published."""
-    number, diverged = published.final_number(experiment), int(run.diverged.sum())
-    entry: dict[str, Any] = {"replicas": run.replicas, "diverged": diverged}
-    if number is None:
-        return entry | {"median": float(statistics.quantiles(run.final("mse"), (0.5,))[0])}
-    position, p = statistics.position(number.value, published.values_in(run, number))
-    if trace := published.printed_trace(experiment):
-        losses = np.array([n.value for n in trace])
-        p = statistics.trace_test(losses, published.trace_values(run, trace))
-    entry |= {"test": "trace" if trace else "final"} | asdict(p)
-    return entry | {"median": position.median, "ratio": position.ratio}
-
-
-def sensitivity(variant: Variant, runs: Ensembles) -> dict[str, Any]:
-    """How far the final number moves: the ratio of the medians, and the p-value of the two-sample
-    test of Kolmogorov and Smirnov through scipy, which assumes independent samples."""
-    from scipy.stats import ks_2samp
-
-    number = published.final_number(variant.experiment)
-    base = published.values_in(runs[variant.experiment], number)
-    changed = published.values_in(runs[variant.key], number)
-    before, after = (float(statistics.quantiles(v, (0.5,))[0]) for v in (base, changed))
-    p = float(ks_2samp(*(np.nan_to_num(v, nan=np.inf) for v in (base, changed))).pvalue)
-    entry = {"median": after, "ratio": after / before, "p": p}
-    plausibility = _plausibility(variant.experiment, runs[variant.key])
-    return entry | ({"p_published": plausibility["p"]} if number else {})

@@ -170,16 +170,22 @@ def measured(run: Run, sharpness: bool, searched: str | None = None) -> Row:
     names = dict.fromkeys([*QUANTITIES, searched or "mse"])
     quantities = {name: run.final(name) for name in names if name in run.metrics}
     if sharpness:
-        from mlpfit.judging.sharpness import sharpness as largest
-
-        final = np.where(run.diverged, np.inf, largest(run, None))
-        quantities |= {"sharpness_start": largest(run, 0), "sharpness": final}
+        final = np.where(run.diverged, np.inf, sharpness_at(run, None))
+        quantities |= {"sharpness_start": sharpness_at(run, 0), "sharpness": final}
     for name, numbers in quantities.items():
         for quantile, value in zip(QUANTILES, quantiles(numbers), strict=True):
             values[f"{name}_{quantile}"] = value
         values[f"{name}_low"], values[f"{name}_high"] = median_interval(numbers)
     values |= {"seconds": run.provenance["seconds"]}
     return {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in values.items()}
+
+
+def sharpness_at(run: Run, step: int | None) -> np.ndarray:
+    """Of the training loss on all rows after this many steps (None: all): (R,)."""
+    from mlpfit.model.sharpness import sharpness  # late: it imports torch
+
+    layers, activation = run.parameters(step), run.config["model"]["activation"]
+    return sharpness(layers, run.data["x"], run.data["y"], run.config["loss"], activation)
 
 
 def stability_of(rows: list[Row], x: str) -> tuple[float, float, float, float | None]:
