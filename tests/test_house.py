@@ -87,10 +87,10 @@ class Ramp(Target, name="ramp"):
         return self.slope * x
 """,
     "figures.py": """
-from mlpfit.figures.parts import Drawing, new
+from mlpfit.figures.parts import Drawing, new_axes
 
 def draw(run):
-    figure, ax = new()
+    figure, ax = new_axes()
     ax.plot(run.data["x"][0, :, 0], run.predict(run.data["x"])[0, :, 0])
     return figure
 

@@ -15,7 +15,7 @@ from mlpfit.config.catalogue import tutorials
 from mlpfit.errors import ConfigError
 from mlpfit.figures.distribution import draw_histogram, overview
 from mlpfit.figures.draw import draw_all, draw_overview, drawings
-from mlpfit.figures.parts import fill_between_quantiles, fit_panels, log_ticks, new
+from mlpfit.figures.parts import fill_between_quantiles, fit_panels, log_ticks, new_axes
 from mlpfit.judging import published
 from mlpfit.training.train import train
 
@@ -76,10 +76,10 @@ def test_figures_without_runs_say_what_to_do(tmp_path):
 
 
 FIGURES_PY = """
-from mlpfit.figures.parts import Drawing, new
+from mlpfit.figures.parts import Drawing, new_axes
 
 def line(run):
-    figure, ax = new()
+    figure, ax = new_axes()
     ax.plot(run.data["x"][0, :, 0], run.data["y"][0, :, 0])
     return figure
 
@@ -161,7 +161,7 @@ def test_the_overview_needs_the_ensembles_of_all_that_print_a_trace(mine, quick,
 def test_a_histogram_counts_what_it_does_not_show(lost):
     values = np.concatenate([np.linspace(1, 2, 2000 - lost), np.full(lost, np.inf)])
     ensemble = SimpleNamespace(final=lambda name: values, diverged=np.isinf(values))
-    _, ax = new()
+    _, ax = new_axes()
     draw_histogram(ax, ensemble, None)
     if lost == 2000:
         assert [text.get_text() for text in ax.texts] == ["all replicas diverged"]
@@ -175,7 +175,7 @@ def test_a_histogram_counts_what_it_does_not_show(lost):
 def test_a_band_is_open_at_the_top_where_replicas_have_diverged():
     values = np.tile(np.linspace(0, 1, 100), (2, 1))
     values[1, :20] = np.nan  # a fifth
-    _, ax = new()
+    _, ax = new_axes()
     fill_between_quantiles(ax, np.array([0.0, 1.0]), values)
     ninety = ax.collections[0].get_paths()[0].vertices
     assert ax.get_ylim()[1] < 1.1 < ninety[:, 1].max()
@@ -184,7 +184,7 @@ def test_a_band_is_open_at_the_top_where_replicas_have_diverged():
 
 @pytest.mark.parametrize("high, count", [(3, (1, 3)), (100, (4, 7)), (1e9, (5, 12))])
 def test_a_logarithmic_axis_has_some_labels_and_not_too_many(high, count):
-    figure, ax = new()
+    figure, ax = new_axes()
     ax.set(xscale="log", xlim=(1, high))
     log_ticks(ax.xaxis)
     figure.draw_without_rendering()
@@ -201,12 +201,12 @@ def test_the_panels_of_a_fit_add_up(experiment, quick):
     bias = np.array([trained.parameters(s)[-1][1][0, 0, 0] for s in trained.snapshots.tolist()])
     total = panels.shares.sum(axis=2) + bias[:, None]
     np.testing.assert_allclose(total, panels.prediction, rtol=1e-4, atol=1e-5)
-    assert panels.prediction.shape == (len(trained.snapshots), len(panels.at))
+    assert panels.prediction.shape == (len(trained.snapshots), len(panels.x))
     mse = (panels.residual[-1] ** 2).mean()
     assert mse == pytest.approx(trained.metrics["mse"][0], rel=1e-5)
     if experiment.startswith("parabola"):
         # between the pool's inputs
-        np.testing.assert_allclose(panels.truth, panels.at**2, atol=0.05)
+        np.testing.assert_allclose(panels.truth, panels.x**2, atol=0.05)
         np.testing.assert_array_equal(panels.kinks[-1], trained.kinks()[0])
     else:
-        assert panels.kinks.shape[1] == 0 and len(panels.at) == len(panels.y)
+        assert panels.kinks.shape[1] == 0 and len(panels.x) == len(panels.rows_y)

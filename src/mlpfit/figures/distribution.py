@@ -1,4 +1,4 @@
-"""Where published numbers lie among the replicas."""
+"""Published numbers among those of the replicas: histograms of final numbers, bands of losses."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from mlpfit.runs.run import QUANTITIES, Run
 
 
 def distribution(*runs: Run) -> Figure:
-    """One panel an experiment: its final number over the replicas, the published one marked."""
+    """One panel an experiment: a histogram of its final number, the published one marked."""
     figure, axes = grid_of_axes(len(runs), columns=min(len(runs), 2))
     for ax, run in zip(axes, runs, strict=True):
         draw_histogram(ax, run, published.final_number(run.config["name"]))
@@ -19,23 +19,25 @@ def distribution(*runs: Run) -> Figure:
 
 
 def draw_histogram(ax: Axes, run: Run, number: published.Number | None) -> None:
-    """The replicas' own values of a published number; of their final mean squared error if none is
-    published. A part in a thousand at either end may lie beyond the axis, and is counted."""
+    """Histogram of a published number's quantity over the replicas; of their final mean squared
+    error if none is published. One in a thousand at each end may lie beyond the axis; the legend
+    counts them."""
     values = published.values_in(run, number)
-    shown = values[np.isfinite(values) & ~run.diverged]
-    if not shown.size:
+    finite = values[np.isfinite(values) & ~run.diverged]
+    if not finite.size:
         ax.text(0.5, 0.5, "all replicas diverged", transform=ax.transAxes, ha="center")
         return
-    low, high = quantiles(shown, (0.001, 0.999))
+    low, high = quantiles(finite, (0.001, 0.999))
     if number:
         low, high = min(low, number.value), max(high, number.value)
-    wide = 0 < 10 * low < high
-    bins = (np.geomspace if wide else np.linspace)(low, high, 50).tolist() if low < high else 10
-    beyond, lost = int(((shown < low) | (shown > high)).sum()), len(values) - len(shown)
+    logarithmic = 0 < 10 * low < high
+    edges = np.geomspace if logarithmic else np.linspace
+    bins = edges(low, high, 50).tolist() if low < high else 10
+    beyond, diverged = int(((finite < low) | (finite > high)).sum()), len(values) - len(finite)
     label = f"{len(values)} replicas" + f",\n{beyond} beyond the axis" * (beyond > 0)
-    label += f",\n{lost} diverged" * (lost > 0)
-    heights, *_ = ax.hist(shown, bins=bins, color=style.BAND, alpha=0.35, label=label)
-    ax.set_ylim(0, 1.5 * np.max(heights))  # the legend goes above
+    label += f",\n{diverged} diverged" * (diverged > 0)
+    heights, *_ = ax.hist(finite, bins=bins, color=style.BAND, alpha=0.35, label=label)
+    ax.set_ylim(0, 1.5 * np.max(heights))  # room for the legend
     median = float(quantiles(np.where(run.diverged, np.inf, values), (0.5,))[0])
     if np.isfinite(median):
         ax.axvline(median, ymax=0.67, color=style.FIT, ls=":", label="median of all")
@@ -43,21 +45,20 @@ def draw_histogram(ax: Axes, run: Run, number: published.Number | None) -> None:
         label = f"published\n{number.value:g}"
         ax.axvline(number.value, ymax=0.67, color=style.PUBLISHED, ls="--", lw=2, label=label)
     ax.legend(loc="upper center", ncols=3)
-    ax.set(
-        xscale="log" if wide else "linear", xlabel=QUANTITIES[number.quantity if number else "mse"]
-    )
-    if wide:
+    ax.set_xlabel(QUANTITIES[number.quantity if number else "mse"])
+    if logarithmic:
+        ax.set_xscale("log")
         log_ticks(ax.xaxis)
 
 
 def overview(*runs: Run) -> Figure:
-    """One panel an experiment: the losses that its page prints, over those of the replicas."""
+    """One panel an experiment: the losses printed on its page, over those of the replicas."""
     figure, axes = grid_of_axes(len(runs), columns=3)
     for ax, run in zip(axes, runs, strict=True):
         trace = published.printed_trace(name := run.config["name"])
-        steps, printed = np.array([(number.step, number.value) for number in trace]).T
+        steps, losses = np.array([(number.step, number.value) for number in trace]).T
         fill_between_quantiles(ax, steps, published.trace_values(run, trace).T)
-        ax.plot(steps, printed, "o", ms=3, color=style.PUBLISHED, label="printed on the page")
+        ax.plot(steps, losses, "o", ms=3, color=style.PUBLISHED, label="printed on the page")
         ax.set(title=name, yscale="log", ylabel=QUANTITIES[trace[0].quantity])
         log_ticks(ax.yaxis)
     figure.supxlabel("step", fontsize=9)

@@ -1,4 +1,4 @@
-"""What figures are made of. Every drawing function takes data and axes."""
+"""Building blocks of figures: empty axes, ticks, bands over replicas, the panels of a fit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
-else:  # imported where a figure is made: who asks whether it is up to date won't wait for it
+else:  # functions import matplotlib themselves: finding a figure up to date takes no half second
     Axes = Axis = Figure = Any
 
 
@@ -22,13 +22,13 @@ else:  # imported where a figure is made: who asks whether it is up to date won'
 class Drawing:
     """One figure of a tutorial; its ``figures.py`` lists them as ``FIGURES``.
 
-    name        outputs/figures/<tutorial>/<name>.svg
-    experiment  whose run it draws; both names may leave the tutorial out
-    caption     what it shows: its title and alternative text
+    name        of the file outputs/figures/<tutorial>/<name>.svg
+    experiment  whose run is drawn; both names may omit the tutorial
+    caption     title and alternative text
     draw        run -> figure
-    ours        the page shows no such figure: the picture says so
-    band        whether ``draw(run, replicas)`` puts the ensemble of the same experiment behind the
-                run; with an ensemble it is drawn a second time as <name>_band
+    band        ``draw(run, replicas)`` can draw the experiment's ensemble behind the run; if there
+                is one, the figure is drawn a second time, as <name>_band
+    ours        the page has no such figure, and the picture says so
 
     ``Drawing("target", "small", "The target", target)``
     """
@@ -45,7 +45,8 @@ class Drawing:
         return self.name.split("/")[0]
 
 
-def new() -> tuple[Figure, Axes]:
+def new_axes() -> tuple[Figure, Axes]:
+    """A figure with one pair of axes."""
     from matplotlib.figure import Figure
 
     figure = Figure()
@@ -53,7 +54,7 @@ def new() -> tuple[Figure, Axes]:
 
 
 def grid_of_axes(panels: int, columns: int, **shared: Any) -> tuple[Figure, list[Axes]]:
-    """A figure with this many axes in a grid; shared: matplotlib's sharex, sharey."""
+    """A figure with a grid of this many axes; shared: matplotlib's sharex, sharey."""
     from matplotlib.figure import Figure
 
     rows = -(-panels // columns)
@@ -65,8 +66,8 @@ def grid_of_axes(panels: int, columns: int, **shared: Any) -> tuple[Figure, list
 
 
 def log_ticks(axis: Axis) -> None:
-    """Labels of a logarithmic axis as plain numbers: at the decades, over two at most also at 2 and
-    5, over one at 3, too."""
+    """Label a logarithmic axis with plain numbers: 1 of each decade, up to two decades 2 and 5,
+    too, within one decade also 3."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     low, high = sorted(axis.get_view_interval())
@@ -77,20 +78,21 @@ def log_ticks(axis: Axis) -> None:
 
 
 def sorted_rows(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """The first replica's rows in the order of their only input: x (n, 1), y (n, 1)."""
+    """The first replica's rows sorted by their only input: x (n, 1), y (n, 1)."""
     x, y = run.data["x"][0], run.data["y"][0]
     order = np.argsort(x[:, 0], kind="stable")
     return x[order], y[order]
 
 
-def band(ax: Axes, replicas: Run | None, x: np.ndarray, step: int | None = None) -> None:
-    """Median, central 50 % and 90 % of what the replicas predict at x (n, 1)."""
+def draw_band(ax: Axes, replicas: Run | None, x: np.ndarray, step: int | None = None) -> None:
+    """Median, central 50 % and 90 % of the replicas' predictions at x (n, 1); None draws none."""
     if replicas is not None:
         fill_between_quantiles(ax, x[:, 0], replicas.predict(x, step)[..., 0].T)
 
 
 def fill_between_quantiles(ax: Axes, x: np.ndarray, values: np.ndarray) -> None:
-    """values (n, R) over x (n,); a diverged replica lies above every value."""
+    """Median, central 50 % and 90 % of values (n, R) over x (n,); a diverged replica ranks above
+    all others."""
     q5, q25, q50, q75, q95 = quantiles(values, (0.05, 0.25, 0.5, 0.75, 0.95), axis=1)
     is_open = ", open: diverged" if np.isinf(q95).any() else ""
     shade(ax, x, q5, q95, 0.12, f"90 % of replicas{is_open}")
@@ -102,8 +104,8 @@ def fill_between_quantiles(ax: Axes, x: np.ndarray, values: np.ndarray) -> None:
 def shade(
     ax: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, label: str
 ) -> None:
-    """Fill between two edges (n,). Where the upper one is infinite the area leaves the axes at the
-    top, whose limits come from the finite edges alone."""
+    """Fill between two edges (n,). Where the upper edge is infinite the area extends beyond the top
+    of the axes, whose limits come from the finite edges alone."""
     is_open = np.isinf(high)
     area = ax.fill_between(
         x, low, np.where(is_open, low, high), color=style.BAND, alpha=alpha, lw=0, label=label
@@ -114,7 +116,8 @@ def shade(
 
 
 def draw_loss(run: Run, replicas: Run | None = None, *, title: str, ylabel: str) -> Figure:
-    """Loss of every step before its update; beside the linear axis our own, a logarithmic one."""
+    """Loss of every step before its update: left on the page's linear axis, right on our own
+    logarithmic one."""
     figure, axes = grid_of_axes(2, columns=2, sharex=True)
     for ax, scale in zip(axes, ("linear", "log"), strict=True):
         if replicas is not None:
@@ -131,20 +134,24 @@ def draw_loss(run: Run, replicas: Run | None = None, *, title: str, ylabel: str)
 
 @dataclass(frozen=True)
 class FitPanels:
-    """A fit as it develops, in three panels: fit, residual, what each unit adds. First replica, S
-    snapshots, n rows; drawn over m inputs, or with several inputs over the observed value of each
-    row (m = n).
+    """A fit at S snapshots as three panels: fit, residual, share of each hidden unit. Of the first
+    replica, with n rows, at m points of the only input; with several inputs the horizontal axis is
+    the observed value of each row (m = n).
 
-    at          (m,) input, or observed value      rows   (n,) the same of the rows
-    truth       (m,) noise-free function there     y      (n,) observed values
-    prediction  (S, m)                             residual (S, n) observed - predicted
-    shares      (S, m, h) of the last hidden layer  kinks (S, h) of the first, h = 0 without one
+    x           (m,)       input, or observed value
+    truth       (m,)       noise-free function there
+    rows_x      (n,)       input, or observed value, of the rows
+    rows_y      (n,)       observed values
+    prediction  (S, m)     at x
+    residual    (S, n)     observed - predicted
+    shares      (S, m, h)  of the units of the last hidden layer
+    kinks       (S, h)     of the units of the first hidden layer; h = 0 if there is none
     """
 
-    at: np.ndarray
+    x: np.ndarray
     truth: np.ndarray
-    rows: np.ndarray
-    y: np.ndarray
+    rows_x: np.ndarray
+    rows_y: np.ndarray
     prediction: np.ndarray
     residual: np.ndarray
     shares: np.ndarray
@@ -152,28 +159,29 @@ class FitPanels:
 
 
 def fit_panels(run: Run, points: int | None = None) -> FitPanels:
-    """points: evenly spaced inputs, the truth interpolated; None: the inputs of the pool.
+    """The panels of a run's fit. points: how many evenly spaced inputs, the truth interpolated;
+    None: the inputs of the pool.
 
     ``fit_panels(load_run("outputs/runs/tower/small"), 41).prediction[-1]``
     """
     rows, y = run.data["x"][0], run.data["y"][0, :, 0]
-    x, truth, at, where = rows, y, y, y
+    inputs, truth, x, rows_x = rows, y, y, y
     if rows.shape[1] == 1:
         order = np.argsort(run.data["pool_x"][0, :, 0], kind="stable")
-        x, truth = run.data["pool_x"][0, order], run.data["pool_truth"][0, order, 0]
+        inputs, truth = run.data["pool_x"][0, order], run.data["pool_truth"][0, order, 0]
         if points is not None:
-            pool, x = x, np.linspace(x[0], x[-1], points)
-            truth = np.interp(x[:, 0], pool[:, 0], truth)
-        at, where = x[:, 0], rows[:, 0]
+            pool, inputs = inputs, np.linspace(inputs[0], inputs[-1], points)
+            truth = np.interp(inputs[:, 0], pool[:, 0], truth)
+        x, rows_x = inputs[:, 0], rows[:, 0]
     steps = run.snapshots.tolist()
     has_kinks = rows.shape[1] == 1 and len(run.parameters()) > 1
     return FitPanels(
-        at,
+        x,
         truth,
-        where,
-        y,
-        prediction=np.stack([run.predict(x, step)[0, :, 0] for step in steps]),
+        rows_x,
+        rows_y=y,
+        prediction=np.stack([run.predict(inputs, step)[0, :, 0] for step in steps]),
         residual=np.stack([y - run.predict(rows, step)[0, :, 0] for step in steps]),
-        shares=np.stack([run.shares(x, step)[0] for step in steps]),
+        shares=np.stack([run.shares(inputs, step)[0] for step in steps]),
         kinks=np.stack([run.kinks(step)[0] if has_kinks else np.empty(0) for step in steps]),
     )

@@ -1,4 +1,4 @@
-"""SVG files: sealed, without a date, with a description of what they were drawn from."""
+"""SVG files: sealed, undated, with a description of the data and code they were drawn from."""
 
 import hashlib
 import io
@@ -23,13 +23,13 @@ def save(file: Path, draw: Callable[[], Figure], title: str, description: str) -
 
 
 def is_current(file: Path, description: str) -> bool:
-    """Whether the SVG is there, as it was written, and of this description."""
+    """Whether the SVG exists, is undamaged and has this description."""
     svg = file.read_bytes() if file.is_file() else b""
     return description in svg[:4000].decode(errors="replace") and sealed.is_whole(svg)
 
 
 def description(sources: Sequence[Run], code: Sequence[Path]) -> str:
-    """What decides a picture: experiments and seeds, and hashes of its data and its code."""
+    """What determines a picture: experiments and seeds, and hashes of its data and its code."""
     contents = [file.read_bytes() if file.is_file() else b"" for file in code]
     names = [
         f"{run.identity['recipe']['name']} "

@@ -3,8 +3,7 @@
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-# Dark and light enough apart to be told in black and white print; line styles and markers differ as
-# well.
+# The colours differ in lightness, for black and white print; line styles and markers differ, too.
 TRUTH = "#1a1a1a"  # the function itself, dashed
 ROWS = "#7f7f7f"  # data points
 FIT = "#b22222"  # a trained net
@@ -16,7 +15,7 @@ PUBLISHED = "#009e73"  # numbers of the tutorials
 
 
 def use() -> AbstractContextManager[None]:
-    """Everything drawn inside has the project's look, whatever the user's matplotlibrc says."""
+    """Everything drawn inside has this style, whatever the user's matplotlibrc says."""
     import matplotlib.style
 
     return matplotlib.style.context(["default", str(Path(__file__).with_name("style.mplstyle"))])

@@ -48,13 +48,16 @@ def explorer(name: str, run: Run) -> dict[str, Any]:
     observed, a dot a row."""
     one_input = run.data["x"].shape[2] == 1
     fit = fit_panels(run, POINTS)
-    keep = slice(None, None, 1 if one_input else -(-len(fit.at) // DOTS))
-    at, truth, predicted = fit.at[keep], fit.truth[keep], fit.prediction[:, None, keep]
+    keep = slice(None, None, 1 if one_input else -(-len(fit.x) // DOTS))
+    at, truth, predicted = fit.x[keep], fit.truth[keep], fit.prediction[:, None, keep]
     names = ("x", "y", "truth minus net") if one_input else SEVERAL
-    x, y = _axis(run, names[0], fit.at), _axis(run, names[1], np.append(truth, fit.y), upward=True)
+    x, y = (
+        _axis(run, names[0], fit.x),
+        _axis(run, names[1], np.append(truth, fit.rows_y), upward=True),
+    )
     misses = _around_zero(names[2], 0.5 * (y.high - y.low))
     line = _points(x, y, at, truth) if one_input else [(LEFT, BOTTOM), (RIGHT, TOP)]
-    dots = {"rows": _points(x, y, fit.rows, fit.y) if one_input else [], "truth": line}
+    dots = {"rows": _points(x, y, fit.rows_x, fit.rows_y) if one_input else [], "truth": line}
     panels = [_panel("fit", x, y, predicted) | dots]
     panels.append(_panel("residual", x, misses, truth - predicted))
     if one_input and fit.shares.size:

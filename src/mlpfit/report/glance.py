@@ -3,7 +3,7 @@
 import numpy as np
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import Axes, band, fill_between_quantiles, fit_panels, log_ticks
+from mlpfit.figures.parts import Axes, draw_band, fill_between_quantiles, fit_panels, log_ticks
 from mlpfit.runs.run import Run
 
 SIZE = (7.2, 2.6)  # inches, of both
@@ -15,16 +15,16 @@ def draw_fit(ax: Axes, run: Run) -> None:
     predicted over observed."""
     panels = fit_panels(run, POINTS)
     if run.data["x"].shape[2] > 1:
-        ends = [panels.y.min(), panels.y.max()]
+        ends = [panels.rows_y.min(), panels.rows_y.max()]
         ax.plot(ends, ends, "--", color=style.DIAGONAL, lw=1)
-        ax.plot(panels.y, panels.prediction[-1], ".", color=style.FIT)
+        ax.plot(panels.rows_y, panels.prediction[-1], ".", color=style.FIT)
         ax.set(xlabel="observed", ylabel="predicted")
         return
-    rows = thinned(len(panels.y))
-    ax.plot(panels.rows[rows], panels.y[rows], ".", color=style.ROWS)
-    ax.plot(panels.at, panels.truth, "--", color=style.TRUTH, lw=1, label="truth")
-    band(ax, run if run.replicas > 1 else None, panels.at[:, None])
-    ax.plot(panels.at, panels.prediction[-1], color=style.FIT, label=f"seed {run.seeds[0]}")
+    rows = thinned(len(panels.rows_y))
+    ax.plot(panels.rows_x[rows], panels.rows_y[rows], ".", color=style.ROWS)
+    ax.plot(panels.x, panels.truth, "--", color=style.TRUTH, lw=1, label="truth")
+    draw_band(ax, run if run.replicas > 1 else None, panels.x[:, None])
+    ax.plot(panels.x, panels.prediction[-1], color=style.FIT, label=f"seed {run.seeds[0]}")
     ax.set(xlabel="x", ylabel="y")
     ax.legend()
 

@@ -19,8 +19,8 @@ class FitPicture:
     value, and predictions are dots."""
 
     def __init__(self, panels: FitPanels, curves: bool) -> None:
-        self.panels, self.order = panels, np.argsort(panels.at, kind="stable")
-        self.at = panels.at[self.order]
+        self.panels, self.order = panels, np.argsort(panels.x, kind="stable")
+        self.at = panels.x[self.order]
         mark, over, known = "-", "input", style.TRUTH
         if not curves:
             mark, over, known = ".", "observed value", style.DIAGONAL
@@ -31,10 +31,10 @@ class FitPicture:
             fit, residual, *third = figure.subplots(1, count, sharex=True)
             figure.subplots_adjust(left=0.06, right=0.99, bottom=0.1, top=0.91, wspace=0.18)
             fit.set_title(f"prediction over {over}")
-            fit.plot(panels.rows, panels.y, ".", color=style.ROWS, alpha=0.5)
+            fit.plot(panels.rows_x, panels.rows_y, ".", color=style.ROWS, alpha=0.5)
             fit.plot(self.at, panels.truth[self.order], "--", color=known)
             self.lines = fit.plot([], [], mark, color=style.FIT, animated=True)
-            reach = 0.525 * float(np.ptp(panels.y)) or 0.5
+            reach = 0.525 * float(np.ptp(panels.rows_y)) or 0.5
             residual.set_ylim(-reach, reach)
             residual.set_title("residual (observed - predicted)")
             residual.axhline(0, color=style.TRUTH, lw=0.8)
@@ -54,7 +54,7 @@ class FitPicture:
         """The picture of this snapshot, counted from 0."""
         self.canvas.restore_region(self.background)
         panels, order = self.panels, self.order
-        points = [(self.at, panels.prediction[at][order]), (panels.rows, panels.residual[at])]
+        points = [(self.at, panels.prediction[at][order]), (panels.rows_x, panels.residual[at])]
         points += [(self.at, share) for share in panels.shares[at][order].T]
         for line, (across, up) in zip(self.lines, points, strict=True):
             line.set_data(across, up)

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import Axes, Drawing, Figure, band, draw_loss, new
+from mlpfit.figures.parts import Axes, Drawing, Figure, draw_band, draw_loss, new_axes
 from mlpfit.runs.run import Run
 
 
 def line_data(run: Run) -> Figure:
     """All 100 rows as generated, before rows are sampled and standardised."""
-    figure, ax = new()
+    figure, ax = new_axes()
     center, scale = run.data["center"][0], run.data["scale"][0]
     x = run.data["pool_x"][0, :, 0] * scale[0] + center[0]
     y = run.data["pool_y"][0, :, 0] * scale[1] + center[1]
@@ -22,7 +22,7 @@ def line_data(run: Run) -> Figure:
 
 
 def fitted_line(run: Run, *, title: str) -> Figure:
-    figure, ax = new()
+    figure, ax = new_axes()
     ax.plot(run.data["x"][0, :, 0], run.data["y"][0, :, 0], "o", color=style.ROWS, label="observed")
     slope, intercept = coefficients(run)
     ax.axline((0, intercept), slope=slope, color=style.FIT, label=f"{slope:.3f} x {intercept:+.3f}")
@@ -32,7 +32,7 @@ def fitted_line(run: Run, *, title: str) -> Figure:
 
 
 def sine_data(run: Run) -> Figure:
-    figure, ax = new()
+    figure, ax = new_axes()
     draw_sine(ax, run)
     ax.set(title="20 noisy observations of 4 sin x")
     ax.legend(loc="upper right")
@@ -42,7 +42,7 @@ def sine_data(run: Run) -> Figure:
 def sine_line_fit(run: Run) -> Figure:
     """The line that was fitted, and the line the page draws: it passes the intercept as the slope,
     too."""
-    figure, ax = new()
+    figure, ax = new_axes()
     draw_sine(ax, run)
     slope, intercept = coefficients(run)
     ax.axline((0, intercept), slope=slope, color=style.FIT, label="fitted line")
@@ -54,9 +54,9 @@ def sine_line_fit(run: Run) -> Figure:
 
 
 def sine_network_fit(run: Run, replicas: Run | None = None) -> Figure:
-    figure, ax = new()
+    figure, ax = new_axes()
     x = np.linspace(run.data["pool_x"].min(), run.data["pool_x"].max(), 400)[:, None]
-    band(ax, replicas, x)
+    draw_band(ax, replicas, x)
     draw_sine(ax, run)
     ax.plot(x[:, 0], run.predict(x)[0, :, 0], color=style.FIT, label="network")
     ax.set(title="64 ReLU units on the sine", ylim=(-7, 7))

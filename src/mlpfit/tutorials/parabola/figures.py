@@ -5,14 +5,14 @@ from functools import partial
 import numpy as np
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import Axes, Drawing, Figure, band, draw_loss, grid_of_axes, new
+from mlpfit.figures.parts import Axes, Drawing, Figure, draw_band, draw_loss, grid_of_axes, new_axes
 from mlpfit.runs.run import Run
 
 GRID = np.linspace(-5, 5, 100)[:, None]
 
 
 def samples(run: Run) -> Figure:
-    figure, ax = new()
+    figure, ax = new_axes()
     draw_parabola(ax)
     ax.plot(run.data["x"][0, :, 0], run.data["y"][0, :, 0], "o", color=style.ROWS, label="samples")
     ax.set(title="samples", xlabel="x", ylabel="y")
@@ -22,8 +22,8 @@ def samples(run: Run) -> Figure:
 
 def prediction(run: Run, replicas: Run | None = None) -> Figure:
     """The page labels these points "samples"; they are predictions."""
-    figure, ax = new()
-    band(ax, replicas, GRID)
+    figure, ax = new_axes()
+    draw_band(ax, replicas, GRID)
     draw_parabola(ax)
     ax.plot(GRID[:, 0], run.predict(GRID)[0, :, 0], "o", color=style.FIT, label="prediction")
     ax.set(title="prediction", xlabel="x", ylabel="y")

@@ -3,13 +3,13 @@
 from functools import partial
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import Drawing, Figure, new
+from mlpfit.figures.parts import Drawing, Figure, new_axes
 from mlpfit.runs.run import Run
 
 
 def observed_predicted(run: Run, *, title: str) -> Figure:
     """One point a row; on the red diagonal the prediction is right."""
-    figure, ax = new()
+    figure, ax = new_axes()
     y = run.data["y"][0, :, 0]
     predicted = run.predict(run.data["x"])[0, :, 0]
     ax.plot(y, predicted, "o", color=style.TRUTH, mfc="none", alpha=0.8, label="row")

@@ -1,7 +1,7 @@
 """2 sin x + 5 before and after training."""
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import Drawing, Figure, band, grid_of_axes, sorted_rows
+from mlpfit.figures.parts import Drawing, Figure, draw_band, grid_of_axes, sorted_rows
 from mlpfit.runs.run import Run
 
 
@@ -10,7 +10,7 @@ def before_after(run: Run, replicas: Run | None = None) -> Figure:
     figure, axes = grid_of_axes(2, columns=2, sharex=True)
     x, y = sorted_rows(run)
     for ax, step, label in zip(axes, (0, None), ("before training", "after training"), strict=True):
-        band(ax, replicas, x, step)
+        draw_band(ax, replicas, x, step)
         ax.plot(x[:, 0], y[:, 0], color=style.TRUTH, lw=5, label="true values")
         prediction = run.predict(x, step)[0, :, 0]
         ax.plot(x[:, 0], prediction, color=style.BEFORE, lw=2, label=f"net {label}")

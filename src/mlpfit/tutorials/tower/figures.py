@@ -3,13 +3,13 @@
 from functools import partial
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import Axes, Drawing, Figure, band, new, sorted_rows
+from mlpfit.figures.parts import Axes, Drawing, Figure, draw_band, new_axes, sorted_rows
 from mlpfit.runs.run import Run
 
 
 def target(run: Run) -> Figure:
     """The step function itself."""
-    figure, ax = new()
+    figure, ax = new_axes()
     draw_target(ax, run)
     ax.set(title="A tower function")
     return figure
@@ -17,9 +17,9 @@ def target(run: Run) -> Figure:
 
 def fit(run: Run, replicas: Run | None = None, *, title: str) -> Figure:
     """The trained net over the data, as the page draws them."""
-    figure, ax = new()
+    figure, ax = new_axes()
     x, _ = sorted_rows(run)
-    band(ax, replicas, x)
+    draw_band(ax, replicas, x)
     draw_target(ax, run)
     ax.plot(x[:, 0], run.predict(x)[0, :, 0], color=style.FIT, label="neural net")
     ax.set(title=title)
