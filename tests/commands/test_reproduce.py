@@ -141,7 +141,7 @@ MISSPELT = {
         (PUBLISHED.replace("own/ramp", "own/rmp"), "experiment=own/rmp: allowed are own/ramp"),
         (PUBLISHED.replace("mse", "rmse"), "quantity=rmse: did you mean mse? allowed are mse"),
         (PUBLISHED.replace("[1],", "[300],"), "mse@300: step must be one of 1 to 20"),
-        (PUBLISHED.replace("convention", "convntion"), "convntion: no such key; allowed are"),
+        (PUBLISHED.replace("convention", "convntion"), "convntion: no such key; did you mean numbers[0].convention?"),
     ],
     "claims.py": [
         (CLAIM + 'CLAIMS = [Claim("c", "m", ("own/rmp",), None)]', "own/rmp: no such experiment"),

@@ -115,7 +115,7 @@ def test_a_users_tutorial_has_its_figures_and_its_distribution(mine, quick, tmp_
 
 def test_a_users_figures_that_list_none_are_named(mine):
     (mine / "figures.py").write_text("PICTURES = []\n")
-    with pytest.raises(ConfigError, match=r"mine/figures\.py: AttributeError"):
+    with pytest.raises(ConfigError, match=r"mine/figures\.py: needs FIGURES, a list of Drawing"):
         drawings()
 
 
@@ -152,6 +152,7 @@ def test_the_overview_needs_the_ensembles_of_all_that_print_a_trace(mine, quick,
     with pytest.raises(RunError, match=r"mse@1000000: not a step of this run, which took \d+$"):
         published.values_in(trained, beyond)
     sparse = {"history": {"step": np.array([1, 2, 4])}, "data": trained.data, "path": trained.path}
+    sparse["config"] = trained.config
     between = replace(beyond, step=3)
     with pytest.raises(RunError, match=r"mse@3: .* has not kept .*history_points=4 keeps all"):
         published.values_in(SimpleNamespace(**sparse), between)

@@ -80,6 +80,8 @@ def _sentence(
     if first["type"] == "missing":
         absent_key = f"{key.rstrip('.')}.{first['loc'][-1]}".lstrip(".")
         return f"{given}: too short" if isinstance(value, list) else f"{absent_key}: missing"
+    if value == "???":  # what YAML has for a value that is to be given
+        return f"{key}: missing; give it a value"
     same = [e["msg"] for e in errors if e["loc"][:depth] == first["loc"][:depth]]
     wanted = dict.fromkeys(message.removeprefix(SHOULD) for message in same)
     return f"{given}: must be {' or '.join(wanted)}".replace("a valid tuple", "a list")

@@ -97,8 +97,6 @@ def _plain(composed: Any, overrides: Sequence[str] | None = None) -> dict[str, A
         if experiment := [o for o in overrides if o.startswith("experiment=")]:
             raise ConfigError(f"{experiment[0]}: name: missing in its file")
         raise ConfigError(f"experiment=...: say which one; there are {', '.join(experiments())}")
-    if missing := sorted(OmegaConf.missing_keys(composed)):
-        raise ConfigError(f"{missing[0]}: missing; its file has ??? there, so give it a value")
     return json.loads(json.dumps(OmegaConf.to_container(composed, resolve=True), default=str))
 
 

@@ -32,7 +32,8 @@ def draw_histogram(ax: Axes, run: Run, number: published.Number | None) -> None:
         low, high = min(low, number.value), max(high, number.value)
     logarithmic = 0 < 10 * low < high
     edges = np.geomspace if logarithmic else np.linspace
-    bins = edges(low, high, 50).tolist() if low < high else 10
+    count = min(50, round(1.6 * len(values) ** 0.5))  # few replicas, few bins
+    bins = edges(low, high, count).tolist() if low < high else 10
     beyond, diverged = int(((finite < low) | (finite > high)).sum()), len(values) - len(finite)
     label = f"{len(values)} replicas" + f",\n{beyond} beyond the axis" * (beyond > 0)
     label += f",\n{diverged} diverged" * (diverged > 0)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from mlpfit.config.catalogue import existing, experiments, tutorial, tutorials
+from mlpfit.config.catalogue import Tutorial, existing, experiments, tutorial, tutorials
 from mlpfit.errors import ConfigError, RunError, allowed, as_config_error
 from mlpfit.figures import style
 from mlpfit.figures.distribution import distribution, overview
@@ -22,15 +22,27 @@ STYLE_FILES = tuple(HERE / name for name in ("parts.py", "style.py", "style.mpls
 def drawings() -> list[Drawing]:
     """All figures, tutorial by tutorial; a tutorial without ``figures.py`` has none. Raises
     ConfigError for a damaged ``figures.py``."""
-    found: list[Drawing] = []
-    for owner in tutorials():
-        if (module := owner.module("figures", "FIGURES")) is not None:
-            with as_config_error(f"{owner.folder}/figures.py"):
-                for drawing in module.FIGURES:
-                    name, experiment = map(owner.full_name, (drawing.name, drawing.experiment))
-                    existing(experiment, f"figure {name}")
-                    found.append(replace(drawing, name=name, experiment=experiment))
-    return found
+    return [drawing for owner in tutorials() for drawing in _drawings_of(owner)]
+
+
+def _drawings_of(owner: Tutorial) -> list[Drawing]:
+    file = f"{owner.folder}/figures.py"
+    listed: list[Drawing] = []
+    if (module := owner.module("figures", "FIGURES")) is None:
+        return []
+    if not isinstance(getattr(module, "FIGURES", None), list):
+        raise ConfigError(f"{file}: needs FIGURES, a list of Drawing(...)")
+    for drawing in module.FIGURES:
+        if not isinstance(drawing, Drawing):
+            raise ConfigError(f"{file}: FIGURES holds {drawing!r}: must be Drawing(...)")
+        name, experiment = map(owner.full_name, (drawing.name, drawing.experiment))
+        existing(experiment, f"{file}: figure {name}")
+        if other := [n for n in (name, experiment) if n.split("/")[0] != owner.name]:
+            raise ConfigError(f"{file}: figure {name}: {other[0]}: must be of {owner.name}")
+        if name in [earlier.name for earlier in listed]:
+            raise ConfigError(f"{file}: figure {name}: there are two; give one another name")
+        listed.append(replace(drawing, name=name, experiment=experiment))
+    return listed
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -90,6 +102,8 @@ def draw_figure(drawing: Drawing, outputs: Path) -> list[bool]:
 def marked_figure(drawing: Drawing, *runs: Run) -> Figure:
     """The figure, with a remark if the page has no such figure."""
     figure = drawing.draw(*runs)
+    if figure is None:
+        raise ValueError("its function returns no figure")
     if drawing.ours:
         mark = "ours, not shown on the page"
         figure.suptitle(mark, x=1, ha="right", fontsize=8, color=style.ROWS)

@@ -115,7 +115,9 @@ def shade(
     area.set_data(x, low, np.where(is_open, outside, high))
 
 
-def draw_loss(run: Run, replicas: Run | None = None, *, title: str, ylabel: str) -> Figure:
+def draw_loss(
+    run: Run, replicas: Run | None = None, *, title: str, ylabel: str, xlabel: str = "step"
+) -> Figure:
     """Loss of every step before its update: left on the page's linear axis, right on our own
     logarithmic one."""
     figure, axes = grid_of_axes(2, columns=2, sharex=True)
@@ -123,7 +125,7 @@ def draw_loss(run: Run, replicas: Run | None = None, *, title: str, ylabel: str)
         if replicas is not None:
             fill_between_quantiles(ax, replicas.history["step"], replicas.history["loss"])
         ax.plot(run.history["step"], run.history["loss"][:, 0], color=style.FIT, label="loss")
-        ax.set(xlabel="epoch", ylabel=ylabel, yscale=scale)
+        ax.set(xlabel=xlabel, ylabel=ylabel, yscale=scale)
         if replicas is not None:
             ax.legend()
     axes[0].set_title(title)

@@ -81,7 +81,7 @@ def coefficients(run: Run) -> tuple[float, float]:
 
 
 LINE, SINE, NETWORK = "line_by_hand", "sine_by_hand", "sine_network"
-loss = partial(draw_loss, ylabel="sum of squares")
+loss = partial(draw_loss, xlabel="epoch", ylabel="sum of squares")
 line_loss = partial(loss, title="Descent on the line, gradient by hand")
 sine_line_loss = partial(loss, title="Descent of a straight line on the sine")
 by_hand = partial(fitted_line, title="The line found by hand-derived descent")

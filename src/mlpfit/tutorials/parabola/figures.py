@@ -51,7 +51,7 @@ def draw_parabola(ax: Axes) -> None:
 
 
 NET = "eight_neurons"
-loss = partial(draw_loss, title="Loss of eight units", ylabel="MSE loss")
+loss = partial(draw_loss, title="Loss of eight units", xlabel="epoch", ylabel="MSE loss")
 FIGURES = [
     Drawing("samples", NET, "x squared and the 100 samples", samples),
     Drawing("loss", NET, "Loss of every step", loss, band=True),
