@@ -41,7 +41,7 @@ def test_a_target_with_a_text_is_the_function_that_the_text_says():
     texts = set()
     for name in experiments():
         target = as_published(name).target
-        assert playground.is_written(target) == (target.text is not None)
+        assert playground.is_its_text(target) == (target.text is not None)
         texts.add(target.text)
     assert texts >= {target.text for target in TARGETS.values() if target.text} - {"{f}"}
     assert formula.parse("x^2")(2.0) == 4
@@ -57,12 +57,12 @@ def test_a_text_that_says_another_function_is_not_believed():
     try:
         fields = {"points": 9, "inputs": "grid", "low": 0.0, "high": 2.0, "noise": 0.0}
         cube = Cube(**fields, observed=None, standardise=False, float32=False)
-        assert not playground.is_written(cube)
+        assert not playground.is_its_text(cube)
         Cube.text = "x^3"
-        assert playground.is_written(cube)
+        assert playground.is_its_text(cube)
         for text in ("{slope} * x^3", "x^", "{0}"):
             Cube.text = text
-            assert not playground.is_written(cube)
+            assert not playground.is_its_text(cube)
     finally:
         del TARGETS["test_cube"]
 
@@ -79,10 +79,10 @@ def test_what_is_missing_is_said_in_one_line(reproduced, tmp_path):
 
 
 def test_a_ledger_of_another_version_is_named_in_one_line(tmp_path):
-    assert playground.judged(tmp_path) == ({}, [])
+    assert playground.from_ledger(tmp_path) == ({}, [])
     (tmp_path / "ledger.json").write_bytes(sealed.json_bytes({"experiments": []}))
     with pytest.raises(RunError, match=r"ledger\.json: of another version .*; make report"):
-        playground.judged(tmp_path)
+        playground.from_ledger(tmp_path)
 
 
 def test_a_tutorial_of_the_readers_own_is_left_out_where_it_must_be(made, own, tmp_path):

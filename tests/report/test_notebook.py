@@ -94,7 +94,7 @@ def test_verdicts_place_the_published_numbers_among_the_replicas(tmp_path):
     assert last["departs"] == []
     other = mlpfit.fit("plane/least_squares", replicas=2, target={"noise": 3}, output_dir=tmp_path)
     assert other.verdicts()[-1]["departs"] == ["target.noise: 3.0, now 1.0"]
-    with pytest.raises(mlpfit.RunError, match="one replica places nothing"):
+    with pytest.raises(mlpfit.RunError, match="one replica can't judge a number"):
         mlpfit.fit("plane/least_squares", output_dir=tmp_path).verdicts()
 
 

@@ -1,4 +1,4 @@
-"""A run at a glance: its fit and its loss, on axes of anyone's."""
+"""A run's fit and loss, drawn on two given axes."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ from mlpfit.figures import style
 from mlpfit.figures.parts import Axes, draw_band, fill_between_quantiles, fit_panels, log_ticks
 from mlpfit.runs.run import Run
 
-SIZE = (7.2, 2.6)  # inches, of both
-POINTS = 120  # of a line or of the rows, evenly chosen: pictures in a notebook are kept in its file
+SIZE = (7.2, 2.6)  # inches, of both axes together
+POINTS = 120  # at most, of a line or of the rows: a notebook's file contains its pictures
 
 
 def draw_fit(ax: Axes, run: Run) -> None:
-    """Rows, truth and fit of the first replica, behind them the band of all. With several inputs:
-    predicted over observed."""
+    """Rows, truth and fit of the first replica, behind them the band of all replicas; with several
+    inputs predicted over observed values."""
     panels = fit_panels(run, POINTS)
     if run.data["x"].shape[2] > 1:
         ends = [panels.rows_y.min(), panels.rows_y.max()]
@@ -20,8 +20,8 @@ def draw_fit(ax: Axes, run: Run) -> None:
         ax.plot(panels.rows_y, panels.prediction[-1], ".", color=style.FIT)
         ax.set(xlabel="observed", ylabel="predicted")
         return
-    rows = thinned(len(panels.rows_y))
-    ax.plot(panels.rows_x[rows], panels.rows_y[rows], ".", color=style.ROWS)
+    chosen = evenly_chosen(len(panels.rows_y))
+    ax.plot(panels.rows_x[chosen], panels.rows_y[chosen], ".", color=style.ROWS)
     ax.plot(panels.x, panels.truth, "--", color=style.TRUTH, lw=1, label="truth")
     draw_band(ax, run if run.replicas > 1 else None, panels.x[:, None])
     ax.plot(panels.x, panels.prediction[-1], color=style.FIT, label=f"seed {run.seeds[0]}")
@@ -29,16 +29,16 @@ def draw_fit(ax: Axes, run: Run) -> None:
     ax.legend()
 
 
-def thinned(count: int) -> np.ndarray:
-    """Indices of at most POINTS of so many, the first and the last among them."""
+def evenly_chosen(count: int) -> np.ndarray:
+    """At most POINTS of the indices 0 ... count - 1, the first and the last among them."""
     return np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
 
 
 def draw_losses(ax: Axes, run: Run) -> None:
-    """Loss of every step before its update, of the first replica before the band of all. Axes of a
-    run without steps (a closed form) stay empty."""
-    shown = thinned(len(run.history["step"]))
-    steps, losses = run.history["step"][shown], run.history["loss"][shown]
+    """Loss before each step's update: the first replica over the band of all. The axes stay empty
+    for a run without steps (a closed form)."""
+    chosen = evenly_chosen(len(run.history["step"]))
+    steps, losses = run.history["step"][chosen], run.history["loss"][chosen]
     ax.set(xlabel="step", ylabel=run.config["loss"])
     if not len(steps):
         return

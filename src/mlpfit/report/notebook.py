@@ -1,7 +1,7 @@
-"""Finished runs and sweeps as a notebook shows them.
+"""Finished runs and sweeps for notebooks.
 
-Reading a run needs numpy only, and knows of no figure, table or verdict; a Run of this module is
-one that does. It imports what it shows with when it shows it, so that ``import mlpfit`` is quick.
+``mlpfit.runs.run`` reads runs with numpy alone; the Run of this module adds figures, tables and
+verdicts. Its methods import what they need, so that ``import mlpfit`` is quick.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Run(finished.Run):
-    """A finished run that shows itself as a table and a picture. Its arrays: see
+    """A finished run, displayed as a table and a picture; its arrays are described in
     :class:`mlpfit.runs.run.Run`.
 
     >>> import mlpfit
@@ -34,8 +34,8 @@ class Run(finished.Run):
     """
 
     def plot(self, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
-        """Draw the fit on the first of two axes and the loss on the second, of several replicas
-        their bands; None: on those of a new figure. Returns the two.
+        """Draw the fit and the loss, of an ensemble with bands, on these two axes (None: on a new
+        figure's), and return the two.
 
         >>> import mlpfit
         >>> from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ class Run(finished.Run):
         return fit, loss
 
     def to_frame(self) -> DataFrame:
-        """The final numbers, one row a replica, by seed. Raises RunError without pandas.
+        """The final numbers, one row a replica, indexed by seed. Raises RunError without pandas.
 
         >>> import mlpfit
         >>> run = mlpfit.fit("parabola/eight_neurons", replicas=3, trainer={"max_steps": 20})
@@ -67,13 +67,12 @@ class Run(finished.Run):
         return _pandas().DataFrame(self.metrics, index=index)
 
     def verdicts(self) -> list[dict[str, Any]]:
-        """The numbers that the experiment's page prints, each placed among the replicas, as the
-        ledger places it (:mod:`mlpfit.judging.ledger`): key, published, verdict, percentile, p,
-        median, p5, p95, ... What nothing here can be compared with has a reason instead.
-        "departs" says where the run's recipe is another than the experiment's: of each key, the
-        run's value and the experiment's ("target.noise: 3.0, now 1.0").
+        """The numbers that the experiment's page prints, judged by these replicas as in the ledger
+        (:mod:`mlpfit.judging.ledger`): key, published, verdict, percentile, p, median, p5, p95,
+        ...; a reason instead for a number that no run has. "departs" lists the keys in which the
+        run's recipe differs from the experiment's, with both values ("target.noise: 3.0, now 1.0").
 
-        Raises RunError for a single replica, or if the run is too short to have one of them.
+        Raises RunError for a single replica, or if the run has too few steps for one of them.
 
         >>> import mlpfit
         >>> run = mlpfit.fit("tower/large", replicas=2, trainer={"max_steps": 1})
@@ -86,7 +85,8 @@ class Run(finished.Run):
         from mlpfit.runs.identity import departures
 
         if self.replicas < 2:
-            raise RunError(f"{self.path}: one replica places nothing; train it with replicas=1000")
+            remedy = "train it with replicas=1000"
+            raise RunError(f"{self.path}: one replica can't judge a number; {remedy}")
         name = self.config["name"]
         tutorial, departs = name.split("/")[0], departures(self, as_published(name))
         findings = claims.findings(tutorial)
@@ -97,26 +97,25 @@ class Run(finished.Run):
         ]
 
     def _repr_html_(self) -> str:
-        """Table of the final numbers and small picture of fit and loss, for Jupyter."""
-        several = f"{self.replicas} replicas, {self.diverged.sum()} diverged"
-        head = several if self.replicas > 1 else f"seed {self.seeds[0]}"
+        """A table of the final numbers and a small picture of fit and loss, for Jupyter."""
+        ensemble = f"{self.replicas} replicas, {self.diverged.sum()} diverged"
+        seeds = ensemble if self.replicas > 1 else f"seed {self.seeds[0]}"
         rows = "".join(
-            f"<tr><td>{html.escape(label)}</td><td>{self._in_words(name)}</td></tr>"
+            f"<tr><td>{html.escape(label)}</td><td>{self._median_in_words(name)}</td></tr>"
             for name, label in finished.QUANTITIES.items()
             if name in self.metrics
         )
-        caption = f"{self.config['name']}: {head}"
-        return f"<table><caption>{html.escape(caption)}</caption>{rows}</table>{self._svg()}"
+        caption = html.escape(f"{self.config['name']}: {seeds}")
+        return f"<table><caption>{caption}</caption>{rows}</table>{self._svg()}"
 
-    def _in_words(self, quantity: str) -> str:
+    def _median_in_words(self, quantity: str) -> str:
         from mlpfit.judging.statistics import quantiles
 
         low, median, high = quantiles(self.final(quantity))
-        spread = f" ({low:.4g} to {high:.4g})" if self.replicas > 1 else ""
-        return f"{median:.4g}{spread}"
+        return f"{median:.4g}" + (f" ({low:.4g} to {high:.4g})" if self.replicas > 1 else "")
 
     def _svg(self) -> str:
-        """The same bytes for the same run."""
+        """The picture of ``plot``; equal runs give equal bytes."""
         import matplotlib
         from matplotlib.figure import Figure
 
@@ -129,7 +128,7 @@ class Run(finished.Run):
             self.plot(figure.subplots(1, 2))
             figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         svg = "<svg" + buffer.getvalue().partition("<svg")[2]
-        return re.sub(r"(\.\d\d)\d+", r"\1", svg)  # hundredths of a point will do
+        return re.sub(r"(\.\d\d)\d+", r"\1", svg)  # hundredths of a point suffice
 
 
 def load_run(path: str | Path) -> Run:
@@ -151,7 +150,7 @@ def load_sweep(path: str | Path) -> DataFrame:
 
         mlpfit.load_sweep("outputs/sweeps/parabola/learning_rate")
 
-    Raises RunError without pandas, if there is no summary, or if it is not as it was written.
+    Raises RunError without pandas, and for a missing or damaged summary.
     """
     from mlpfit import sealed
     from mlpfit.sweeps import summary

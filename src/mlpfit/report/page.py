@@ -1,7 +1,7 @@
-"""One self-contained page from finished runs, figures and the ledger: mlpfit report
+"""The report, one self-contained page of finished runs, figures and the ledger: mlpfit report
 
-Writes outputs/report.html: no network, light and dark, readable on a phone and on paper, usable
-without a script. What it says stands in ``templates/``; here the numbers for it are put together.
+outputs/report.html needs no network and no script, and can be read in light and dark mode, on a
+phone and on paper. Its text is in ``templates/``; this module collects the numbers for it.
 """
 
 import base64
@@ -26,18 +26,15 @@ from mlpfit.sealed import read_svg
 from mlpfit.sweeps.closing import answer
 from mlpfit.sweeps.summary import read
 
-KINDS = (  # of the ledger, entry by entry a tutorial's
-    *("experiments", "numbers", "joint", "findings", "conclusions", "slips"),
-    *("power", "assumptions", "sensitivity"),
-)
-UNSAID = ("name", "question", "output_dir", "logger.")  # keys that decide no number
+# Keys of the ledger with lists whose entries each belong to a tutorial.
+LISTS = "experiments numbers joint findings conclusions slips power assumptions sensitivity"
+IGNORED = ("name", "question", "output_dir", "logger.")  # config keys that affect no number
 
 
 def report(outputs: Path, ledger: dict[str, Any], names: Sequence[str] = ()) -> str:
-    """The page of these tutorials; of all, if none is named. Raises RunError if a run or a figure
-    is missing."""
-    own = [t for t in tutorials() if not names or t.name in names]
-    runs = {name: published_run(name, outputs) for t in own for name in t.experiments()}
+    """The page of these tutorials (default: all). Raises RunError for a missing run or figure."""
+    chosen = [t for t in tutorials() if not names or t.name in names]
+    runs = {name: published_run(name, outputs) for t in chosen for name in t.experiments()}
     environment = Environment(
         loader=PackageLoader("mlpfit.report"),
         autoescape=True,
@@ -47,21 +44,21 @@ def report(outputs: Path, ledger: dict[str, Any], names: Sequence[str] = ()) -> 
     )
     environment.filters |= {"form": format, "zip": zip}
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    picture = outputs / "figures" / "overview.svg"
+    overview = outputs / "figures" / "overview.svg"
     return environment.get_template("page.html").render(
         ledger=ledger,
-        overview=image("overview", picture) if len(own) > 1 and picture.is_file() else None,
+        overview=image("overview", overview) if len(chosen) > 1 and overview.is_file() else None,
         replicas=max(run["replicas"] for run in ledger["runs"].values()),
         seconds=sum(run.provenance["seconds"] for run in runs.values()),
         provenance=next(iter(runs.values())).provenance,
-        sections=[section(t, ledger, runs, outputs) for t in own],
+        sections=[section(t, ledger, runs, outputs) for t in chosen],
     )
 
 
 def section(
     tutorial: Tutorial, ledger: dict[str, Any], runs: dict[str, Run], outputs: Path
 ) -> dict[str, Any]:
-    """All the page shows of one tutorial. Raises RunError if a figure is missing."""
+    """The page's content about one tutorial. Raises RunError if a figure is missing."""
     names = tutorial.experiments()
     return {
         "name": tutorial.name,
@@ -72,26 +69,27 @@ def section(
         "runs": {name: runs[name] for name in names},
         "settings": {name: settings(runs[name]) for name in names},
     } | {
-        kind: [entry for entry in ledger[kind] if entry["tutorial"] == tutorial.name]
-        for kind in KINDS
+        key: [entry for entry in ledger[key] if entry["tutorial"] == tutorial.name]
+        for key in LISTS.split()
     }
 
 
 def images(tutorial: Tutorial, outputs: Path) -> list[dict[str, Any]]:
-    """Every figure, over its band where there is one, and the distribution of the final numbers."""
+    """Every figure, over its band if there is one, and the distribution of the final numbers.
+    Raises RunError if one is missing."""
     names = [drawing.name for drawing in drawings() if drawing.tutorial == tutorial.name]
-    gathered = []
+    images = []
     for name in (*names, f"{tutorial.name}/distribution"):
         alone, band = (outputs / "figures" / f"{name}{end}.svg" for end in ("", "_band"))
         file = band if band.is_file() else alone
         if not file.is_file():
             raise RunError(f"{file} is not there: draw it with make figures")
-        gathered.append(image(name, file))
-    return gathered
+        images.append(image(name, file))
+    return images
 
 
 def image(name: str, file: Path) -> dict[str, Any]:
-    """An SVG as base64, and the title in it. Raises RunError unless it is as it was written."""
+    """An SVG as base64 with the title it contains. Raises RunError if the file is damaged."""
     svg = read_svg(file)
     title = re.search(rb"<dc:title>(.*?)</dc:title>", svg, re.DOTALL)
     width = re.search(rb'viewBox="0 0 ([\d.]+)', svg)  # in points
@@ -104,38 +102,36 @@ def image(name: str, file: Path) -> dict[str, Any]:
 
 
 def sweep(name: str, outputs: Path) -> dict[str, Any]:
-    """A ready sweep; without an image if it has not been run. Raises RunError if its figure or its
-    summary is not as it was written."""
+    """Question, answer, figure and finished jobs of a ready sweep; the question alone if it has not
+    been run. Raises RunError if its figure or its summary is damaged."""
     folder, question = outputs / "sweeps" / name, ready_sweep(name).question
-    asked = {"name": name, "question": question, "image": None}
+    entry = {"name": name, "question": question, "image": None}
     if not (folder / "figure.svg").is_file():
-        return asked
+        return entry
     keys, rows = read(folder)
     finished = [row for row in rows if not row["failure"]]
     picture = image(f"sweep {name}", folder / "figure.svg") | {"caption": question}
-    return asked | {"answer": answer(name, rows), "image": picture, "swept": keys, "rows": finished}
+    return entry | {"answer": answer(name, rows), "image": picture, "swept": keys, "rows": finished}
 
 
 def settings(run: Run) -> dict[str, str]:
-    """Keys of the run's config that differ from the defaults and may decide its numbers."""
-    defaults, trainer = (
-        yaml.safe_load((CONF / name).read_text())
-        for name in ("config.yaml", "trainer/default.yaml")
-    )
-    usual = flat(defaults | {"trainer": trainer})
+    """Keys of the run's config that differ from the defaults and may affect its numbers."""
+    defaults: dict[str, Any] = yaml.safe_load((CONF / "config.yaml").read_text())
+    trainer = yaml.safe_load((CONF / "trainer/default.yaml").read_text())
+    default = flattened(defaults | {"trainer": trainer})
     return {
         key: json.dumps(value)
-        for key, value in flat(run.config).items()
-        if not key.startswith(UNSAID) and usual.get(key, "none") != value
+        for key, value in flattened(run.config).items()
+        if not key.startswith(IGNORED) and default.get(key, "none") != value
     }
 
 
-def flat(tree: Any, key: str = "") -> dict[str, Any]:
-    """Nested keys as "optimizer.lr"."""
+def flattened(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """{"optimizer": {"lr": 0.1}} -> {"optimizer.lr": 0.1}."""
     if not isinstance(tree, dict):
-        return {key: tree}
+        return {prefix: tree}
     return {
-        k: v
+        key: value
         for name, branch in tree.items()
-        for k, v in flat(branch, f"{key}.{name}" if key else name).items()
+        for key, value in flattened(branch, f"{prefix}.{name}" if prefix else name).items()
     }

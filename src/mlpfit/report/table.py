@@ -1,5 +1,4 @@
-"""The numbers table: outputs/results.csv and the table between the README's markers, from finished
-runs."""
+"""The final numbers of finished runs: outputs/results.csv, and the table in the README."""
 
 import csv
 import re
@@ -24,8 +23,8 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Result:
-    """One experiment's final number, in the quantity and convention of the page's where it prints
-    one; at: before the update of which step, if that is not the last."""
+    """One experiment's final number, in the quantity and convention of the page if it prints one.
+    at: the step before whose update the number is taken, None for the last."""
 
     experiment: str
     seed: int
@@ -39,17 +38,18 @@ class Result:
 
 
 def result(experiment: str, outputs: Path) -> Result:
-    """Raises RunError if the run is not there."""
+    """The result of a finished run; its value is nan if the run has no record of the step. Raises
+    RunError if the run is missing."""
     run, number = published_run(experiment, outputs), published.final_number(experiment)
     steps, step = run.history["step"], number.step if number and number.update == "before" else None
-    reached = step is None or step in steps
+    is_recorded = step is None or step in steps
     return Result(
         experiment,
         run.seeds[0],
         len(steps),
         run.provenance["seconds"],
         number.quantity if number else "mse",
-        float(published.values_in(run, number)[0]) if reached else float("nan"),
+        float(published.values_in(run, number)[0]) if is_recorded else float("nan"),
         f"{number.value:.10g}" if number else "",
         [d.name.split("/")[1] for d in drawings() if d.experiment == experiment],
         step if step != len(steps) else None,
@@ -57,48 +57,48 @@ def result(experiment: str, outputs: Path) -> Result:
 
 
 def write(results: list[Result], outputs: Path) -> None:
-    """outputs/results.csv, without times, so that equal runs give equal bytes."""
+    """Write outputs/results.csv, without times, so that equal runs give equal bytes."""
     rows = [vars(r) | {"value": f"{r.value:.6g}", "figures": " ".join(r.figures)} for r in results]
     write_table(outputs / "results.csv", FIELDS, rows)
 
 
 def readme_table(outputs: Path) -> str:
-    """The README's table: results.csv, and what the ledger says of each final number. Raises
-    RunError if one of them can't be read."""
-    judged: dict[str, Any] = {}
+    """The README's table in Markdown: results.csv with the ledger's verdict on each final number.
+    Raises RunError if one of the two is damaged."""
+    verdicts: dict[str, Any] = {}  # key of a published number -> its entry in the ledger
     if (outputs / "ledger.json").is_file():
-        judged = {n["key"]: n for n in sealed.read_ledger(outputs)["numbers"]}
+        verdicts = {n["key"]: n for n in sealed.read_ledger(outputs)["numbers"]}
     lines = [f"| {HEAD} |", "|" + " --- |" * 7]
     try:
         with open(outputs / "results.csv", newline="") as table:
-            lines += [_line(row, outputs.name, judged) for row in csv.DictReader(table)]
+            lines += [_line(row, outputs.name, verdicts) for row in csv.DictReader(table)]
     except (ValueError, KeyError, TypeError, csv.Error):
-        again = "damaged; make clean reproduce writes it again"
-        raise RunError(f"{outputs}/results.csv: {again}") from None
+        remedy = "make clean reproduce writes it again"
+        raise RunError(f"{outputs}/results.csv: damaged; {remedy}") from None
     return "\n".join(lines) + "\n"
 
 
-def _line(row: dict[str, str], outputs: str, judged: dict[str, Any]) -> str:
+def _line(row: dict[str, str], outputs: str, verdicts: dict[str, Any]) -> str:
     name, number = row["experiment"], published.final_number(row["experiment"])
     folder = f"{outputs}/figures/{name.split('/')[0]}"
     links = ", ".join(f"[{figure}]({folder}/{figure}.svg)" for figure in row["figures"].split())
     cells = [f"`{name}`", links, QUANTITIES[row["quantity"]], f"{float(row['value']):.4g}"]
     cells += [row["published"] or "curve only", "", ""]
-    if entry := judged.get(number.key) if number else None:
+    if entry := verdicts.get(number.key) if number else None:
         band = f"{entry['median']:.4g} ({entry['p5']:.4g} to {entry['p95']:.4g})"
-        cells[-2:] = band, in_words(entry)
+        cells[-2:] = band, verdict_in_words(entry)
     return f"| {' | '.join(cells)} |"
 
 
-def in_words(entry: dict[str, Any]) -> str:
-    """A number's verdict in the ledger, with what stands beside it."""
-    parts = [entry["verdict"] + (f" between {entry['between']}" if entry["between"] else "")]
-    parts += [f"beyond all {entry['replicas']}"] if entry["beyond"] else []
-    return ", ".join([*parts, *(["recovered"] if entry["recovered"] else [])])
+def verdict_in_words(entry: dict[str, Any]) -> str:
+    """A number's verdict in the ledger: "borderline between outside and unusual, beyond all 9"."""
+    words = entry["verdict"] + (f" between {entry['between']}" if entry["between"] else "")
+    words += f", beyond all {entry['replicas']}" if entry["beyond"] else ""
+    return words + (", recovered" if entry["recovered"] else "")
 
 
 def update_readme(outputs: Path, readme: Path = Path("README.md")) -> None:
-    """Put the table between the README's markers, if there is a README here that has them."""
+    """Put the table between the README's markers, if the README exists and has them."""
     text = readme.read_text() if readme.is_file() else ""
     if MARKERS.search(text) and (outputs / "results.csv").is_file():
         table = readme_table(outputs)
