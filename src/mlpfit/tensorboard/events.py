@@ -1,5 +1,5 @@
-"""Event files added to finished runs by torch's SummaryWriter. A file's name ends with a hash of
-what it was made from: what is up to date stays, the rest is replaced."""
+"""Event files that torch's SummaryWriter adds to finished runs. A file's name ends with a hash of
+its sources, so that files up to date are kept and others replaced."""
 
 import hashlib
 import json
@@ -20,17 +20,17 @@ from mlpfit.errors import RunError
 from mlpfit.figures import parts
 
 BINS = 30
-QUEUE = 1000  # events; with torch's 10 the drawing waits for the disk
+QUEUE = 1000  # events; torch's 10 make the drawing wait for the disk
 
 
 def write(folder: Path, sources: Any, add: Callable[[SummaryWriter], None]) -> int:
-    """One event file, filled by ``add``, in place of the one made from other sources (anything JSON
-    can hold); 1, or 0 if it is there already.
+    """Write one event file, filled by ``add``, unless there is one of these sources (anything that
+    JSON can hold), and remove older ones. Returns how many files were written: 1 or 0.
 
-        write(run.path, run.number_hashes(), lambda writer: writer.add_text("question", "Why?"))
+    ``write(run.path, run.number_hashes(), lambda writer: writer.add_text("question", "Why?"))``
     """
-    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(parts.__file__)]  # what draws it
-    content = json.dumps([sources, [file.read_text() for file in files]], sort_keys=True).encode()
+    code = [*sorted(Path(__file__).parent.glob("*.py")), Path(parts.__file__)]
+    content = json.dumps([sources, [file.read_text() for file in code]], sort_keys=True).encode()
     suffix = f".after-{hashlib.sha256(content).hexdigest()[:12]}"
     older = list(folder.glob("events.out.tfevents.*.after-*"))
     if any(file.name.endswith(suffix) for file in older):
@@ -38,10 +38,10 @@ def write(folder: Path, sources: Any, add: Callable[[SummaryWriter], None]) -> i
     for abandoned in folder.glob(".after.*"):  # by a process that was killed
         shutil.rmtree(abandoned)
     folder.mkdir(exist_ok=True)
-    with TemporaryDirectory(prefix=".after.", dir=folder) as beside:
-        with SummaryWriter(beside, max_queue=QUEUE, filename_suffix=suffix) as writer:
+    with TemporaryDirectory(prefix=".after.", dir=folder) as scratch:
+        with SummaryWriter(scratch, max_queue=QUEUE, filename_suffix=suffix) as writer:
             add(writer)
-        (file,) = Path(beside).iterdir()
+        (file,) = Path(scratch).iterdir()
         os.replace(file, folder / file.name)
     for file in older:
         file.unlink()
@@ -49,20 +49,20 @@ def write(folder: Path, sources: Any, add: Callable[[SummaryWriter], None]) -> i
 
 
 def add_summary(writer: SummaryWriter, summary: Summary, step: int) -> None:
-    """What SummaryWriter has no fitting method for."""
+    """Add a summary for which SummaryWriter has no method."""
     assert writer.file_writer is not None  # open
     writer.file_writer.add_summary(summary, step)
 
 
 def add_curve(writer: SummaryWriter, tag: str, steps: np.ndarray, values: np.ndarray) -> None:
-    """The finite ones of these values (n,) at steps (n,)."""
+    """Add the finite ones of values (n,) at steps (n,) as scalars."""
     for step, value in zip(steps.tolist(), values.tolist(), strict=True):
         if np.isfinite(value):
             writer.add_scalar(tag, value, step)
 
 
 def add_histogram(writer: SummaryWriter, tag: str, values: np.ndarray, step: int) -> None:
-    """The finite ones of these values (any shape) in ``BINS`` bins; nothing if there are none."""
+    """Add a histogram of the finite ones of values (any shape); none if there are none."""
     finite = values[np.isfinite(values)].astype(float)
     if len(finite):
         low, high = finite.min(), finite.max()
@@ -72,7 +72,7 @@ def add_histogram(writer: SummaryWriter, tag: str, values: np.ndarray, step: int
 
 @contextmanager
 def skipping_damaged() -> Iterator[None]:
-    """A damaged run costs itself and a line on stderr: the others are shown."""
+    """Skip a damaged run or sweep with a line on stderr, so that the others are still shown."""
     try:
         yield
     except RunError as error:

@@ -1,7 +1,7 @@
-"""TensorBoard of everything finished below an outputs folder: mlpfit tensorboard
+"""TensorBoard files of all finished runs in an outputs folder: mlpfit tensorboard
 
-runs/<experiment>                        pictures and distributions as the fit develops
-ensembles/<experiment>/p5, median, p95   the loss over the replicas
+runs/<experiment>                        pictures and histograms along the training
+ensembles/<experiment>/p5, median, p95   quantiles of the loss over the replicas
 sweeps/<sweep>/<job>                     rows of HParams
 """
 
@@ -21,12 +21,12 @@ ADDRESSES = {
 
 
 def write_outputs(outputs: Path) -> int:
-    """Everything that is out of date; the number of event files written."""
-    judged = read_ledger(outputs)["numbers"] if (outputs / "ledger.json").is_file() else []
+    """Write the event files that are out of date, and return their number."""
+    numbers = read_ledger(outputs)["numbers"] if (outputs / "ledger.json").is_file() else []
     written = 0
     for kind, write in ("runs", write_run), ("ensembles", write_ensemble):
         for marker in sorted((outputs / kind).glob(f"*/*/{MARKER}")):
             with skipping_damaged():
                 run = load_run(marker.parent)
-                written += write(run, [n for n in judged if n["experiment"] == run.config["name"]])
+                written += write(run, [n for n in numbers if n["experiment"] == run.config["name"]])
     return written + write_sweeps(outputs / "sweeps")

@@ -1,8 +1,8 @@
-"""Single runs and ensembles, beside what they wrote themselves.
+"""What TensorBoard shows of finished runs and ensembles, beside their logs.
 
-A run has ``fit`` (pictures), ``weights/...``, ``activations/...``, ``kinks`` at the snapshot steps
-and the net's graph; an ensemble is three runs p5, median, p95, ``train/loss`` at these quantiles
-over the replicas, with a margin chart under Custom Scalars; both have texts.
+A run gets ``fit`` (pictures), ``weights/...``, ``activations/...`` and ``kinks`` at the snapshots,
+and the net's graph; an ensemble becomes three runs p5, median, p95 with these quantiles of
+``train/loss``, and a margin chart under Custom Scalars; both get texts.
 """
 
 from functools import partial
@@ -22,13 +22,13 @@ from mlpfit.tensorboard.picture import FitPicture, png
 
 ACTIVATIONS = {"relu": torch.nn.ReLU, "identity": torch.nn.Identity, "tanh": torch.nn.Tanh}
 FARTHEST = 1e3  # kinks beyond it would squeeze the others into one bin
-LOSS = "train/loss"  # as a single run logs it, so that the curves overlay
+LOSS = "train/loss"  # the tag in the log of a single run, so that the curves overlay
 POINTS = 200  # of a curve
-Verdicts = list[dict[str, Any]]  # the ledger's on the published numbers of one experiment
+Verdicts = list[dict[str, Any]]  # the ledger's entries on the published numbers of one experiment
 
 
 def write_run(run: Run, verdicts: Verdicts) -> int:
-    """The run's event file; 0 if it was up to date, else 1."""
+    """Write the run's event file. Returns 0 if it was up to date, else 1."""
 
     def add(writer: SummaryWriter) -> None:
         add_texts(writer, run, verdicts)
@@ -39,7 +39,7 @@ def write_run(run: Run, verdicts: Verdicts) -> int:
 
 
 def write_ensemble(run: Run, verdicts: Verdicts) -> int:
-    """Three event files; the number of those that were out of date."""
+    """Write the ensemble's three event files. Returns how many were out of date."""
     sources = [run.number_hashes(), verdicts]
     names = QUANTILES if run.config["trainer"]["max_steps"] else ()
     adders = {name: partial(add_quantile, run, verdicts, name) for name in names}
@@ -47,7 +47,7 @@ def write_ensemble(run: Run, verdicts: Verdicts) -> int:
 
 
 def add_texts(writer: SummaryWriter, run: Run, verdicts: Verdicts) -> None:
-    """Config, published numbers, and an ensemble's question: a run writes its own."""
+    """Add config, published numbers and, of an ensemble, the question: a run's log has its own."""
     writer.add_text("config", f"```yaml\n{yaml.safe_dump(run.config, sort_keys=False)}```", 0)
     if run.replicas > 1:
         writer.add_text("question", run.config["question"], 0)
@@ -62,7 +62,7 @@ def add_texts(writer: SummaryWriter, run: Run, verdicts: Verdicts) -> None:
 
 
 def network(run: Run) -> torch.nn.Sequential:
-    """A net of torch's own layers with the run's sizes."""
+    """A net of torch's layers with the run's sizes, for the graph."""
     layers: list[torch.nn.Module] = []
     for weight, _ in run.parameters():
         layers.append(torch.nn.Linear(*weight.shape[1:]))
@@ -71,36 +71,34 @@ def network(run: Run) -> torch.nn.Sequential:
 
 
 def add_snapshots(writer: SummaryWriter, run: Run) -> None:
-    """The first replica at each step whose weights were kept: over the input, or over the observed
-    value where there are several inputs."""
+    """Add pictures and histograms of the first replica at every snapshot."""
     one_input = run.data["x"].shape[2] == 1
-    inputs, over = ("pool_x", "pool_x") if one_input else ("x", "y")
-    grid = run.data[inputs][0][np.argsort(run.data[over][0, :, 0], kind="stable")]
+    inputs = run.data["pool_x" if one_input else "x"][0]
     panels = fit_panels(run)
     fit_picture = FitPicture(panels, one_input)
-    for at, step in enumerate(run.snapshots.tolist()):
-        drawn = fit_picture.draw(at)
-        # Not add_image: its PNG files have no palette, and a run three times the bytes.
-        image = Summary.Image(height=drawn.height, width=drawn.width, colorspace=3)
-        image.encoded_image_string = png(drawn)
+    for snapshot, step in enumerate(run.snapshots.tolist()):
+        picture = fit_picture.draw(snapshot)
+        # Not add_image: its PNG files have no palette, and a run would have three times the bytes.
+        image = Summary.Image(height=picture.height, width=picture.width, colorspace=3)
+        image.encoded_image_string = png(picture)
         add_summary(writer, Summary(value=[Summary.Value(tag="fit", image=image)]), step)
         for layer, (weight, _) in enumerate(run.parameters(step)):
             add_histogram(writer, f"weights/{layer}", weight[0], step)
-        for layer, output in enumerate(run.hidden(grid, step)):
+        for layer, output in enumerate(run.hidden(inputs, step)):
             add_histogram(writer, f"activations/{layer}", output[0], step)
-        if len(kinks := panels.kinks[at]):
+        if len(kinks := panels.kinks[snapshot]):
             add_histogram(writer, "kinks", kinks[np.abs(kinks) < FARTHEST], step)
 
 
 def add_quantile(run: Run, verdicts: Verdicts, name: str, writer: SummaryWriter) -> None:
-    """The curve of one quantile; beside the median's ``band/...``, the margin chart, the texts."""
+    """Add the curve of one quantile; to the median also ``band/...``, margin chart and texts."""
     recorded = run.history["step"]
     steps = np.unique([*recorded[:: -(-len(recorded) // POINTS)], recorded[-1]])
     losses = quantiles(run.history["loss"][np.searchsorted(recorded, steps)])  # (3, steps)
     curves = dict(zip(QUANTILES, losses, strict=True))
     add_curve(writer, LOSS, steps, curves[name])
     if name == "median":
-        finite = np.isfinite(losses).all(axis=0)  # the chart wants all three
+        finite = np.isfinite(losses).all(axis=0)  # the chart needs all three
         for quantile, curve in curves.items():
             add_curve(writer, f"band/{quantile}", steps[finite], curve[finite])
         title = "loss over the replicas: median, 5 to 95 %"
