@@ -1,5 +1,4 @@
-"""What the gradient page claims, where it slips, what its printed losses tell of their run, and
-what we asked of it."""
+"""Claims and slips of the gradient page, our own questions, and the run behind its losses."""
 
 from dataclasses import asdict
 
@@ -30,31 +29,30 @@ PRINTED = 10  # the page prints every tenth loss
 
 
 def sse_at_ones(run: Run) -> np.ndarray:
-    """Sum of squares on all 100 unscaled rows with slope and intercept 1."""
-    rows = np.concatenate([run.data["pool_x"], run.data["pool_y"]], axis=2)
-    raw = run.data["scale"][:, None] * rows + run.data["center"][:, None]
-    return ((raw[..., 1] - (1 + raw[..., 0])) ** 2).sum(axis=1)
+    """Sum of squares on all 100 unscaled rows with slope and intercept 1: (R,)."""
+    scaled = np.concatenate([run.data["pool_x"], run.data["pool_y"]], axis=2)
+    rows = run.data["scale"][:, None] * scaled + run.data["center"][:, None]
+    return ((rows[..., 1] - (1 + rows[..., 0])) ** 2).sum(axis=1)
 
 
 QUANTITIES = {"sse_at_ones": sse_at_ones}
 
 
 def random_gradient(component: int, draws: int = 20_000) -> np.ndarray:
-    """A component of -2 x (y - x'w) with x, w (2,) and y standard normal, as the page draws them:
-    (draws,)."""
+    """Draws (draws,) of a component of -2 x (y - x'w); x, w (2,) and y are standard normal."""
     x, w = np.random.default_rng(0).normal(size=(2, draws, 2))
     y = np.random.default_rng(1).normal(size=draws)
     return -2 * x[:, component] * (y - (x * w).sum(axis=1))
 
 
 LAWS = {
-    f"gradient_{how}_{component}": lambda component=component: random_gradient(component)
-    for how in ("by_hand", "autograd")
+    f"gradient_{method}_{component}": lambda component=component: random_gradient(component)
+    for method in ("by_hand", "autograd")
     for component in (0, 1)
 }
 
 
-def recovered() -> Finding:
+def recovered_run() -> Finding:
     """The run behind the printed losses of the autograd line: 50 rows, learning rate 1e-4."""
     trace = published.printed_trace(AUTOGRAD)
     steps, losses = np.array([n.step for n in trace]), np.array([n.value for n in trace])
@@ -74,16 +72,16 @@ def recovered() -> Finding:
     return Finding("recovered", "The published run, recovered", asdict(run) | others, text)
 
 
-FINDINGS = [recovered]
+FINDINGS = [recovered_run]
 
 
 def derived(number: Number, findings: list[Finding]) -> str | None:
-    """Losses that the closed form gives; the autograd gradient, if it is the hand-derived one
-    rounded to the four decimals printed."""
+    """Why a number follows from others: a loss from the closed form, the autograd gradient from the
+    hand-derived one if it equals that rounded to four decimals."""
     if number.quantity.startswith("gradient_autograd"):
-        other = number.quantity.replace("autograd", "by_hand")
+        name = number.quantity.replace("autograd", "by_hand")
         numbers = published.tutorial("gradient").numbers
-        by_hand = next(n.value for n in numbers if n.quantity == other)
+        by_hand = next(n.value for n in numbers if n.quantity == name)
         same = round(by_hand, 4) == number.value
         return f"the hand-derived {by_hand} to its four printed decimals" if same else None
     residual = findings[0].values["residual"]
@@ -92,8 +90,9 @@ def derived(number: Number, findings: list[Finding]) -> str | None:
     return None
 
 
-def explains(experiment: str, least: float) -> Predicate:
-    return lambda runs: r2(runs[experiment]) >= least
+def explains(experiment: str, share: float) -> Predicate:
+    """The fit explains at least this share of the variance."""
+    return lambda runs: r2(runs[experiment]) >= share
 
 
 def variance(run: Run) -> np.ndarray:
@@ -101,7 +100,7 @@ def variance(run: Run) -> np.ndarray:
 
 
 def truth_explains(runs: Ensembles) -> np.ndarray:
-    """Whether the noise leaves the true function a good fit on the 20 rows."""
+    """Whether the true function, despite the noise, is a good fit on the 20 rows."""
     run = runs[SINE_NETWORK]
     noise = run.data["y"] - run.config["target"]["amplitude"] * np.sin(run.data["x"])
     return 1 - (noise[..., 0] ** 2).mean(axis=1) / variance(run) >= GOOD
@@ -120,7 +119,7 @@ def truth_within(limit: float) -> Predicate:
 
 
 def intercept_as_slope(runs: Ensembles) -> np.ndarray:
-    """Sum of squares of the line as drawn (intercept for both) over that of the fitted line."""
+    """Sum of squares of the line as drawn, whose slope is the intercept, over the fitted line's."""
     run = runs[SINE_LINE]
     ((_, bias),) = run.parameters()
     x, y = run.data["x"], run.data["y"]
@@ -147,9 +146,7 @@ CLAIMS = [
         (SINE_LINE,),
         not_(explains(SINE_LINE, GOOD)),
         where="after the picture of the line over the sine",
-        levels={
-            f"less than {least:.0%}": not_(explains(SINE_LINE, least)) for least in (0.5, 0.8, 0.9)
-        },
+        levels={f"less than {s:.0%}": not_(explains(SINE_LINE, s)) for s in (0.5, 0.8, 0.9)},
         bounds={"the best straight line": not_(best_line_explains(SINE_LINE))},
     ),
     Claim(
@@ -164,7 +161,7 @@ CLAIMS = [
         f"explains at least {GOOD:.0%} of the variance of the 20 rows; the limit is ours",
         (SINE_NETWORK,),
         explains(SINE_NETWORK, GOOD),
-        levels={f"{least:.0%}": explains(SINE_NETWORK, least) for least in (0.8, 0.9, 0.95)},
+        levels={f"{share:.0%}": explains(SINE_NETWORK, share) for share in (0.8, 0.9, 0.95)},
         bounds={
             "the true function itself": truth_explains,
             "the best straight line": best_line_explains(SINE_NETWORK),

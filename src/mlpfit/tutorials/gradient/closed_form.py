@@ -1,5 +1,4 @@
-"""Descent on a standardised line in closed form: what the printed losses tell of the run that made
-them."""
+"""Descent on a standardised line in closed form, fitted to printed losses."""
 
 from dataclasses import dataclass
 
@@ -8,11 +7,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Recovered:
-    """What a trace of losses tells of its unpublished data and start.
+    """Unpublished data and start of a run, inferred from its losses.
 
-    slope0, intercept0: the start; slope: the optimum (its intercept is 0); r2 of the rows; sse: the
-    least possible sum of squares; residual: largest relative deviation of the fitted trace from the
-    printed one.
+    slope0, intercept0: the start; slope: the optimum (its intercept is 0); r2: of the rows; sse:
+    the least possible; residual: largest relative deviation of the fitted losses from the printed.
     """
 
     slope0: float
@@ -24,23 +22,20 @@ class Recovered:
 
 
 def recover(steps: np.ndarray, losses: np.ndarray, rows: int, lr: float) -> Recovered:
-    """Fit L_k = L* + A (1 - 2 a (n - 1))^(2(k - 1)) + B (1 - 2 a n)^(2(k - 1)) to printed losses.
+    """Fit L_k = L* + A (1 - 2 h (n - 1))^(2(k - 1)) + B (1 - 2 h n)^(2(k - 1)) to the losses L_k
+    printed at steps k, with n rows and learning rate h = lr, by relative least squares.
 
     On standardised rows the Hessian of the sum of squares is diagonal, 2(n - 1) for the slope and
-    2n for the intercept, so descent from w_0 shrinks w_k - w* by 1 - 2a(n - 1) and 1 - 2an a step;
-    A = (n - 1)(slope_0 - slope*)^2, B = n intercept_0^2, L* = (n - 1)(1 - R^2),
-    slope*^2 = R^2. The signs of the start are those nearest to 0.
+    2n for the intercept, so each step of descent multiplies their distances from the optimum by
+    1 - 2h(n - 1) and 1 - 2hn; A = (n - 1)(slope_0 - slope*)^2, B = n intercept_0^2,
+    L* = (n - 1)(1 - R^2), slope*^2 = R^2. The start's signs, unknown, are those nearest to 0.
     """
     k = steps - 1
-    design = np.stack(
-        [np.ones(len(k)), (1 - 2 * lr * (rows - 1)) ** (2 * k), (1 - 2 * lr * rows) ** (2 * k)],
-        axis=1,
-    )
-    best, a, b = np.linalg.lstsq(design / losses[:, None], np.ones(len(k)), rcond=None)[0]
-    residual = float(np.abs(design @ [best, a, b] / losses - 1).max())
-    r2 = 1 - best / (rows - 1)
+    slope_decay, intercept_decay = (1 - 2 * lr * n for n in (rows - 1, rows))
+    design = np.stack([np.ones(len(k)), slope_decay ** (2 * k), intercept_decay ** (2 * k)], axis=1)
+    sse, a, b = np.linalg.lstsq(design / losses[:, None], np.ones(len(k)), rcond=None)[0]
+    residual = np.abs(design @ [sse, a, b] / losses - 1).max()
+    r2 = 1 - sse / (rows - 1)
     slope = np.sqrt(r2)
     slope0, intercept0 = slope - np.sqrt(max(a, 0) / (rows - 1)), np.sqrt(max(b, 0) / rows)
-    return Recovered(
-        float(slope0), float(intercept0), float(slope), float(r2), float(best), residual
-    )
+    return Recovered(*map(float, (slope0, intercept0, slope, r2, sse, residual)))

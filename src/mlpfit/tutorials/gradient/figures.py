@@ -40,14 +40,13 @@ def sine_data(run: Run) -> Figure:
 
 
 def sine_line_fit(run: Run) -> Figure:
-    """The line that was fitted, and the line the page draws: it passes the intercept as the slope,
-    too."""
+    """The fitted line, and the line that the page draws, whose slope is the intercept."""
     figure, ax = new_axes()
     draw_sine(ax, run)
     slope, intercept = coefficients(run)
     ax.axline((0, intercept), slope=slope, color=style.FIT, label="fitted line")
-    drawn: dict[str, Any] = {"color": style.PUBLISHED, "ls": "-.", "label": "as the page draws it"}
-    ax.axline((0, intercept), slope=intercept, **drawn)
+    look: dict[str, Any] = {"color": style.PUBLISHED, "ls": "-.", "label": "as the page draws it"}
+    ax.axline((0, intercept), slope=intercept, **look)
     ax.set(title="A straight line is no fit for a sine", ylim=(-7, 7))
     ax.legend(loc="upper right", ncols=2)
     return figure
@@ -80,28 +79,25 @@ def coefficients(run: Run) -> tuple[float, float]:
     return float(weight[0, 0, 0]), float(bias[0, 0, 0])
 
 
-LINE, SINE, NETWORK = "line_by_hand", "sine_by_hand", "sine_network"
+LINE, AUTOGRAD, SINE, NETWORK = "line_by_hand", "line_autograd", "sine_by_hand", "sine_network"
 loss = partial(draw_loss, xlabel="epoch", ylabel="sum of squares")
 line_loss = partial(loss, title="Descent on the line, gradient by hand")
 sine_line_loss = partial(loss, title="Descent of a straight line on the sine")
 by_hand = partial(fitted_line, title="The line found by hand-derived descent")
 by_autograd = partial(fitted_line, title="The line found with autograd")
-FITTED = "Standardised rows and the line found"
-DRAWN = "The straight line over the sine, fitted and as the page draws it"
-OURS = {"band": True, "ours": True}
+ROWS_AND_LINE = "Standardised rows and the line found"
+BOTH_LINES = "The straight line over the sine, fitted and as the page draws it"
+LINE_LOSS = "Loss of the hand-derived descent on the line"
+SINE_LOSS = "Loss of the straight line on the sine"
 FIGURES = [
     Drawing("line_data", LINE, "100 noisy observations of a line", line_data),
-    Drawing(
-        "line_loss", LINE, "Loss of the hand-derived descent on the line", line_loss, band=True
-    ),
-    Drawing("line_fit", LINE, f"{FITTED} by hand-derived descent", by_hand),
+    Drawing("line_loss", LINE, LINE_LOSS, line_loss, band=True),
+    Drawing("line_fit", LINE, f"{ROWS_AND_LINE} by hand-derived descent", by_hand),
     Drawing("sine_data", SINE, "4 sin x and 20 noisy observations", sine_data),
+    Drawing("sine_line_loss", SINE, SINE_LOSS, sine_line_loss, band=True, ours=True),
+    Drawing("sine_line_fit", SINE, BOTH_LINES, sine_line_fit),
     Drawing(
-        "sine_line_loss", SINE, "Loss of the straight line on the sine", sine_line_loss, **OURS
-    ),
-    Drawing("sine_line_fit", SINE, DRAWN, sine_line_fit),
-    Drawing(
-        "line_autograd_fit", "line_autograd", f"{FITTED} with autograd", by_autograd, ours=True
+        "line_autograd_fit", AUTOGRAD, f"{ROWS_AND_LINE} with autograd", by_autograd, ours=True
     ),
     Drawing("sine_network_fit", NETWORK, "The network over the sine", sine_network_fit, band=True),
 ]

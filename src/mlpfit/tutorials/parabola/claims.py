@@ -1,28 +1,29 @@
-"""What the parabola page claims, where it slips, and what we asked of it."""
+"""Claims and slips of the parabola page, and our own questions."""
 
 import numpy as np
 
 from mlpfit.judging.claims import Claim, Finding, Predicate, Slip, separate_sections
 
 NET = "parabola/eight_neurons"
-HALF, RANGE = 5, 25  # inputs from -5 to 5, values from 0 to 25
-SPEEDS = (2797, 2850)  # steps a second, lowest and highest of the page's progress bar
+HALF_WIDTH, RANGE = 5, 25  # inputs from -5 to 5, values from 0 to 25
+SPEEDS = (2797, 2850)  # lowest and highest of the page's progress bar, in steps a second
 
 
 def best_rms(pieces: int) -> float:
-    """Root mean squared error of the best function of straight pieces for x^2.
+    """Root mean squared error of the best piecewise linear function for x^2.
 
-    On a piece of width h it is (h / 2)^2 sqrt(4 / 45), and equal pieces join: each is the chord
-    less h^2 / 6.
+    On a piece of width h it is (h / 2)^2 sqrt(4 / 45). Pieces of equal width join: each is the
+    chord minus h^2 / 6.
     """
-    return (HALF / pieces) ** 2 * float(np.sqrt(4 / 45))
+    return (HALF_WIDTH / pieces) ** 2 * float(np.sqrt(4 / 45))
 
 
-def as_close_as(share: float) -> Predicate:
+def rms_at_most(share: float) -> Predicate:
+    """The distance to the parabola is at most this share of its range."""
     return lambda runs: runs[NET].final("truth_mse") <= (share * RANGE) ** 2
 
 
-def bound(pieces: int) -> Predicate:
+def best_function_passes(pieces: int) -> Predicate:
     return lambda runs: np.full(runs[NET].replicas, best_rms(pieces) <= 0.02 * RANGE)
 
 
@@ -43,12 +44,12 @@ CLAIMS = [
         "eight neurons approximate the parabola",
         "root mean squared error at most 2 % of the range 0 to 25; the limit is ours",
         (NET,),
-        as_close_as(0.02),
+        rms_at_most(0.02),
         where="introduction, and the picture of the prediction",
-        levels={f"{share:.0%}": as_close_as(share) for share in (0.01, 0.02, 0.03)},
+        levels={f"{share:.0%}": rms_at_most(share) for share in (0.01, 0.02, 0.03)},
         bounds={
-            f"best function with eight kinks ({best_rms(9) / RANGE:.2%})": bound(9),
-            f"best straight line ({best_rms(1) / RANGE:.0%})": bound(1),
+            f"best function with eight kinks ({best_rms(9) / RANGE:.2%})": best_function_passes(9),
+            f"best straight line ({best_rms(1) / RANGE:.0%})": best_function_passes(1),
         },
     ),
     Claim(

@@ -21,7 +21,7 @@ def samples(run: Run) -> Figure:
 
 
 def prediction(run: Run, replicas: Run | None = None) -> Figure:
-    """The page labels these points "samples"; they are predictions."""
+    """The net on a grid; the page labels these points "samples", but they are predictions."""
     figure, ax = new_axes()
     draw_band(ax, replicas, GRID)
     draw_parabola(ax)
@@ -32,8 +32,7 @@ def prediction(run: Run, replicas: Run | None = None) -> Figure:
 
 
 def neurons(run: Run) -> Figure:
-    """Output of each hidden unit on the grid, the parabola behind it (the page labels the outputs
-    "samples")."""
+    """Output of each hidden unit on a grid, which the page labels "samples", over the parabola."""
     hidden = run.hidden(GRID)[0][0]
     figure, axes = grid_of_axes(hidden.shape[1], columns=4, sharex=True, sharey=True)
     for unit, ax in enumerate(axes):

@@ -1,4 +1,4 @@
-"""What the plane page claims, where it slips, and what we asked of it."""
+"""Claims and slips of the plane page, and our own questions."""
 
 import numpy as np
 
@@ -22,30 +22,31 @@ TORCH_WEIGHTS = f"{SCRATCH}:initial_weights_torch"
 PRINTED = 10  # the page prints every tenth loss
 
 
-def within(experiment: str, share: float) -> Predicate:
-    """Its sum of squares exceeds that of least squares by at most this share."""
+def exceeds_by_at_most(experiment: str, share: float) -> Predicate:
+    """The sum of squares exceeds that of least squares by at most this share."""
     return lambda runs: ratio("sse", experiment, LEAST)(runs) <= 1 + share
 
 
-def stale_prediction(runs: Ensembles) -> np.ndarray:
-    """How much the reported sum of squares lies above that of the trained net."""
+def excess_of_reported(runs: Ensembles) -> np.ndarray:
+    """Reported sum of squares minus that of the trained net: (R,)."""
     run = runs[SEQUENTIAL]
     return published.values_in(run, published.final_number(SEQUENTIAL)) - run.metrics["sse"]
 
 
-def printed_sum_is_stale(runs: Ensembles) -> np.ndarray:
-    """The printed sum of squares minus 200 times the last printed mean: the page's own
-    arithmetic."""
+def printed_sum_minus_mean(runs: Ensembles) -> np.ndarray:
+    """Printed sum of squares minus 200 times the last printed mean: (1,)."""
     numbers = {n.key: n.value for n in published.tutorial("plane").numbers}
     return np.array([numbers[f"{SEQUENTIAL}:sse@200"] - 200 * numbers[f"{SEQUENTIAL}:mse@200"]])
 
 
-def stale_over_least_squares(runs: Ensembles) -> np.ndarray:
+def reported_ratio(runs: Ensembles) -> np.ndarray:
+    """Reported sum of squares over that of least squares, seed by seed."""
     net, best = paired_finals(runs, "sse", SEQUENTIAL, LEAST)
-    return (net + stale_prediction(runs)[: len(net)]) / best
+    return (net + excess_of_reported(runs)[: len(net)]) / best
 
 
-def ranked(*experiments: str) -> Claim:
+def ranking(*experiments: str) -> Claim:
+    """The claim that the sum of squares increases in this order."""
     names = (experiment.split("/")[1].replace("_", " ") for experiment in experiments)
     return Claim(" < ".join(names), SSE, experiments, less("sse", *experiments))
 
@@ -55,16 +56,16 @@ def close_to_least_squares(experiment: str, name: str) -> Claim:
         f"{name} comes within 5 % of least squares",
         f"{SSE}, at most 1.05 times",
         (experiment, LEAST),
-        within(experiment, 0.05),
-        levels={f"{share:.0%}": within(experiment, share) for share in (0.02, 0.05, 0.1)},
+        exceeds_by_at_most(experiment, 0.05),
+        levels={f"{s:.0%}": exceeds_by_at_most(experiment, s) for s in (0.02, 0.05, 0.1)},
     )
 
 
 CLAIMS = [
-    ranked(LEAST, SEQUENTIAL, SCRATCH),
-    ranked(LEAST, SEQUENTIAL),
-    ranked(LEAST, SCRATCH),
-    ranked(SEQUENTIAL, SCRATCH),
+    ranking(LEAST, SEQUENTIAL, SCRATCH),
+    ranking(LEAST, SEQUENTIAL),
+    ranking(LEAST, SCRATCH),
+    ranking(SEQUENTIAL, SCRATCH),
     close_to_least_squares(SCRATCH, "the net from scratch"),
     close_to_least_squares(SEQUENTIAL, "the sequential net"),
     falling_losses(SCRATCH, "the printed losses of the net from scratch", PRINTED),
@@ -78,7 +79,7 @@ CLAIMS = [
 ]
 
 
-def over_least_squares(name: str, experiment: str, replicas: Predicate) -> Joint:
+def ratio_to_least_squares(name: str, experiment: str, replicas: Predicate) -> Joint:
     return Joint(
         f"sum of squares of {name} over that of least squares, on the same rows",
         (experiment, LEAST),
@@ -88,8 +89,8 @@ def over_least_squares(name: str, experiment: str, replicas: Predicate) -> Joint
 
 
 JOINT = [
-    over_least_squares("the net from scratch", SCRATCH, ratio("sse", SCRATCH, LEAST)),
-    over_least_squares("the sequential net, as printed", SEQUENTIAL, stale_over_least_squares),
+    ratio_to_least_squares("the net from scratch", SCRATCH, ratio("sse", SCRATCH, LEAST)),
+    ratio_to_least_squares("the sequential net, as printed", SEQUENTIAL, reported_ratio),
 ]
 
 SLIPS = [
@@ -98,7 +99,7 @@ SLIPS = [
         "before the last update, and its plot shows the same one.",
         "reported minus actual sum of squares",
         (SEQUENTIAL,),
-        stale_prediction,
+        excess_of_reported,
     ),
     Slip(
         "The page's own numbers give it away: 221.6205 is 200 times the last printed loss "
@@ -106,8 +107,8 @@ SLIPS = [
         "printed sum minus 200 times the printed mean; without: of the replicas, summed after the "
         "last update",
         (SEQUENTIAL,),
-        printed_sum_is_stale,
-        without=lambda runs: -stale_prediction(runs),
+        printed_sum_minus_mean,
+        without=lambda runs: -excess_of_reported(runs),
     ),
     Slip(
         "The sequential module is introduced as the same model written more compactly; its initial "

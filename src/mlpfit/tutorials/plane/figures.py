@@ -8,7 +8,7 @@ from mlpfit.runs.run import Run
 
 
 def observed_predicted(run: Run, *, title: str) -> Figure:
-    """One point a row; on the red diagonal the prediction is right."""
+    """One point a row; on the red diagonal the prediction is exact."""
     figure, ax = new_axes()
     y = run.data["y"][0, :, 0]
     predicted = run.predict(run.data["x"])[0, :, 0]
@@ -19,14 +19,12 @@ def observed_predicted(run: Run, *, title: str) -> Figure:
     return figure
 
 
-WAYS = {
+METHODS = {
     "scratch": ("plain matrices and autograd", "Neural network from scratch"),
     "sequential": ("ready-made layers and Adam", "Neural network: a sequential module"),
     "least_squares": ("least squares", "Linear regression"),
 }
 FIGURES = [
-    Drawing(
-        name, name, f"Observed against predicted, {way}", partial(observed_predicted, title=title)
-    )
-    for name, (way, title) in WAYS.items()
+    Drawing(n, n, f"Observed against predicted, {method}", partial(observed_predicted, title=title))
+    for n, (method, title) in METHODS.items()
 ]

@@ -1,24 +1,25 @@
-"""What the sweep around the restored curve answers."""
+"""The answer to the question of the restored curve's sweep."""
 
 from mlpfit.sweeps.summary import Row, alike, interval, median
 
 
 def neurons(rows: list[Row]) -> str:
-    plain, heavy = (
+    without, momentum = (
         [row for row in rows if row["optimizer.momentum"] == value] for value in ("0.0", "0.9")
     )
-    target = interval(min(plain, key=median))
-    few = [float(row["model.hidden"]) for row in heavy if interval(row).high <= target.value]
-    head = f"With momentum {min(few):g} units reach the best of plain descent: " if few else ""
-    return f"{head}{_best('0.0', plain)}; {_best('0.9', heavy)}."
+    best = interval(min(without, key=median))
+    as_good = [float(row["model.hidden"]) for row in momentum if interval(row).high <= best.value]
+    sentence = f"{best_units('0.0', without)}; {best_units('0.9', momentum)}."
+    if not as_good:
+        return sentence
+    return f"With momentum {min(as_good):g} units reach the best of plain descent: {sentence}"
 
 
-def _best(momentum: str, jobs: list[Row]) -> str:
-    """Which number of units does best, which are no worse as far as the replicas tell, and with
-    which replicas diverge."""
+def best_units(momentum: str, jobs: list[Row]) -> str:
+    """The best number of units, those not distinguishable from it, and those that diverge."""
     best = min(jobs, key=median)
-    lossy = [job for job in jobs if float(job["diverged"])]
-    shares = ", ".join(f"{job['model.hidden']} ({float(job['diverged']):.0%})" for job in lossy)
+    diverging = [job for job in jobs if float(job["diverged"])]
+    shares = ", ".join(f"{job['model.hidden']} ({float(job['diverged']):.0%})" for job in diverging)
     return (
         f"momentum {momentum} does best with {best['model.hidden']} units, median error "
         f"{interval(best)}{alike(best, jobs, 'model.hidden')}"

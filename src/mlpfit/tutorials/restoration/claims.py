@@ -1,4 +1,4 @@
-"""What the restoration page claims, where it slips, and what we asked of it."""
+"""Claims and slips of the restoration page, and our own questions."""
 
 import numpy as np
 
@@ -24,39 +24,39 @@ UNMIXED_NARROW, ALL_ROWS = f"{NARROW}:unmixed_rows_of_five_units", f"{WIDE}:ever
 PLAIN, SHUFFLED = f"{FRAMEWORK}:no_momentum", f"{FRAMEWORK}:rows_shuffled_every_epoch"
 ONE_MACRO_BATCH = f"{FRAMEWORK}:no_short_batch"
 RANGE = 4  # of 2 sin x + 5, from 3 to 7
-SEEDS = 100  # whose orders are drawn again
+SEEDS = 100  # whose orders of rows are drawn again
 TRAINING = "section on training the network"
 
 
-def shown(run: Run) -> np.ndarray:
-    """Which rows the batches of the first seeds show: (SEEDS, rows)."""
+def rows_drawn(run: Run) -> np.ndarray:
+    """Whether any batch contains a row, in the first seeds: (SEEDS, rows)."""
     from mlpfit.data import order
-    from mlpfit.data.datamodule import draw  # late: it takes Lightning a second or two
+    from mlpfit.data.datamodule import draw  # here: importing Lightning takes a second or two
 
     published = as_published(run.config["name"])
     config, seeds = parse(published.plain() | {"data": run.config["data"]}), run.seeds[:SEEDS]
     orders = order.stack([draw(seed=seed, **config.sampling)[1] for seed in seeds])
-    seen = np.zeros((len(seeds), config.rows + 1), dtype=bool)  # the last for those of no row, -1
-    seen[np.arange(len(seeds))[:, None], orders.numbers()] = True
-    return seen[:, :-1]
+    drawn = np.zeros((len(seeds), config.rows + 1), dtype=bool)  # the last column: -1, no row
+    drawn[np.arange(len(seeds))[:, None], orders.numbers()] = True
+    return drawn[:, :-1]
 
 
-def never_shown(experiment: str) -> Predicate:
-    """Rows that none of the batches shows, of 1024."""
-    return lambda runs: (~shown(runs[experiment])).sum(axis=1).astype(float)
+def never_drawn(experiment: str) -> Predicate:
+    """Number of rows, of 1024, that no batch contains."""
+    return lambda runs: (~rows_drawn(runs[experiment])).sum(axis=1).astype(float)
 
 
 def error_where_never_drawn(runs: Ensembles) -> np.ndarray:
-    """Mean squared error on the rows never shown over that on the rows shown, a hundred units."""
-    run = (*runs[WIDE].shards, runs[WIDE])[0]  # its first shard holds the first seeds
-    seen = shown(run)
-    squares = ((run.predict(run.data["x"]) - run.data["y"])[: len(seen), :, 0]) ** 2
-    pairs = zip(squares, seen, strict=True)
+    """Mean squared error on the rows never drawn over that on the rows drawn, a hundred units."""
+    run = (*runs[WIDE].shards, runs[WIDE])[0]  # the first shard has the first seeds
+    drawn = rows_drawn(run)
+    squares = ((run.predict(run.data["x"]) - run.data["y"])[: len(drawn), :, 0]) ** 2
+    pairs = zip(squares, drawn, strict=True)
     return np.array([square[~row].mean() / square[row].mean() for square, row in pairs])
 
 
 def beats_the_line(experiment: str) -> Predicate:
-    """The net's error is below that of the least-squares straight line."""
+    """The net's error is below that of the least-squares line."""
     return lambda runs: runs[experiment].final("mse") < best_line_mse(runs[experiment])
 
 
@@ -64,7 +64,8 @@ def no_better_than_a_line(runs: Ensembles) -> np.ndarray:
     return runs[LINEAR].final("mse") >= best_line_mse(runs[LINEAR]) * (1 - 1e-9)
 
 
-def off_by(share: float) -> Predicate:
+def rms_above(share: float) -> Predicate:
+    """The root mean squared error exceeds this share of the range."""
     return lambda runs: runs[WIDE].final("mse") > (share * RANGE) ** 2
 
 
@@ -96,9 +97,9 @@ CLAIMS = [
         "a hundred neurons are still not accurate",
         "root mean squared error above 1 % of the range 3 to 7; the limit is ours",
         (WIDE,),
-        off_by(0.01),
+        rms_above(0.01),
         where=f"{TRAINING}, after the hundred units",
-        levels={f"{share:.1%}": off_by(share) for share in (0.005, 0.01, 0.02, 0.05)},
+        levels={f"{share:.1%}": rms_above(share) for share in (0.005, 0.01, 0.02, 0.05)},
     ),
     Claim(
         "more steps improve the quality",
@@ -150,8 +151,8 @@ SLIPS = [
         "unseen.",
         "rows of 1024 that no batch shows (first 100 seeds)",
         (NARROW, ALL_ROWS),
-        never_shown(NARROW),
-        without=never_shown(ALL_ROWS),
+        never_drawn(NARROW),
+        without=never_drawn(ALL_ROWS),
     ),
     Slip(
         "What the rows that are never shown cost: next to nothing, their neighbours are shown.",

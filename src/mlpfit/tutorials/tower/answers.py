@@ -1,25 +1,25 @@
-"""What the sweep around the tower answers."""
+"""The answer to the question of the tower's sweep."""
 
 from mlpfit.sweeps.summary import Row, interval, median
 
-DEPTHS = 3  # at each number of parameters
+DEPTHS = 3  # nets of different depth for each number of parameters
 
 
 def width_and_depth(rows: list[Row]) -> str:
-    parts = []
+    clauses = []
     ordered = sorted(rows, key=lambda row: float(row["parameters"]))
     for nets in (ordered[i : i + DEPTHS] for i in range(0, len(ordered), DEPTHS)):
         best = min(nets, key=median)
-        one = next(row for row in nets if row["layers"] == "1")
-        deep, flat = interval(best), interval(one)
-        verdict = (
-            f"{best['layers']} hidden layers reach {deep.value / flat.value:.2f} of one layer's "
-            f"median error, {deep} against {flat}"
-            if deep.apart(flat)
+        deep = interval(best)
+        shallow = interval(next(row for row in nets if row["layers"] == "1"))
+        comparison = (
+            f"{best['layers']} hidden layers reach {deep.value / shallow.value:.2f} of one layer's "
+            f"median error, {deep} against {shallow}"
+            if deep.apart(shallow)
             else "no depth is distinguishable from one layer"
         )
-        parts.append(f"at about {best['parameters']} parameters {verdict}")
-    return f"{'; '.join(parts)}.".capitalize()
+        clauses.append(f"at about {best['parameters']} parameters {comparison}")
+    return f"{'; '.join(clauses)}.".capitalize()
 
 
 ANSWERS = {"width_and_depth": width_and_depth}

@@ -1,4 +1,4 @@
-"""What the tower page claims, and what we asked of it."""
+"""Claims of the tower page, and our own questions."""
 
 import numpy as np
 
@@ -9,8 +9,8 @@ SSE = "sum of squares on the training rows after the last update, seed by seed"
 PRINTED = 100  # the page prints every hundredth loss
 
 
-def rises_at_last(runs: Ensembles) -> np.ndarray:
-    """The last printed loss of the larger net is above the one before."""
+def rises_at_the_end(runs: Ensembles) -> np.ndarray:
+    """The last printed loss of the larger net is above the one before: (R,)."""
     history = runs[LARGE].history
     before, last = history["loss"][history["step"] % PRINTED == 0][-2:]
     return last > before
@@ -29,7 +29,7 @@ CLAIMS = [
         "the larger net's printed loss rises from step 900 to 1000, as on the page",
         "losses before the update of these steps",
         (LARGE,),
-        rises_at_last,
+        rises_at_the_end,
     ),
     Claim(
         "Adam gets further than the descent that is commented out",

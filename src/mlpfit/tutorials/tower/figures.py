@@ -1,4 +1,4 @@
-"""The tower and what the two nets make of it."""
+"""The tower function and the two nets trained on it."""
 
 from functools import partial
 
@@ -37,11 +37,11 @@ def draw_target(ax: Axes, run: Run) -> None:
     ax.set(xlabel="X", ylabel="Y", ylim=(0.2, 0.95))
 
 
-ONE, THREE = "one hidden layer of 32 units", "three hidden layers of 64 units"
+ONE_LAYER, THREE_LAYERS = "one hidden layer of 32 units", "three hidden layers of 64 units"
 small = partial(fit, title="1-32-1 after 1000 steps")
 large = partial(fit, title="1-64-64-64-1 after 1000 steps")
 FIGURES = [
     Drawing("target", "small", "The target: a step function with three levels", target),
-    Drawing("small_fit", "small", f"The net with {ONE} over the data", small, band=True),
-    Drawing("large_fit", "large", f"The net with {THREE} over the data", large, band=True),
+    Drawing("small_fit", "small", f"The net with {ONE_LAYER} over the data", small, band=True),
+    Drawing("large_fit", "large", f"The net with {THREE_LAYERS} over the data", large, band=True),
 ]
