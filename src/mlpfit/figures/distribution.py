@@ -20,8 +20,7 @@ def distribution(*runs: Run) -> Figure:
 
 def draw_histogram(ax: Axes, run: Run, number: published.Number | None) -> None:
     """Histogram of a published number's quantity over the replicas; of their final mean squared
-    error if none is published. One in a thousand at each end may lie beyond the axis; the legend
-    counts them."""
+    error if none is published. The legend counts those beyond the axis, 1 in 1000 at each end."""
     values = published.values_in(run, number)
     finite = values[np.isfinite(values) & ~run.diverged]
     if not finite.size:

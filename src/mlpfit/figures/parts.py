@@ -91,8 +91,7 @@ def draw_band(ax: Axes, replicas: Run | None, x: np.ndarray, step: int | None = 
 
 
 def fill_between_quantiles(ax: Axes, x: np.ndarray, values: np.ndarray) -> None:
-    """Median, central 50 % and 90 % of values (n, R) over x (n,); a diverged replica ranks above
-    all others."""
+    """Median, central 50 % and 90 % of values (n, R) over x (n,), diverged ones above all."""
     q5, q25, q50, q75, q95 = quantiles(values, (0.05, 0.25, 0.5, 0.75, 0.95), axis=1)
     is_open = ", open: diverged" if np.isinf(q95).any() else ""
     shade(ax, x, q5, q95, 0.12, f"90 % of replicas{is_open}")

@@ -1,6 +1,6 @@
 """Figures of sweeps, from the rows of summary.csv: curves along one swept key, maps over two or
-three, the trials of a search. A row maps columns to texts; that of a failed job has the swept keys
-only."""
+three, the trials of a search. A row maps columns to texts; a failed job's has the swept keys only.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -83,7 +83,8 @@ def draw_line(
     diverged = finite & np.array([as_number(row["diverged"]) > 0 for row in rows])
     if diverged.any():
         ax.plot(at[diverged], median[diverged], "o", color=color, **HOLLOW)
-    draw_crosses(ax, at[~finite], color, 1.03 + 0.03 * (i % len(COLORS)))  # lines may lose one job
+    height = 1.03 + 0.03 * (i % len(COLORS))  # one above the other: lines may lack the same job
+    draw_crosses(ax, at[~finite], color, height)
 
 
 def draw_crosses(ax: Axes, x: np.ndarray, color: str, height: float = 1.03) -> None:
@@ -185,8 +186,7 @@ def scatter(ax: Axes, x: np.ndarray, medians: np.ndarray) -> None:
 
 
 def scale_x(ax: Axes, texts: Sequence[str], width: float) -> None:
-    """Scale and ticks for these values of x: ticks at the values if the labels fit into the width
-    (points)."""
+    """Scale and ticks for these values of x, labelled if the labels fit into the width (points)."""
     from matplotlib.ticker import MaxNLocator
 
     numbers, labels = np.array([as_number(t) for t in texts]), [short_label(t) for t in texts]
@@ -223,8 +223,8 @@ def add_legend(figure: Figure, title: str) -> None:
     labelled = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in figure.axes]
     handles = {label: handle for pairs in labelled for handle, label in pairs if label}
     if labels := sorted(handles, key=(HOLLOW["label"], CROSS["label"]).__contains__):
-        where: dict[str, Any] = {"loc": "outside right upper", "ncols": 1 + len(labels) // 18}
-        figure.legend([handles[label] for label in labels], labels, title=title, **where)
+        marks, columns = [handles[label] for label in labels], 1 + len(labels) // 18
+        figure.legend(marks, labels, loc="outside right upper", ncols=columns, title=title)
 
 
 def distinct(rows: Sequence[Row], key: str) -> list[str]:
@@ -241,8 +241,7 @@ def as_number(text: str) -> float:
 
 
 def short_label(text: str) -> str:
-    """A value as a label: numbers rounded (Hydra's ranges give 0.30000000000000004), long names
-    shortened."""
+    """A value as a label: Hydra's ranges give 0.30000000000000004, and names can be long."""
     if as_number(text) < np.inf:
         return f"{as_number(text):.6g}"
     return text if len(text) <= 24 else f"{text[:11]}…{text[-12:]}"

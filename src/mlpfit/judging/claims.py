@@ -202,15 +202,13 @@ def falling_losses(experiment: str, losses: str, interval: int, where: str | Non
 
 
 def r2(run: Run) -> np.ndarray:
-    """Coefficient of determination: share of the training rows' variance that the fit explains:
-    (R,)."""
+    """Share of the training rows' variance that the fit explains: (R,)."""
     y = run.data["y"][..., 0]
     return 1 - run.metrics["sse"] / ((y - y.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
 
 
 def separate_sections(experiment: str, units: str, where: str | None = None) -> Claim:
-    """The claim that the hidden units bend the curve in different places; units: what to call
-    them."""
+    """The claim that hidden units bend the curve in different places; units: their name."""
     return Claim(
         f"{units} takes its own section of the curve",
         "kinks -b/w inside the range, none closer than 1 % of it",

@@ -238,8 +238,7 @@ def judge_slip(slip: Slip, runs: Ensembles, tutorial: str) -> dict[str, Any]:
 
 
 def _summary(values: np.ndarray) -> dict[str, Any]:
-    """Quantiles of values (R,), where diverged replicas rank above all others, and the mean of the
-    finite values."""
+    """Quantiles of values (R,), diverged ones above all others, and the mean of the finite ones."""
     finite = values[np.isfinite(values)]
     points = zip(statistics.QUANTILES, statistics.quantiles(values).tolist(), strict=True)
     summary = {name: value if np.isfinite(value) else None for name, value in points}

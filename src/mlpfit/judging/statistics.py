@@ -100,8 +100,7 @@ class Position:
 
 
 def position(value: float, replicas: np.ndarray) -> tuple[Position, P]:
-    """Position and p of a value among replicas (R,); a diverged one (not finite) ranks above every
-    value."""
+    """Position and p of a value among replicas (R,), diverged ones (not finite) above all."""
     values = _diverged_as_inf(replicas)
     below, above, n = int((values < value).sum()), int((values > value).sum()), len(values)
     ties = n - below - above
@@ -155,7 +154,7 @@ def trace_tails(published: np.ndarray, replicas: np.ndarray) -> np.ndarray:
         ranks = np.sort(np.minimum((base < trace).sum(axis=0), (base > trace).sum(axis=0)))
         base_ranks = np.minimum(below + (trace < base), above + (trace > base))
         base_ranks = np.sort(base_ranks, axis=1)
-        first = (base_ranks != ranks).argmax(axis=1)  # that differs; if none does, 0: a tie counts
+        first = (base_ranks != ranks).argmax(axis=1)  # step that differs; 0 for a tie
         at_first = np.take_along_axis(base_ranks, first[:, None], axis=1)[:, 0]
         tails.append(int((at_first <= ranks[first]).sum()))
     return np.array(tails)

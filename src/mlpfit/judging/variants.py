@@ -32,8 +32,7 @@ KINDS = ("power", "sensitivity", "assumptions", "claims")
 
 @dataclass(frozen=True)
 class Variant:
-    """An experiment with overrides. label: what differs; question, ours: what an assumption asks,
-    and our choice."""
+    """An experiment with overrides. label: what differs; question, ours: only of an assumption."""
 
     kind: str
     experiment: str
@@ -172,8 +171,7 @@ def recipe_changes(config: Config) -> dict[str, list[str]]:
 
 
 def numerical_changes(config: Config) -> dict[str, list[str]]:
-    """Changes of precision, generator and order of rows, which should not matter: label ->
-    overrides."""
+    """Changes of precision, generator and order, which should not matter: label -> overrides."""
     other = "32-true" if config.trainer.precision == "64-true" else "64-true"
     recipes = {f"precision {other}": [f"trainer.precision={other}"]}
     generators = {"spawned": "PCG64", "libraries": "MT19937 and torch's", "legacy": "MT19937"}
