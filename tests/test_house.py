@@ -1,6 +1,7 @@
 """Imports run one way, and a folder of a user's own is a tutorial like the others."""
 
 import ast
+import re
 from pathlib import Path
 
 from conftest import ROOT, run
@@ -9,21 +10,11 @@ from mlpfit import load_run
 
 SRC = ROOT / "src/mlpfit"
 # Each imports from those before it only; tutorials are loaded by name, and nobody imports them.
-ORDER = (
-    *(
-        "errors",
-        "files",
-        "sealed",
-        "process",
-        "data",
-        "model",
-        "config",
-        "runs",
-        "training",
-        "figures",
-    ),
-    *("judging", "sweeps", "tensorboard", "report", "commands", "tutorials"),
-)
+ORDER = [
+    *["errors", "files", "sealed", "process", "processes", "data", "model", "config", "runs"],
+    *["training", "figures", "judging", "sweeps", "tensorboard", "report", "commands"],
+    "tutorials",
+]
 BESIDE = {("figures", "judging")}  # pictures show quantiles, as the statistics define them
 
 
@@ -74,55 +65,28 @@ def test_general_code_names_no_tutorial():
             assert not [t for t in code for name in names if t.startswith(f"{name}/")], file
 
 
-RAMP = {
-    "targets.py": """
-from dataclasses import dataclass
-from mlpfit.data.targets import Target
-
-@dataclass(frozen=True, kw_only=True)
-class Ramp(Target, name="ramp"):
-    slope: float
-
-    def __call__(self, x):
-        return self.slope * x
-""",
-    "figures.py": """
-from mlpfit.figures.parts import Drawing, new_axes
-
-def draw(run):
-    figure, ax = new_axes()
-    ax.plot(run.data["x"][0, :, 0], run.predict(run.data["x"])[0, :, 0])
-    return figure
-
-FIGURES = [Drawing("ramp/fit", "ramp/steep", "The fitted ramp", draw)]
-""",
-    "conf/target/ramp.yaml": """
-{name: ramp, slope: 2.0, points: 20, inputs: grid, low: 0.0, high: 1.0, noise: 0.1,
- observed: null, standardise: false, float32: true}
-""",
-    "conf/experiment/ramp/steep.yaml": """# @package _global_
-defaults: [override /target: ramp]
-name: ramp/steep
-question: How steep?
-model: {hidden: 3}
-trainer: {max_steps: 20}
-""",
-}
-
-
-def test_a_folder_of_a_users_own_is_trained_drawn_and_swept(tmp_path: Path):
-    for name, text in RAMP.items():
-        (tmp_path / "ramp" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "ramp" / name).write_text(text)
-    for arguments in (
-        ("reproduce", "ramp"),
-        ("ensembles", "ramp", "replicas=4"),
-        ("figures", "ramp"),
-        ("-m", "experiment=ramp/steep", "target.slope=1,5"),
-    ):
-        done = run("mlpfit", *arguments, cwd=tmp_path, MLPFIT_PATH=str(tmp_path / "ramp"))
-        assert done.returncode == 0, done.stderr
+def test_the_readmes_tutorial_is_trained_drawn_judged_verified_and_swept(tmp_path: Path):
+    """Every file and every command of README's section, as they stand there."""
+    section = (ROOT / "README.md").read_text().partition("## Your own tutorial")[2]
+    section = section.partition("\n## ")[0]
+    blocks = re.findall(r"```(\w*)\n(.*?)```", section, re.DOTALL)
+    for _, text in (block for block in blocks if block[0]):
+        name = re.search(r"^# (ramp/\S+):", text, re.MULTILINE)[1]
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (commands,) = (text for kind, text in blocks if not kind)
+    printed = {}
+    for line in commands.splitlines()[1:]:
+        arguments = line.partition("#")[0].split()
+        done = run(*arguments, cwd=tmp_path, MLPFIT_PATH=str(tmp_path / "ramp"))
+        assert done.returncode == 0, (line, done.stderr)
+        printed[" ".join(arguments[1:])] = done.stdout
+    assert "ramp/steep:mse@100" in printed["ledger ramp"]
+    assert "eight units beat two" in printed["ledger ramp"]
+    assert "is fitted best, median error" in printed["-m sweep=ramp/slopes"]
     outputs = tmp_path / "outputs"
-    assert load_run(outputs / "ensembles/ramp/steep").replicas == 4
-    for name in ("figures/ramp/fit.svg", "sweeps/ramp/steep/target.slope/summary.csv"):
+    assert load_run(outputs / "ensembles/ramp/steep").replicas == 200
+    for name in ("figures/ramp/fit_band.svg", "report-ramp.html", "reference-ramp.npz"):
         assert (outputs / name).is_file(), name
+    done = run("mlpfit", "verify", "ramp", cwd=tmp_path, MLPFIT_PATH=str(tmp_path / "ramp"))
+    assert done.returncode == 0 and "1 identical" in done.stdout, done.stdout + done.stderr

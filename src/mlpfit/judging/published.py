@@ -38,9 +38,9 @@ class Entry(Section):
     experiment: str
     quantity: str
     update: Update
-    convention: str
     steps: tuple[int | None, ...]
     values: tuple[float, ...]
+    convention: str = ""
     not_checkable: str = ""
 
 
@@ -107,7 +107,7 @@ def _read(name: str, file: Path) -> Tutorial:
     if not file.is_file():
         return Tutorial(name)
     page: Page = read_yaml(Page, file)
-    numbers = tuple(number for entry in page.numbers for number in _numbers(entry, file))
+    numbers = tuple(number for entry in page.numbers for number in _numbers(entry, name, file))
     sensitive = tuple(map(catalogue.tutorial(name).full_name, page.sensitive))
     return Tutorial(name, **vars(page) | {"numbers": numbers, "sensitive": sensitive})
 
@@ -139,9 +139,10 @@ def check(name: str) -> None:
     claims.check(name)
 
 
-def _numbers(entry: Entry, file: Path) -> list[Number]:
+def _numbers(entry: Entry, tutorial: str, file: Path) -> list[Number]:
     """The numbers of one entry. Raises ConfigError for another number of values than of steps."""
-    fields = vars(entry).copy()
+    name = catalogue.tutorial(tutorial).full_name(entry.experiment)
+    fields = vars(entry) | {"experiment": name}
     steps, values = fields.pop("steps"), fields.pop("values")
     if len(steps) != len(values):
         given = f"{entry.experiment}, {entry.quantity}: {len(steps)} steps, {len(values)} values"
