@@ -24,7 +24,7 @@ from mlpfit.judging.variants import variants
 from mlpfit.processes import cores
 from mlpfit.runs.folder import unfinished_folder
 from mlpfit.runs.run import load_run
-from mlpfit.training.progress import console, display
+from mlpfit.training.progress import console, counted, display
 from mlpfit.training.shard import shards
 from mlpfit.training.train import train_shards
 
@@ -68,20 +68,21 @@ def train_ensembles(configs: Sequence[Config]) -> None:
         pairs = zip(configs, folders, strict=True)
         todo = [shard for config, folder in pairs if folder for shard in shards(config, folder)]
         if not todo:
-            console.print(f"everything is up to date: {len(configs)} ensembles")
+            console.print(f"everything is up to date: {counted(len(configs), 'ensemble')}")
             return
         processes = configs[0].ensemble.processes or cores()
         missing = [shard for shard in todo if not shard.finished]
         predicted = sum(shard.seconds for shard in missing) / processes + 15
-        trained = len({shard.config.name for shard in todo})
-        counts = f"{trained} ensembles, {len(missing)} shards, {processes} processes"
-        console.print(f"{counts}: about {predicted:.0f} s")
+        trained = len({shard.whole.folder for shard in todo})
+        counts = ", ".join(map(counted, (trained, len(missing)), ("ensemble", "shard")))
+        console.print(f"{counts} on {counted(processes, 'core')}: about {predicted:.0f} s")
         steps = sum(shard.model_steps for shard in todo)
-        with display(runs=1) as shown, shown.counted("model-steps", steps) as report:
+        with display(runs=1) as shown, shown.counter("model-steps", steps) as report:
             train_shards(todo, processes, report)
     for config in configs:
         run = load_run(config.folder)
         replicas = f"{run.replicas:>5} replicas, {int(run.diverged.sum()):>3} diverged"
         seconds = run.provenance["seconds"]
-        console.print(f"{config.name:<26} {replicas}, {seconds:6.1f} core-seconds")
+        name = str(config.folder.relative_to("outputs")) if VARIANTS in sys.argv else config.name
+        console.print(f"{name:<26} {replicas}, {seconds:6.1f} core-seconds")
     console.print(f"predicted {predicted:.0f} s, took {time.time() - started:.0f} s")

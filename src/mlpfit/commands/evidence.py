@@ -20,7 +20,7 @@ from mlpfit.report import playground as live
 from mlpfit.report import table as results
 from mlpfit.sweeps.closing import close, draw_sweep
 from mlpfit.sweeps.summary import SWEEP
-from mlpfit.training.progress import console
+from mlpfit.training.progress import console, counted
 
 OUTPUTS = Path("outputs")
 
@@ -41,7 +41,7 @@ def figures() -> int:
     names = [a for a in sys.argv[1:] if not a.startswith("sweep=")]
     if not sweeps or names:
         drawn, current = draw_all(names, OUTPUTS)
-        print(f"{drawn} figures drawn, {current} up to date ({OUTPUTS}/figures)")
+        print(f"{counted(drawn, 'figure')} drawn, {current} up to date ({OUTPUTS}/figures)")
         if missing := unfinished(drawings(), OUTPUTS) if not names else []:
             print(f"not drawn, for want of their runs: figures of {', '.join(missing)}")
     return 0

@@ -15,7 +15,7 @@ from mlpfit.figures import draw
 from mlpfit.judging.variants import check
 from mlpfit.report import table as results
 from mlpfit.runs.identity import is_current
-from mlpfit.training.progress import console
+from mlpfit.training.progress import console, counted
 from mlpfit.training.train import train_all
 
 OUTPUTS = Path("outputs")
@@ -30,20 +30,18 @@ def main() -> int:
         train_all(stale)
     drawn, current = draw.draw_all(names, OUTPUTS)
     if not stale and not drawn:
-        console.print(
-            f"everything is up to date: {len(wanted)} runs, {current} figures "
-            f"({time.time() - started:.1f} s)"
-        )
+        current_files = f"{counted(len(wanted), 'run')}, {counted(current, 'figure')}"
+        seconds = time.time() - started
+        console.print(f"everything is up to date: {current_files} ({seconds:.1f} s)")
         return 0
     finished = [results.result(name, OUTPUTS) for name in wanted]
     if wanted == experiments():
         results.write([r for r in finished if tutorial(r.experiment).packaged], OUTPUTS)
         results.update_readme(OUTPUTS)
     console.print(closing_table(finished))
-    console.print(
-        f"{len(stale)} trained, {drawn} figures drawn, {current} up to date "
-        f"({time.time() - started:.1f} s)"
-    )
+    trained, figures = counted(len(stale), "run"), counted(drawn, "figure")
+    seconds = time.time() - started
+    console.print(f"{trained} trained, {figures} drawn, {current} up to date ({seconds:.1f} s)")
     return 0
 
 

@@ -44,7 +44,7 @@ from mlpfit.figures.draw import draw_all, drawings
 from mlpfit.files import sha256, write_file
 from mlpfit.judging import ledger, published
 from mlpfit.runs.run import Run, differences, load_run
-from mlpfit.training.progress import console
+from mlpfit.training.progress import console, counted
 from mlpfit.training.train import train_all
 
 EARLY, TOLERANCE, FACTOR, SECTIONS = 10, 1e-3, 3.0, 20
@@ -141,7 +141,9 @@ def keep(outputs: Path, stem: str) -> None:
     write_file(outputs / f"{stem}.npz", buffer.getvalue())
     content = {"machine": machine(next(iter(runs.values()))), "files": kept_files(outputs, stem)}
     write_file(outputs / f"{stem}.json", sealed.json_bytes(content))
-    console.print(f"{outputs}/{stem}.npz: {len(runs)} runs and {len(content['files']) - 1} files")
+    console.print(
+        f"{outputs}/{stem}.npz: {counted(len(runs), 'run')} and {len(content['files']) - 1} files made from them"
+    )
 
 
 def kept_files(outputs: Path, stem: str = REFERENCE) -> dict[str, str]:
@@ -277,6 +279,6 @@ def main() -> int:
         with suppress(OSError):  # another one is under way
             scratch.parent.rmdir()
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in KINDS)
-    what = f"{len(names)} runs{' and the ledger' if judging else ''}"
+    what = counted(len(names), "run") + " and the ledger" * judging
     console.print(f"{what}: {counts} ({time.time() - started:.1f} s)")
     return 1 if "different" in kinds or failed else 0

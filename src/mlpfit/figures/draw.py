@@ -11,12 +11,16 @@ from mlpfit.figures import style
 from mlpfit.figures.distribution import distribution, overview
 from mlpfit.figures.parts import Drawing, Figure
 from mlpfit.figures.save import description, is_current, save
+from mlpfit.judging import statistics
 from mlpfit.judging.published import printed_trace
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER, Run
 
 HERE = Path(__file__).parent
-STYLE_FILES = tuple(HERE / name for name in ("parts.py", "style.py", "style.mplstyle"))
+STYLE_FILES = (
+    *(HERE / name for name in ("parts.py", "style.py", "style.mplstyle")),
+    Path(statistics.__file__),  # defines the quantiles of bands
+)
 
 
 def drawings() -> list[Drawing]:
@@ -49,6 +53,8 @@ def check_names(names: Sequence[str]) -> None:
     """Raises ConfigError for a name of no tutorial, experiment or figure."""
     figures = [drawing.name for drawing in drawings()]
     valid = dict.fromkeys([*(t.name for t in tutorials()), *experiments(), *figures])
+    if settings := [name for name in names if "=" in name]:
+        raise ConfigError(f"{settings[0]}: only names go here, of tutorials, experiments, figures")
     if unknown := [name for name in names if name not in valid]:
         kinds = "tutorial, experiment or figure"
         raise ConfigError(f"{unknown[0]}: no such {kinds}; {allowed(unknown[0], valid)}")

@@ -25,7 +25,7 @@ from mlpfit.config.schema import Config, Count, parse
 from mlpfit.errors import ConfigError, RunError, allowed, as_config_error
 from mlpfit.judging import claims, published
 from mlpfit.runs.identity import INCIDENTAL, departures
-from mlpfit.runs.run import SEEDS, Run, differences, load_run
+from mlpfit.runs.run import MARKER, SEEDS, Run, differences, load_run
 
 KINDS = ("power", "sensitivity", "assumptions", "claims")
 
@@ -189,10 +189,9 @@ def finished(outputs: Path, tutorials: Sequence[str]) -> dict[str, Run]:
     runs = {}
     for variant in (variant for tutorial in tutorials for variant in variants(tutorial)):
         config = variant.config(outputs)
-        try:
-            run = load_run(config.folder)
-        except RunError:
+        if not (config.folder / MARKER).is_file():
             continue
+        run = load_run(config.folder)
         if changed := departures(run, config, INCIDENTAL):
             again = f"mlpfit ensembles --variants {variant.experiment} trains it again"
             raise RunError(f"{config.folder}: another recipe ({'; '.join(changed)}); {again}")

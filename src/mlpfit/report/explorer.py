@@ -52,7 +52,7 @@ def explorer(name: str, run: Run) -> dict[str, Any]:
     at, truth, predicted = fit.x[keep], fit.truth[keep], fit.prediction[:, None, keep]
     labels = LABELS if one_input else LABELS_OF_SEVERAL
     x = _axis(run, labels[0], fit.x, (LEFT, RIGHT))
-    y = _axis(run, labels[1], np.append(truth, fit.rows_y), (BOTTOM, TOP))
+    y = _axis(run, labels[1], np.concatenate([truth, fit.rows_y, predicted[-1, 0]]), (BOTTOM, TOP))
     residual = _symmetric_axis(labels[2], 0.5 * (y.high - y.low))
     line = _points(x, y, at, truth) if one_input else [(LEFT, BOTTOM), (RIGHT, TOP)]
     fixed = {"rows": _points(x, y, fit.rows_x, fit.rows_y) if one_input else [], "truth": line}

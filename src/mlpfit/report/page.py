@@ -28,7 +28,8 @@ from mlpfit.sweeps.summary import read
 
 # Keys of the ledger with lists whose entries each belong to a tutorial.
 LISTS = "experiments numbers joint findings conclusions slips power assumptions sensitivity"
-IGNORED = ("name", "question", "output_dir", "logger.")  # config keys that affect no number
+# Keys of a config that affect no number.
+IGNORED = ("name", "question", "output_dir", "logger.", "ensemble.")
 
 
 def report(outputs: Path, ledger: dict[str, Any], names: Sequence[str] = ()) -> str:
@@ -42,17 +43,24 @@ def report(outputs: Path, ledger: dict[str, Any], names: Sequence[str] = ()) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"form": format, "zip": zip}
+    environment.filters |= {"form": form, "zip": zip}
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     overview = outputs / "figures" / "overview.svg"
     return environment.get_template("page.html").render(
         ledger=ledger,
+        what="one tutorial" if len(chosen) == 1 else f"{len(chosen)} tutorials",
+        playground=not names,
         overview=image("overview", overview) if len(chosen) > 1 and overview.is_file() else None,
         replicas=max(run["replicas"] for run in ledger["runs"].values()),
         seconds=sum(run.provenance["seconds"] for run in runs.values()),
         provenance=next(iter(runs.values())).provenance,
         sections=[section(t, ledger, runs, outputs) for t in chosen],
     )
+
+
+def form(value: float | None, spec: str) -> str:
+    """A number in this format; "none" for None."""
+    return "none" if value is None else format(value, spec)
 
 
 def section(

@@ -142,7 +142,7 @@ def _run_here(plugin: Processes, tasks: list[Task], processes: int) -> dict[int,
     arguments = [(plugin.context, plugin.function, task.composed) for task in tasks]
     failures: dict[int, str] = {}
     ended = count(1)
-    with display(runs=1) as shown, shown.counted("jobs", len(tasks)) as report:
+    with display(runs=1) as shown, shown.counter("jobs", len(tasks)) as report:
 
         def on_end(index: int, failure: str | None) -> None:
             task = tasks[index]

@@ -208,7 +208,7 @@ class Median:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+        return f"{self.value:.3g} (95 %: {self.low:.3g} to {self.high:.3g})"
 
     def apart(self, other: "Median") -> bool:
         """Whether the intervals have nothing in common: otherwise not distinguishable."""

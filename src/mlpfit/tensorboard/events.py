@@ -17,7 +17,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from mlpfit.errors import RunError
-from mlpfit.figures import parts
+from mlpfit.figures.draw import STYLE_FILES
 
 BINS = 30
 QUEUE = 1000  # events; torch's 10 make the drawing wait for the disk
@@ -29,7 +29,7 @@ def write(folder: Path, sources: Any, add: Callable[[SummaryWriter], None]) -> i
 
     ``write(run.path, run.number_hashes(), lambda writer: writer.add_text("question", "Why?"))``
     """
-    code = [*sorted(Path(__file__).parent.glob("*.py")), Path(parts.__file__)]
+    code = [*sorted(Path(__file__).parent.glob("*.py")), *STYLE_FILES]
     content = json.dumps([sources, [file.read_text() for file in code]], sort_keys=True).encode()
     suffix = f".after-{hashlib.sha256(content).hexdigest()[:12]}"
     older = list(folder.glob("events.out.tfevents.*.after-*"))

@@ -21,7 +21,7 @@ from mlpfit.tensorboard.events import add_curve, add_histogram, add_summary, wri
 from mlpfit.tensorboard.picture import FitPicture, png
 
 ACTIVATIONS = {"relu": torch.nn.ReLU, "identity": torch.nn.Identity, "tanh": torch.nn.Tanh}
-FARTHEST = 1e3  # kinks beyond it would squeeze the others into one bin
+MAX_KINK = 1e3  # those farther from 0 would squeeze the others into one bin
 LOSS = "train/loss"  # the tag in the log of a single run, so that the curves overlay
 POINTS = 200  # of a curve
 Verdicts = list[dict[str, Any]]  # the ledger's entries on the published numbers of one experiment
@@ -87,7 +87,7 @@ def add_snapshots(writer: SummaryWriter, run: Run) -> None:
         for layer, output in enumerate(run.hidden(inputs, step)):
             add_histogram(writer, f"activations/{layer}", output[0], step)
         if len(kinks := panels.kinks[snapshot]):
-            add_histogram(writer, "kinks", kinks[np.abs(kinks) < FARTHEST], step)
+            add_histogram(writer, "kinks", kinks[np.abs(kinks) < MAX_KINK], step)
 
 
 def add_quantile(run: Run, verdicts: Verdicts, name: str, writer: SummaryWriter) -> None:

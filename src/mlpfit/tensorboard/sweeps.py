@@ -20,7 +20,7 @@ def write_sweeps(folder: Path) -> int:
     """Write event files of the finished jobs of all sweeps in this folder, and return their number.
 
     Every row has all keys swept anywhere, since parallel coordinates omit rows that lack one. A key
-    that some jobs lack and the others have with few values becomes a text, "none" where it lacks.
+    that some jobs lack and the others have with few values becomes a text, "none" if absent.
     """
     jobs = finished_jobs(folder)
     text_keys = set()

@@ -15,6 +15,14 @@ if not console.is_terminal:
     console.width = 200  # piped: tables keep their columns, lines are not cut
 
 
+def counted(number: int, noun: str) -> str:
+    """
+    >>> counted(1, "run"), counted(2, "run")
+    ('1 run', '2 runs')
+    """
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 class Bar:
     """Of one run: called with the steps done and the loss."""
 
@@ -50,7 +58,7 @@ class Display:
         return Bar(self, name, steps)
 
     @contextmanager
-    def counted(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+    def counter(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
         """Yields what to call with how many are done."""
         task = self.bars.add_task(name, total=total, note="")
         yield lambda done: self.bars.update(task, completed=done, note=f"{done:,} of {total:,}")

@@ -25,7 +25,7 @@ BY_HAND, AUTOGRAD = "gradient/line_by_hand", "gradient/line_autograd"
 SINE_LINE, SINE_NETWORK = "gradient/sine_by_hand", "gradient/sine_network"
 ROWS = 50  # sampled for the line
 GOOD = 0.9  # share of the variance that we call a good fit
-PRINTED = 10  # the page prints every tenth loss
+PRINT_INTERVAL = 10  # steps from one loss that the page prints to the next
 
 
 def sse_at_ones(run: Run) -> np.ndarray:
@@ -58,18 +58,18 @@ def recovered_run() -> Finding:
     steps, losses = np.array([n.step for n in trace]), np.array([n.value for n in trace])
     fits = {rows: recover(steps, losses, rows, lr=1e-4) for rows in (ROWS - 1, ROWS, ROWS + 1)}
     run = fits[ROWS]
-    others = {f"residual_{rows}": fit.residual for rows, fit in fits.items() if rows != ROWS}
+    residuals = {f"residual_{rows}": fit.residual for rows, fit in fits.items() if rows != ROWS}
     text = (
         f"The page publishes neither its rows nor its start, but twenty losses of {AUTOGRAD}. "
         "Descent on standardised rows has a closed form with three unknowns; fitted to the twenty "
         f"it leaves {run.residual * 1e6:.2f} parts in a million at most, with {ROWS - 1} or "
         f"{ROWS + 1} rows instead of {ROWS} "
-        f"{' or '.join(f'{r * 1e6:.0f}' for r in others.values())}. So much is known of the run: "
-        f"R² of the rows {run.r2:.4f}, least sum of squares {run.sse:.4f}, best slope "
+        f"{' or '.join(f'{r * 1e6:.0f}' for r in residuals.values())}. So much is known of the "
+        f"run: R² of the rows {run.r2:.4f}, least sum of squares {run.sse:.4f}, best slope "
         f"{run.slope:.4f} in size; the start was near slope {run.slope0:.2f} and intercept "
         f"±{run.intercept0:.2f}. The rows themselves and the sign of the intercept stay unknown."
     )
-    return Finding("recovered", "The published run, recovered", asdict(run) | others, text)
+    return Finding("recovered", "The published run, recovered", asdict(run) | residuals, text)
 
 
 FINDINGS = [recovered_run]
@@ -110,7 +110,7 @@ def best_line_explains(experiment: str) -> Predicate:
     return lambda runs: 1 - best_line_mse(runs[experiment]) / variance(runs[experiment]) >= GOOD
 
 
-def not_(predicate: Predicate) -> Predicate:
+def negated(predicate: Predicate) -> Predicate:
     return lambda runs: ~predicate(runs)
 
 
@@ -144,10 +144,10 @@ CLAIMS = [
         "a straight line is not a good fit for the sine",
         f"explains less than {GOOD:.0%} of the variance of the 20 rows; the limit is ours",
         (SINE_LINE,),
-        not_(explains(SINE_LINE, GOOD)),
+        negated(explains(SINE_LINE, GOOD)),
         where="after the picture of the line over the sine",
-        levels={f"less than {s:.0%}": not_(explains(SINE_LINE, s)) for s in (0.5, 0.8, 0.9)},
-        bounds={"the best straight line": not_(best_line_explains(SINE_LINE))},
+        levels={f"less than {s:.0%}": negated(explains(SINE_LINE, s)) for s in (0.5, 0.8, 0.9)},
+        bounds={"the best straight line": negated(best_line_explains(SINE_LINE))},
     ),
     Claim(
         "the network fits the sine better than the line",
@@ -174,8 +174,8 @@ CLAIMS = [
         truth_within(1.0),
         levels={f"below {limit:g}": truth_within(limit) for limit in (0.5, 1.0, 2.0)},
     ),
-    falling_losses(AUTOGRAD, "the printed losses of the line", PRINTED),
-    falling_losses(SINE_NETWORK, "the printed losses of the network", PRINTED),
+    falling_losses(AUTOGRAD, "the printed losses of the line", PRINT_INTERVAL),
+    falling_losses(SINE_NETWORK, "the printed losses of the network", PRINT_INTERVAL),
 ]
 
 SLIPS = [

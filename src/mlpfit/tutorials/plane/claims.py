@@ -19,7 +19,7 @@ SSE = "sum of squares on the training rows after the last update"
 LEAST, SEQUENTIAL, SCRATCH = "plane/least_squares", "plane/sequential", "plane/scratch"
 SGD, ADAM = f"{SEQUENTIAL}:sgd", f"{SCRATCH}:adam"
 TORCH_WEIGHTS = f"{SCRATCH}:initial_weights_torch"
-PRINTED = 10  # the page prints every tenth loss
+PRINT_INTERVAL = 10  # steps from one loss that the page prints to the next
 
 
 def exceeds_by_at_most(experiment: str, share: float) -> Predicate:
@@ -68,8 +68,8 @@ CLAIMS = [
     ranking(SEQUENTIAL, SCRATCH),
     close_to_least_squares(SCRATCH, "the net from scratch"),
     close_to_least_squares(SEQUENTIAL, "the sequential net"),
-    falling_losses(SCRATCH, "the printed losses of the net from scratch", PRINTED),
-    falling_losses(SEQUENTIAL, "the printed losses of the sequential net", PRINTED),
+    falling_losses(SCRATCH, "the printed losses of the net from scratch", PRINT_INTERVAL),
+    falling_losses(SEQUENTIAL, "the printed losses of the sequential net", PRINT_INTERVAL),
     Claim(
         "Adam gets further than the descent that is commented out",
         f"{SSE}; the sequential net, learning rate 0.001 for both",

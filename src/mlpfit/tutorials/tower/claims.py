@@ -6,13 +6,13 @@ from mlpfit.judging.claims import Claim, Ensembles, Joint, falling_losses, less,
 
 SMALL, LARGE = "tower/small", "tower/large"
 SSE = "sum of squares on the training rows after the last update, seed by seed"
-PRINTED = 100  # the page prints every hundredth loss
+PRINT_INTERVAL = 100  # steps from one loss that the page prints to the next
 
 
 def rises_at_the_end(runs: Ensembles) -> np.ndarray:
     """The last printed loss of the larger net is above the one before: (R,)."""
     history = runs[LARGE].history
-    before, last = history["loss"][history["step"] % PRINTED == 0][-2:]
+    before, last = history["loss"][history["step"] % PRINT_INTERVAL == 0][-2:]
     return last > before
 
 
@@ -24,7 +24,7 @@ CLAIMS = [
         less("sse", LARGE, SMALL),
         where="section on enlarging the net, its two sums of squares",
     ),
-    falling_losses(SMALL, "the small net's printed losses", PRINTED),
+    falling_losses(SMALL, "the small net's printed losses", PRINT_INTERVAL),
     Claim(
         "the larger net's printed loss rises from step 900 to 1000, as on the page",
         "losses before the update of these steps",
