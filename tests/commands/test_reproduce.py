@@ -120,6 +120,13 @@ def beside(own, name, **changes):
     (Path(own) / f"conf/experiment/own/{name}.yaml").write_text(text)
 
 
+def test_an_experiment_takes_the_place_of_no_other(own, tmp_path):
+    beside(own, "steep", **{"name: own/steep": "name: own/ramp"})
+    done = run("mlpfit", "experiment=own/steep", cwd=tmp_path, MLPFIT_PATH=own)
+    assert done.returncode == 2 and "name=own/ramp: must be that of its file" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_run_that_diverges_stops_no_other(own, tmp_path):
     beside(own, "steep", **{"max_steps: 20": "max_steps: 20}\noptimizer: {lr: 1e30"})
@@ -145,9 +152,18 @@ MISSPELT = {
             PUBLISHED.replace("convention", "convntion"),
             "convntion: no such key; did you mean",
         ),
+        (PUBLISHED.replace("before", "after"), "mse@1: after must be at the last step, 20"),
+        (f"{PUBLISHED[:-1]}, {NUMBER}]", "own/ramp:mse@1: given twice"),
+        ("titel: t", "published.yaml: titel: no such key; did you mean title?"),
+        ("year: then", "year=then: must be a valid integer"),
     ],
     "claims.py": [
         (CLAIM + 'CLAIMS = [Claim("c", "m", ("own/rmp",), None)]', "own/rmp: no such experiment"),
+        (
+            CLAIM + 'CLAIMS = [Claim("c", "m", ("own/ramp:x",), None)]',
+            "own/ramp:x: no such variant",
+        ),
+        (CLAIM + 'CLAIMS = [Claim("c", "m", "own/ramp", None)]', "must be a tuple"),
         (CLAIM + "CLAIM = []", "CLAIM: is CLAIMS meant?"),
         ('SLIPS = ["text"]', "SLIPS holds 'text': must be Slip(...)"),
     ],
@@ -156,12 +172,22 @@ MISSPELT = {
             FIGURE + 'FIGURES = [Drawing("own/fit", "own/rmp", "", None)]',
             "own/rmp: no such experiment",
         ),
+        (
+            FIGURE + 'FIGURES = 2 * [Drawing("fit", "ramp", "", None)]',
+            "figure own/fit: there are two",
+        ),
+        (FIGURE + 'FIGURES = [Drawing("fit", "tower/small", "", None)]', "must be of own"),
     ],
-    "variants.yaml": [("{replicas: 2, power: {rmp: null}}", "own/rmp: no such experiment")],
+    "variants.yaml": [
+        ("{replicas: 2, power: {rmp: null}}", "own/rmp: no such experiment"),
+        ("{power: {ramp: null}}", "variants.yaml: replicas: missing"),
+    ],
     "conf/experiment/own/ramp.yaml": [
         (EXPERIMENT.replace("own/ramp", "own/rmp"), "must be that of its file"),
         (EXPERIMENT.partition("\n")[2], "# @package _global_"),
         (EXPERIMENT.replace("max_steps", "max_step"), "own/ramp: trainer.max_step: no such key"),
+        (EXPERIMENT.replace("name: own/ramp\n", ""), "experiment=own/ramp: name: missing"),
+        (EXPERIMENT + "recording: {scalar: 3}\n", "recording.scalar (in "),
     ],
     "targets.py": [(TARGET.replace("@dataclass", "#"), "target ramp: write @dataclass")],
 }
@@ -185,13 +211,19 @@ def test_what_a_tutorial_misspells_is_named_before_anything_is_trained(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("body", ["run.predictions", "None"])
-def test_a_figure_that_fails_is_named_and_nothing_is_lost(body, own, tmp_path):
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        ("run.predictions", r"AttributeError: .*'predictions' \(figures\.py, line 2\)"),
+        ("None", "ValueError: its function returns no figure"),
+    ],
+)
+def test_a_figure_that_fails_is_named_and_nothing_is_lost(body, message, own, tmp_path):
     figure = f'FIGURES = [Drawing("own/fit", "own/ramp", "c", lambda run: {body})]'
     (Path(own) / "figures.py").write_text(FIGURE + figure)
     done = run("mlpfit", "reproduce", "own", cwd=tmp_path, MLPFIT_PATH=own)
-    assert done.returncode == 2 and done.stderr.startswith("mlpfit: figure own/fit: ValueError")
-    assert done.stderr.count("\n") == 1
+    assert done.returncode == 2
+    assert re.fullmatch(f"mlpfit: figure own/fit: {message}\n", done.stderr)
     assert load_run(tmp_path / "outputs/runs/own/ramp").replicas == 1
 
 

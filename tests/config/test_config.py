@@ -141,7 +141,7 @@ WRONG = {
     "streams=mixed": "streams=mixed: must be 'spawned', 'libraries' or 'legacy'",
     "data.batch_size=10": "data.batch_size=10: needs another data.order than full",
     "typo=1": "typo",
-    "+typo=1": "typo: no such key; allowed are target,",
+    "+typo=1": "typo: no such key; allowed are name,",
     "model=3": "model=3: must be an object",
     "seed=${nothing}": "nothing",
     "model.hidden=": "model.hidden=: allowed are widths",

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
 from mlpfit.config.compose import as_published, compose
 from mlpfit.data import order
@@ -43,6 +44,15 @@ def test_blocks_visit_macro_batches_and_their_batches_in_a_new_order_each_epoch(
     for step, batch in enumerate(expected):
         shown = numbers[step, 0]
         np.testing.assert_array_equal(shown[shown >= 0], batch)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 10])
+def test_sequential_batches_are_those_of_a_loader_that_does_not_shuffle(batch):
+    loader = [rows.tolist() for rows in torch.utils.data.DataLoader(np.arange(10), batch)]
+    given = {"rows": 10, "batch": batch, "steps": 25, "macro": 0, "below": 0}
+    numbers = order.stack([order.draw(None, "sequential", **given)]).numbers()
+    for step, rows in enumerate(numbers[:, 0]):
+        assert rows[rows >= 0].tolist() == loader[step % len(loader)]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 10])

@@ -46,6 +46,20 @@ def test_a_claim_fails_where_a_run_it_looks_at_has_diverged(holds):
     assert claim.per_replica(runs, holds).tolist() == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    "holds, message",
+    [
+        (lambda runs: runs["a"].final("mse"), "gives float64 of shape"),
+        (lambda runs: np.ones(2, bool), r"shape \(2,\); must be a truth value for each of 3"),
+        (lambda runs: runs["b"].final("mse") > 0, "b: name it among its experiments, a"),
+    ],
+)
+def test_a_predicate_of_another_kind_is_refused(holds, message):
+    runs = ledger.Compared({"a": replicas([1, 1, 1])})
+    with pytest.raises(ValueError, match=message):
+        Claim("a claim", "a measure", ("a",), holds).per_replica(runs, holds)
+
+
 def test_diverged_replicas_count_in_the_share_and_the_spread():
     runs = {"a": replicas([1, 1, 1, 1], [False, False, False, True])}
     claim = Claim("a claim", "a measure", ("a",), lambda runs: runs["a"].final("mse") > 0)

@@ -184,12 +184,13 @@ def test_a_changed_line_of_the_code_that_decides_numbers_makes_another_run(quick
     config = quick(*SMALL)
     own = Path(inspect.getfile(type(config.target)))
     files = [f for d in COMPUTING_FOLDERS for f in (PACKAGE / d).glob("*.py")]
-    before = identities.identity(config)["code"]
+    before = identities.identity(config)
     read = Path.read_bytes
     for changed in (*files, own):
         other = lambda file, c=changed: read(file) + b"#" * (file == c)  # noqa: E731
         monkeypatch.setattr(Path, "read_bytes", other)
-        assert identities.identity(config)["code"] != before, changed
+        key = "target" if changed == own else "code"
+        assert identities.identity(config)[key] != before[key], changed
 
 
 def test_a_checkpoint_of_another_run_is_refused(quick, tmp_path):
@@ -214,6 +215,17 @@ def test_only_the_experiments_own_run_is_evidence(quick):
         published_run("tower/small", outputs)
     with pytest.raises(RunError, match=r"ensembles/tower/small: .*optimizer.lr: 0.5, now 0.001"):
         published_run("tower/small", outputs, "ensembles")
+
+
+def test_a_run_of_a_target_that_has_been_edited_since_is_no_evidence(quick, monkeypatch):
+    train(config := quick("experiment=plane/least_squares"))
+    outputs, read = config.folder.parents[2], Path.read_bytes
+    assert published_run("plane/least_squares", outputs).replicas == 1
+    file = Path(inspect.getfile(type(config.target)))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path == file))
+    message = r"plane/targets\.py has changed.*: mlpfit reproduce plane/least_squares trains"
+    with pytest.raises(RunError, match=message):
+        published_run("plane/least_squares", outputs)
 
 
 def test_the_run_of_another_experiment_is_no_evidence(quick):

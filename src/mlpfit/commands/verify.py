@@ -141,9 +141,8 @@ def keep(outputs: Path, stem: str) -> None:
     write_file(outputs / f"{stem}.npz", buffer.getvalue())
     content = {"machine": machine(next(iter(runs.values()))), "files": kept_files(outputs, stem)}
     write_file(outputs / f"{stem}.json", sealed.json_bytes(content))
-    console.print(
-        f"{outputs}/{stem}.npz: {counted(len(runs), 'run')} and {len(content['files']) - 1} files made from them"
-    )
+    made = counted(len(content["files"]) - 1, "file")
+    console.print(f"{outputs}/{stem}.npz: {counted(len(runs), 'run')}, {made} made from them")
 
 
 def kept_files(outputs: Path, stem: str = REFERENCE) -> dict[str, str]:

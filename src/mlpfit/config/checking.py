@@ -1,11 +1,11 @@
 """From plain data to a dataclass, checked by pydantic, whose errors become one line."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -38,8 +38,7 @@ def checked(kind: Any, plain: Mapping[str, Any], prefix: str = "") -> Any:
     first = (unknown or errors)[0]
     if isinstance(cause := first.get("ctx", {}).get("error"), ConfigError):
         raise cause
-    named = [field.name for field in fields(kind)] if len(first["loc"]) == 1 else []
-    raise ConfigError(_sentence(first, errors, plain, prefix, named))
+    raise ConfigError(_sentence(kind, first, errors, plain, prefix))
 
 
 def read_yaml(kind: Any, file: Path) -> Any:
@@ -53,11 +52,8 @@ def read_yaml(kind: Any, file: Path) -> Any:
         raise ConfigError(f"{file}: {error}") from None
 
 
-def _sentence(
-    first: Any, errors: Sequence[Any], plain: Any, prefix: str, named: Sequence[str]
-) -> str:
-    """pydantic's error as "key=value: must be ..."; of its location, only what are keys. named:
-    keys that may stand there."""
+def _sentence(kind: Any, first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str:
+    """pydantic's error as "key=value: must be ..."; of its location, only what are keys."""
     value, parent, key, depth = plain, plain, "", 0  # pydantic puts types and tags between keys
     for place, part in enumerate(first["loc"], start=1):
         keys = range(len(value)) if isinstance(value, list) else value
@@ -66,13 +62,12 @@ def _sentence(
             key += f"[{part}]" if isinstance(part, int) else f".{part}"
     key = prefix + key.lstrip(".")
     given = f"{key}={value if isinstance(value, str) else json.dumps(value)}"
-    section = first["loc"][:-1]
     if first["type"] == UNKNOWN_KEY:
-        missing = ("missing", section)
-        absent = [e["loc"][-1] for e in errors if (e["type"], e["loc"][:-1]) == missing]
-        above, names = key.rpartition(".")[0], dict.fromkeys((*named, *absent, *parent))
-        full = [f"{above}.{name}".lstrip(".") for name in names]
-        return f"{key}: no such key; {allowed(key, (name for name in full if name != key))}"
+        unknown = {e["loc"][-1] for e in errors if e["type"] == UNKNOWN_KEY}
+        sections = (names for names in _field_names(kind) if {*parent} - unknown <= {*names})
+        above = key.rpartition(".")[0]
+        names = [f"{above}.{name}".lstrip(".") for name in next(sections, [])]
+        return f"{key}: no such key; {allowed(key, names)}"
     if first["type"] == "union_tag_invalid":
         tag = first["ctx"]
         name = tag["discriminator"].strip("'")
@@ -85,3 +80,13 @@ def _sentence(
     same = [e["msg"] for e in errors if e["loc"][:depth] == first["loc"][:depth]]
     wanted = dict.fromkeys(message.removeprefix(SHOULD) for message in same)
     return f"{given}: must be {' or '.join(wanted)}".replace("a valid tuple", "a list")
+
+
+def _field_names(kind: Any) -> Iterator[list[str]]:
+    """Of this dataclass and those within its fields."""
+    if is_dataclass(kind):
+        yield [field.name for field in fields(kind)]
+        for inner in get_type_hints(kind).values():
+            yield from _field_names(inner)
+    for inner in get_args(kind):
+        yield from _field_names(inner)

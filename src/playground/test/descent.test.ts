@@ -116,6 +116,19 @@ test("every epoch of a shuffled order sees every row once", () => {
   }
 });
 
+test("batches in sequence are the same in every epoch", () => {
+  const order = batches({ ...PROBLEM, order: "sequential", batch: 7 }, 10, new Generator(1, 2));
+  for (let epoch = 0; epoch < 2; epoch++) {
+    for (const expected of [
+      [0, 1, 2, 3, 4, 5, 6],
+      [7, 8, 9],
+    ]) {
+      const { rows, start, length } = order!.next().value;
+      assert.deepEqual([...rows.slice(start, start + length)], expected);
+    }
+  }
+});
+
 test("every epoch of macro batches sees every row once", () => {
   const order = batches(
     { ...PROBLEM, order: "blocks", batch: 4, macroBatch: 15 },
