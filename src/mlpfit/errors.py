@@ -16,6 +16,14 @@ class ConfigError(ValueError):
     allowed (exit 2)."""
 
 
+class UnknownKey(ConfigError):
+    """A key that there is not; ``where`` it was found, if that is not plain to see."""
+
+    def __init__(self, key: str, names: Iterable[str], where: str = "") -> None:
+        self.key, self.names = key, list(names)
+        super().__init__(f"{key}{where}: no such key; {allowed(key, self.names)}")
+
+
 class RunError(RuntimeError):
     """A training or a run folder that can't be used; the message names it and what to do (exit
     1)."""

@@ -185,7 +185,10 @@ MISSPELT = {
     "conf/experiment/own/ramp.yaml": [
         (EXPERIMENT.replace("own/ramp", "own/rmp"), "must be that of its file"),
         (EXPERIMENT.partition("\n")[2], "# @package _global_"),
-        (EXPERIMENT.replace("max_steps", "max_step"), "own/ramp: trainer.max_step: no such key"),
+        (
+            EXPERIMENT.replace("max_steps", "max_step"),
+            "trainer.max_step (in ",
+        ),
         (EXPERIMENT.replace("name: own/ramp\n", ""), "experiment=own/ramp: name: missing"),
         (EXPERIMENT + "recording: {scalar: 3}\n", "recording.scalar (in "),
     ],

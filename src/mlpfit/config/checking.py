@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from mlpfit.errors import ConfigError, allowed, as_config_error
+from mlpfit.errors import ConfigError, UnknownKey, as_config_error
 
 UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name for it
 SHOULD = "Input should be "
@@ -38,7 +38,9 @@ def checked(kind: Any, plain: Mapping[str, Any], prefix: str = "") -> Any:
     first = (unknown or errors)[0]
     if isinstance(cause := first.get("ctx", {}).get("error"), ConfigError):
         raise cause
-    raise ConfigError(_sentence(kind, first, errors, plain, prefix))
+    if first["type"] == UNKNOWN_KEY:
+        raise _unknown_key(kind, first["loc"], unknown, plain, prefix)
+    raise ConfigError(_sentence(first, errors, plain, prefix))
 
 
 def read_yaml(kind: Any, file: Path) -> Any:
@@ -52,22 +54,35 @@ def read_yaml(kind: Any, file: Path) -> Any:
         raise ConfigError(f"{file}: {error}") from None
 
 
-def _sentence(kind: Any, first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str:
-    """pydantic's error as "key=value: must be ..."; of its location, only what are keys."""
-    value, parent, key, depth = plain, plain, "", 0  # pydantic puts types and tags between keys
-    for place, part in enumerate(first["loc"], start=1):
+def _unknown_key(
+    kind: Any, location: Sequence[Any], unknown: Sequence[Any], plain: Any, prefix: str
+) -> UnknownKey:
+    """With the keys of the dataclass in which it lies."""
+    key, _, section, _ = _found(location, plain)
+    given = {*section} - {error["loc"][-1] for error in unknown}
+    sections = (names for names in _field_names(kind) if given <= {*names})
+    above = (prefix + key).rpartition(".")[0]
+    names = (f"{above}.{name}".lstrip(".") for name in next(sections, []))
+    return UnknownKey(prefix + key, names)
+
+
+def _found(location: Sequence[Any], plain: Any) -> tuple[str, Any, Any, int]:
+    """The key at pydantic's location, which has types and tags between keys, its value, what it
+    lies in, and how much of the location that is."""
+    value, parent, key, depth = plain, plain, "", 0
+    for place, part in enumerate(location, start=1):
         keys = range(len(value)) if isinstance(value, list) else value
         if isinstance(value, dict | list) and part in keys:
             parent, value, depth = value, value[part], place
             key += f"[{part}]" if isinstance(part, int) else f".{part}"
-    key = prefix + key.lstrip(".")
+    return key.lstrip("."), value, parent, depth
+
+
+def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str:
+    """pydantic's error as "key=value: must be ..."."""
+    key, value, _, depth = _found(first["loc"], plain)
+    key = prefix + key
     given = f"{key}={value if isinstance(value, str) else json.dumps(value)}"
-    if first["type"] == UNKNOWN_KEY:
-        unknown = {e["loc"][-1] for e in errors if e["type"] == UNKNOWN_KEY}
-        sections = (names for names in _field_names(kind) if {*parent} - unknown <= {*names})
-        above = key.rpartition(".")[0]
-        names = [f"{above}.{name}".lstrip(".") for name in next(sections, [])]
-        return f"{key}: no such key; {allowed(key, names)}"
     if first["type"] == "union_tag_invalid":
         tag = first["ctx"]
         name = tag["discriminator"].strip("'")

@@ -14,7 +14,7 @@ from typing import Any
 from mlpfit import sealed
 from mlpfit.config.catalogue import confs, experiments
 from mlpfit.config.schema import Config, parse
-from mlpfit.errors import ConfigError, RunError, allowed, as_config_error
+from mlpfit.errors import ConfigError, RunError, UnknownKey, allowed, as_config_error
 from mlpfit.files import write_file
 
 COMPOSED = Path("outputs/.cache/configs")
@@ -27,7 +27,7 @@ def compose(overrides: Sequence[str]) -> Config:
 
     Raises ConfigError in one line for whatever Hydra, OmegaConf or the check finds wrong.
     """
-    return parse(_composed(overrides))
+    return _parsed(_composed(overrides), overrides)
 
 
 def group(kind: str, choice: str) -> dict[str, Any]:
@@ -63,10 +63,10 @@ def checked_config(composed: Any) -> Config:
     """What Hydra composed, checked. Raises ConfigError."""
     from omegaconf import OmegaConf
 
-    config = parse(_plain(composed))
+    overrides = list(map(str, OmegaConf.select(composed, "hydra.overrides.task") or ()))
+    config = _parsed(_plain(composed, overrides), overrides)
     experiment = OmegaConf.select(composed, "hydra.runtime.choices.experiment")
-    overrides = OmegaConf.select(composed, "hydra.overrides.task") or ()
-    if experiment and not any(str(override).startswith("name=") for override in overrides):
+    if experiment and not any(override.startswith("name=") for override in overrides):
         check_name(config, experiment)
     return config
 
@@ -87,11 +87,9 @@ def _composed(overrides: Sequence[str]) -> dict[str, Any]:
         raise ConfigError(as_one_line(error, overrides)) from error
 
 
-def _plain(composed: Any, overrides: Sequence[str] | None = None) -> dict[str, Any]:
+def _plain(composed: Any, overrides: Sequence[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
-    if overrides is None:
-        overrides = list(map(str, OmegaConf.select(composed, "hydra.overrides.task") or ()))
     composed = without_hydra(composed)
     if OmegaConf.is_missing(composed, "name"):
         if experiment := [o for o in overrides if o.startswith("experiment=")]:
@@ -120,7 +118,7 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
     if isinstance(source, AttributeError | KeyError) and isinstance(parent, DictConfig):
         keys = [parent._get_full_key(name) for name in parent if name != "hydra"]
         given = str(getattr(source, "full_key", ""))
-        return f"{given}{_files_with(given, overrides)}: no such key; {allowed(given, keys)}"
+        return str(UnknownKey(given, keys))
     causes = [error, *([error.__cause__] if error.__cause__ else [])]
     text = " ".join(" ".join(str(cause).split()) for cause in causes) or type(error).__name__
     text = text.split(" Config search path:")[0]
@@ -129,6 +127,14 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
         return text if str(key) in text else f"{key}: {text}"
     named = any(override.partition("=")[0].lstrip("+~") in text for override in overrides)
     return text if named else " ".join([text, *(f"({override})" for override in overrides)])
+
+
+def _parsed(plain: dict[str, Any], overrides: Sequence[str]) -> Config:
+    """Checked; of a key that there is not and no override gives, with the files that may."""
+    try:
+        return parse(plain)
+    except UnknownKey as error:
+        raise UnknownKey(error.key, error.names, _files_with(error.key, overrides)) from None
 
 
 def _files_with(key: str, overrides: Sequence[str]) -> str:
@@ -173,4 +179,4 @@ def _as_published(experiment: str, files: tuple[tuple[str, int], ...]) -> Config
     if files_decide and COMPOSED.parents[1].is_dir():
         with suppress(OSError):
             write_file(cache_file, sealed.json_bytes({"of": key, "config": plain}))
-    return parse(plain)
+    return _parsed(plain, [])

@@ -17,7 +17,7 @@ from mlpfit.config.checking import Section, checked
 from mlpfit.config.combinations import problems
 from mlpfit.data import order, streams
 from mlpfit.data.targets import TARGETS, Target
-from mlpfit.errors import ConfigError, allowed, as_config_error
+from mlpfit.errors import ConfigError, UnknownKey, allowed, as_config_error
 from mlpfit.model import layout
 
 # Further arguments of lightning's Trainer that may be given; those in DECIDING change the numbers.
@@ -240,8 +240,7 @@ def parse(plain: Mapping[str, Any]) -> Config:
         keys = [field.name for field in dataclasses.fields(Trainer) if field.name != "arguments"]
         if unknown := [key for key in fields if key not in keys]:
             names = [f"trainer.{key}" for key in [*keys, *sorted(LIGHTNING)]]
-            key = f"trainer.{unknown[0]}"
-            raise ConfigError(f"{key}: no such key; {allowed(key, names)}")
+            raise UnknownKey(f"trainer.{unknown[0]}", names)
         arguments = {k: v for k, v in trainer.items() if k in LIGHTNING and v is not None}
         plain["trainer"] = fields | {"arguments": arguments}
     config: Config = checked(Config, plain)

@@ -46,7 +46,7 @@ def departures(
     """Where the run's recipe, or the code of its target, is not the config's; differences that
     begin like these do not count."""
     differing = differences(run.identity["recipe"], config.recipe())
-    if run.identity["target"] != _hash([target_file(config)]):
+    if run.identity.get("target") != _hash([target_file(config)]):
         differing.append(f"{target_file(config)} has changed")
     return [difference for difference in differing if not difference.startswith(incidental)]
 
