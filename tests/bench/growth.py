@@ -85,7 +85,7 @@ def _sizes(nets: dict[int, Problem], rate: float) -> dict[str, Curve]:
     times: dict[tuple[str, int], list[float]] = {}
     with Crew(1) as one, Crew(1, pinned=False) as whole:
         for size, net in nets.items():
-            wide = net.config.fills_machine  # mlpfit then takes all cores, uncompiled
+            wide = net.config.uses_all_cores  # mlpfit then takes all cores, uncompiled
             contenders = (
                 ("mlpfit", whole if wide else one, (_uncompiled if wide else _compiled, net)),
                 ("plain loop, one thread", one, (_plain, net, 1)),

@@ -7,7 +7,7 @@ from conftest import run
 
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.config.compose import compose
-from mlpfit.config.schema import LIGHTNING, parse
+from mlpfit.config.schema import TRAINER_ARGUMENTS, parse
 from mlpfit.data.targets import TARGETS, keys
 from mlpfit.errors import ConfigError
 
@@ -83,7 +83,7 @@ def test_arguments_of_the_trainer_are_lightnings():
     import lightning.pytorch as pl
 
     arguments = set(inspect.signature(pl.Trainer.__init__).parameters)
-    assert arguments >= LIGHTNING
+    assert arguments >= TRAINER_ARGUMENTS
     config = compose(["experiment=tower/small", "trainer.max_time='00:00:01:00'"])
     assert config.trainer.arguments == {"devices": 1, "max_time": "00:00:01:00"}
 
@@ -136,7 +136,7 @@ WRONG = {
     "+callbacks.mine={_target_: os.system}": "callbacks.mine._target_=os.system: must begin with",
     "seed=-1": "seed=-1: must be greater than or equal to 0",
     "seed=true": "seed=true: must be a valid integer",
-    "seeds=[1,1]": "seeds=[1, 1]: every seed once",
+    "seeds=[1,1]": "seeds=[1, 1]: must name every seed once",
     "seeds=[]": "seeds=[]: must name at least one seed",
     "streams=mixed": "streams=mixed: must be 'spawned', 'libraries' or 'legacy'",
     "data.batch_size=10": "data.batch_size=10: needs another data.order than full",
@@ -234,7 +234,7 @@ def test_a_batch_is_not_larger_than_the_data():
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ([], "experiment=...: say which one; there are tower/small, "),
+        ([], "experiment=...: name one; there are tower/small, "),
         (["experiment=tower/smal"], "tower/smal"),
         (["experiment=tower/small", "optimizer.lr=-1"], "optimizer.lr=-1"),
         (["experiment=tower/small", "typo=1"], "typo"),

@@ -1,10 +1,10 @@
-"""What there is to train, draw and judge: tutorials, their experiments and ready sweeps.
+"""The tutorials, their experiments and their ready sweeps.
 
-A tutorial is one folder with, where it has them, ``targets.py``, ``figures.py``, ``claims.py``,
-``answers.py`` and ``published.yaml``. The package's own are listed in ``conf/tutorials.yaml`` and
-have their experiments in ``conf/``. A user's is a folder named in MLPFIT_PATH, or a package
-announced under the entry point group ``mlpfit.tutorials``, with a ``conf/`` of its own; its name is
-the folder's.
+A tutorial is a folder that may hold ``targets.py``, ``figures.py``, ``claims.py``, ``answers.py``
+and ``published.yaml``. Those of the package are listed in ``conf/tutorials.yaml``, and their
+experiments are in ``conf/``. A user's tutorial is a folder named in MLPFIT_PATH, or a package
+registered under the entry point group ``mlpfit.tutorials``, with its own ``conf/``; the folder's
+name is the tutorial's.
 """
 
 import importlib
@@ -25,20 +25,20 @@ import yaml
 from mlpfit.errors import ConfigError, allowed, as_config_error
 
 PACKAGE = Path(__file__).parents[1]
-_INSTALLED = PACKAGE / "conf"  # in a wheel; in a checkout conf/ lies at the top
-CONF = _INSTALLED if _INSTALLED.is_dir() else PACKAGE.parents[1] / "conf"
+_WHEEL_CONF = PACKAGE / "conf"  # in a checkout conf/ is at the top level
+CONF = _WHEEL_CONF if _WHEEL_CONF.is_dir() else PACKAGE.parents[1] / "conf"
 SEARCH_PATH = "MLPFIT_PATH"  # environment variable: folders of the user's own tutorials
 
 
 @dataclass(frozen=True)
 class Tutorial:
-    """folder: what belongs to it alone; conf: experiment/<name>/, sweep/<name>/ and target/."""
+    """folder: of its Python files; conf: folder with experiment/<name>/, sweep/<name>/, target/."""
 
     name: str
     package: str
     folder: Path
     conf: Path
-    order: Sequence[str] = ()  # of its experiments; others come last
+    order: Sequence[str] = ()  # of its experiments; those not listed come last
 
     @property
     def packaged(self) -> bool:
@@ -46,26 +46,27 @@ class Tutorial:
         return self.conf == CONF
 
     def module(self, name: str, *attributes: str) -> ModuleType | None:
-        """Its module of this name ("figures"), which may have these attributes; None if it has no
-        such file. Raises ConfigError in one line if it can't be imported, or misspells one."""
+        """Import its module of this name ("figures"); None if it has no such file. Raises
+        ConfigError if the import fails, or if a constant looks like one of the attributes
+        misspelt."""
         file = self.folder / f"{name}.py"
         if not file.is_file():
             return None
         with as_config_error(str(file)):
             module = importlib.import_module(f"{self.package}.{name}")
-        for given in (key for key in vars(module) if key.isupper() and key not in attributes):
-            if meant := get_close_matches(given, attributes, n=1, cutoff=0.8):
-                raise ConfigError(f"{file}: {given}: is {meant[0]} meant?")
+        for key in (key for key in vars(module) if key.isupper() and key not in attributes):
+            if similar := get_close_matches(key, attributes, n=1, cutoff=0.8):
+                raise ConfigError(f"{file}: {key}: is {similar[0]} meant?")
         return module
 
     def experiments(self) -> list[str]:
-        """Names, "tower/small"."""
+        """Names of its experiments, "tower/small"."""
         stems = sorted(file.stem for file in (self.conf / "experiment" / self.name).glob("*.yaml"))
         ordered = [s for s in dict.fromkeys((*self.order, *stems)) if s in stems]
         return [f"{self.name}/{stem}" for stem in ordered]
 
     def full_name(self, experiment: str) -> str:
-        """Of an experiment that may be named without the tutorial: "small" is "tower/small"."""
+        """Name with the tutorial in front: "small" and "tower/small" give "tower/small"."""
         return experiment if "/" in experiment else f"{self.name}/{experiment}"
 
     def sweeps(self) -> list[str]:
@@ -75,7 +76,7 @@ class Tutorial:
 
 
 def tutorials() -> list[Tutorial]:
-    """All tutorials, the user's own last. Raises ConfigError for a folder that is none."""
+    """All tutorials, the user's last. Raises ConfigError for a folder that is not a tutorial."""
     return list(_tutorials(os.environ.get(SEARCH_PATH, "")))
 
 
@@ -89,8 +90,8 @@ def _tutorials(search_path: str) -> tuple[Tutorial, ...]:
     names = [tutorial.name for tutorial in (*packaged, *users)]
     for tutorial in users:
         if names.count(tutorial.name) > 1:
-            taken = f"there is a tutorial {tutorial.name} already"
-            raise ConfigError(f"{tutorial.folder}: {taken}; name the folder otherwise")
+            problem = f"there is already a tutorial {tutorial.name}; rename the folder"
+            raise ConfigError(f"{tutorial.folder}: {problem}")
     return (*packaged, *users)
 
 
@@ -104,23 +105,24 @@ def _from_entry_points() -> Iterator[Tutorial]:
 def _from_search_path(search_path: str) -> Iterator[Tutorial]:
     """The folders named in MLPFIT_PATH, importable as ``mlpfit.tutorials.<name>``."""
     for folder in (Path(name).resolve() for name in search_path.split(os.pathsep) if name):
-        where = f"{SEARCH_PATH}={search_path}: {folder}"
+        given = f"{SEARCH_PATH}={search_path}: {folder}"
         if not folder.is_dir():
-            raise ConfigError(f"{where} is no folder")
+            raise ConfigError(f"{given} is no folder")
         if not folder.name.isidentifier():
-            raise ConfigError(f"{where}: name the folder in letters, digits and underscores")
-        inside = folder.glob("*/conf/experiment/*")
-        within = sorted({str(p.parents[2]) for p in inside if p.name == p.parents[2].name})
-        if within and not (folder / "conf").is_dir():
-            raise ConfigError(f"{where} holds tutorials; name them: {os.pathsep.join(within)}")
-        groups = [path.name for path in (folder / "conf/experiment").glob("*")]
-        if stray := [name for name in groups if name != folder.name]:
-            raise ConfigError(f"{folder}/conf/experiment/{stray[0]}: must lie under {folder.name}/")
+            raise ConfigError(f"{given}: name the folder in letters, digits and underscores")
+        groups = folder.glob("*/conf/experiment/*")
+        nested = sorted({str(p.parents[2]) for p in groups if p.name == p.parents[2].name})
+        if nested and not (folder / "conf").is_dir():
+            raise ConfigError(f"{given} holds tutorials; name them: {os.pathsep.join(nested)}")
+        names = [path.name for path in (folder / "conf/experiment").glob("*")]
+        if misplaced := [name for name in names if name != folder.name]:
+            file = f"{folder}/conf/experiment/{misplaced[0]}"
+            raise ConfigError(f"{file}: must lie under {folder.name}/")
         package = f"mlpfit.tutorials.{folder.name}"
         loaded = sys.modules.get(package)
         if loaded is None or list(loaded.__path__) != [str(folder)]:
             for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
-                del sys.modules[name]  # of another folder of this name
+                del sys.modules[name]  # imported from another folder of this name
             module = ModuleType(package)
             module.__path__ = [str(folder)]
             module.__spec__ = ModuleSpec(package, None, is_package=True)
@@ -129,59 +131,57 @@ def _from_search_path(search_path: str) -> Iterator[Tutorial]:
 
 
 def tutorial(name: str) -> Tutorial:
-    """The tutorial of this name, or of an experiment, figure or sweep "tutorial/..."."""
-    stem = name.split("/")[0]
-    for candidate in tutorials():
-        if candidate.name == stem:
-            return candidate
-    known = [tutorial.name for tutorial in tutorials()]
-    raise ConfigError(f"{name}: no such tutorial; {allowed(stem, known)}")
+    """The tutorial of this name, or of an experiment, figure or sweep "tutorial/...". Raises
+    ConfigError if there is none."""
+    by_name = {tutorial.name: tutorial for tutorial in tutorials()}
+    if (stem := name.split("/")[0]) not in by_name:
+        raise ConfigError(f"{name}: no such tutorial; {allowed(stem, by_name)}")
+    return by_name[stem]
 
 
 def experiments() -> list[str]:
-    """Names of all experiments, the user's own last."""
+    """Names of all experiments, the user's last."""
     return [name for tutorial in tutorials() for name in tutorial.experiments()]
 
 
-def existing(experiment: str, culprit: str) -> str:
-    """The experiment. Raises ConfigError, which begins with the culprit, if there is none."""
-    if experiment not in (known := experiments()):
+def check_experiment(experiment: str, culprit: str) -> str:
+    """Return the name. Raises ConfigError beginning with the culprit, where the name is written, if
+    there is no such experiment."""
+    if experiment not in (names := experiments()):
         given = f"{culprit}: {experiment}"
-        raise ConfigError(f"{given}: no such experiment; {allowed(experiment, known)}")
+        raise ConfigError(f"{given}: no such experiment; {allowed(experiment, names)}")
     return experiment
 
 
 def ready_sweeps() -> list[str]:
-    """Names of the ready sweeps, the user's own last."""
+    """Names of all ready sweeps, the user's last."""
     return [name for tutorial in tutorials() for name in tutorial.sweeps()]
 
 
-def confs() -> list[Path]:
-    """Folders of YAML, the package's own first."""
+def conf_folders() -> list[Path]:
+    """The ``conf/`` folders, the package's first."""
     return list(dict.fromkeys([CONF, *(tutorial.conf for tutorial in tutorials())]))
 
 
-def choices(group: str) -> list[str]:
-    """Names of the files of a group of conf/, the user's own last."""
+def group_names(group: str) -> list[str]:
+    """Names that a group of ``conf/`` offers ("optimizer": "adam", ...), the user's last."""
     if group == "experiment":
         return experiments()
-    folders = [conf / group for conf in confs()]
+    folders = [conf / group for conf in conf_folders()]
     files = [(folder, file) for folder in folders for file in sorted(folder.rglob("*.yaml"))]
     return [str(file.relative_to(folder).with_suffix("")) for folder, file in files]
 
 
 def load_targets() -> None:
-    """Import the targets of every tutorial, so that their names are known.
-
-    Raises ConfigError in one line if one can't be imported.
-    """
+    """Import every tutorial's ``targets.py``, which registers its targets. Raises ConfigError if an
+    import fails."""
     for tutorial in tutorials():
         tutorial.module("targets")
 
 
 @dataclass(frozen=True)
 class ReadySweep:
-    """What a ready sweep asks and how its figure is drawn, from ``conf/sweep/<name>.yaml``."""
+    """Swept values, question and figure of a sweep, read from ``conf/sweep/<name>.yaml``."""
 
     name: str
     params: dict[str, str]

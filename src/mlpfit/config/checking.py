@@ -1,4 +1,4 @@
-"""From plain data to a dataclass, checked by pydantic, whose errors become one line."""
+"""Validation of plain data as a dataclass by pydantic, with errors of one line."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +12,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mlpfit.errors import ConfigError, UnknownKey, as_config_error
 
-UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name for it
+UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name of this error
 SHOULD = "Input should be "
 
 
 class Section:
-    """What pydantic is told of every dataclass here: no other keys, no conversions."""
+    """Base of validated dataclasses: no unknown keys, no conversions of type, finite numbers."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -28,28 +28,27 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
         return TypeAdapter(kind)
 
 
-def checked(kind: Any, plain: Mapping[str, Any], prefix: str = "") -> Any:
-    """Plain data as a dataclass of this kind. Raises ConfigError in one line that names the key."""
+def validate(kind: Any, plain: Mapping[str, Any], prefix: str = "") -> Any:
+    """Plain data as a dataclass of this kind. Raises ConfigError that names prefix and key."""
     try:
         return _adapter(kind).validate_json(json.dumps(plain, default=str))
     except ValidationError as error:
         errors = error.errors(include_url=False)
-    unknown = [e for e in errors if e["type"] == UNKNOWN_KEY]  # explains a missing one
-    first = (unknown or errors)[0]
+    unknown = [e for e in errors if e["type"] == UNKNOWN_KEY]
+    first = (unknown or errors)[0]  # a misspelt key is also missing under its right name
     if isinstance(cause := first.get("ctx", {}).get("error"), ConfigError):
         raise cause
     if first["type"] == UNKNOWN_KEY:
         raise _unknown_key(kind, first["loc"], unknown, plain, prefix)
-    raise ConfigError(_sentence(first, errors, plain, prefix))
+    raise ConfigError(_message(first, errors, plain, prefix))
 
 
 def read_yaml(kind: Any, file: Path) -> Any:
-    """A YAML file as a dataclass of this kind. Raises ConfigError in one line that names the file
-    and the key."""
+    """A YAML file as a dataclass of this kind. Raises ConfigError that names file and key."""
     with as_config_error(str(file)):
         plain = yaml.safe_load(file.read_text())
     try:
-        return checked(kind, {} if plain is None else plain)
+        return validate(kind, {} if plain is None else plain)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
 
@@ -78,7 +77,7 @@ def _found(location: Sequence[Any], plain: Any) -> tuple[str, Any, Any, int]:
     return key.lstrip("."), value, parent, depth
 
 
-def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str:
+def _message(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str:
     """pydantic's error as "key=value: must be ..."."""
     key, value, _, depth = _found(first["loc"], plain)
     key = prefix + key
@@ -88,13 +87,13 @@ def _sentence(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str
         name = tag["discriminator"].strip("'")
         return f"{key}.{name}={tag['tag']}: allowed are {tag['expected_tags']}"
     if first["type"] == "missing":
-        absent_key = f"{key.rstrip('.')}.{first['loc'][-1]}".lstrip(".")
-        return f"{given}: too short" if isinstance(value, list) else f"{absent_key}: missing"
-    if value == "???":  # what YAML has for a value that is to be given
+        missing_key = f"{key.rstrip('.')}.{first['loc'][-1]}".lstrip(".")
+        return f"{given}: too short" if isinstance(value, list) else f"{missing_key}: missing"
+    if value == "???":  # OmegaConf's mark of a mandatory value
         return f"{key}: missing; give it a value"
-    same = [e["msg"] for e in errors if e["loc"][:depth] == first["loc"][:depth]]
-    wanted = dict.fromkeys(message.removeprefix(SHOULD) for message in same)
-    return f"{given}: must be {' or '.join(wanted)}".replace("a valid tuple", "a list")
+    messages = [e["msg"] for e in errors if e["loc"][:depth] == first["loc"][:depth]]
+    choices = dict.fromkeys(message.removeprefix(SHOULD) for message in messages)
+    return f"{given}: must be {' or '.join(choices)}".replace("a valid tuple", "a list")
 
 
 def _field_names(kind: Any) -> Iterator[list[str]]:

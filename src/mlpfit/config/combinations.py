@@ -1,4 +1,4 @@
-"""Values of a config that are each allowed but don't go together."""
+"""Checks of a config beyond single types and ranges: combinations of values, names, folders."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mlpfit.config.catalogue import tutorials
 if TYPE_CHECKING:
     from mlpfit.config.schema import Config
 
-INSTANTIATED = ("lightning.pytorch.", "mlpfit.training.")  # what callbacks and loggers may be
+PACKAGES = ("lightning.pytorch.", "mlpfit.training.")  # from which callbacks and loggers may come
 
 
 def problems(config: Config) -> Iterator[str]:
-    """What is wrong with the values of a config that are each allowed, in a line each."""
+    """A line for each problem of a config whose values each have an allowed type and range."""
     if not re.fullmatch(r"\w[\w.-]{0,99}/\w[\w.-]{0,99}", config.name):
         yield f"name={config.name!r}: must be tutorial/experiment, in letters, digits, dots, dashes"
     if config.name.endswith((".old", ".partial")):
         yield f"name={config.name}: must not end in .old or .partial, which mark unfinished runs"
     given, folder = f"output_dir={config.output_dir}", Path(config.output_dir).absolute()
     if not config.output_dir.strip() or config.output_dir.startswith("~"):
-        yield f"{given}: must name a folder, . for this one; ~ stays as it is here"
+        yield f"{given}: must name a folder, . for this one; ~ is not expanded here"
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir():
         yield f"{given}: {existing} is no folder"
@@ -35,13 +35,13 @@ def problems(config: Config) -> Iterator[str]:
     steps, widths = config.trainer.max_steps, config.model.widths()
     if config.optimizer.name == "least_squares":
         if widths or steps or config.data.order != "full":
-            needed = "model.hidden=none, trainer.max_steps=0 and data.order=full"
-            yield f"optimizer=least_squares: needs {needed}"
+            settings = "model.hidden=none, trainer.max_steps=0 and data.order=full"
+            yield f"optimizer=least_squares: needs {settings}"
     elif steps < 1:
         yield f"trainer.max_steps={steps}: must be at least 1"
     if not config.train and config.ckpt_path is None:
         yield "train=false: evaluates a checkpoint; name it with ckpt_path=..."
-    packages = (*INSTANTIATED, *(f"{tutorial.package}." for tutorial in tutorials()))
+    packages = (*PACKAGES, *(f"{tutorial.package}." for tutorial in tutorials()))
     for group, nodes in (("callbacks", config.callbacks), ("logger", config.logger)):
         for name, node in nodes.items():
             if node and not (given := str(node.get("_target_"))).startswith(packages):
@@ -54,7 +54,7 @@ def _seed_problems(config: Config) -> Iterator[str]:
         yield "seeds=[]: must name at least one seed, or be null"
         return
     if len(set(config.replica_seeds)) < len(config.replica_seeds):
-        yield f"seeds={list(config.replica_seeds)}: every seed once"
+        yield f"seeds={list(config.replica_seeds)}: must name every seed once"
     if config.replica_seeds[-1] >= 2**32:
         yield f"seed={config.seed} with replicas={config.replicas}: seeds must stay below {2**32}"
     if only is not None:
@@ -76,16 +76,16 @@ def _data_problems(config: Config) -> Iterator[str]:
         yield f"data.batch_size={batch}: needs another data.order than full, such as shuffle"
     if batch is not None and batch > rows:
         yield f"data.batch_size={batch}: must be at most the {rows} rows there are"
-    starting = data.order in ("slices", "consecutive")
-    if starting and below is None:
+    uses_start = data.order in ("slices", "consecutive")
+    if uses_start and below is None:
         yield f"data.order={data.order}: needs data.start_below, a number of at most {rows} rows"
-    elif below is not None and not starting:
-        yield f"data.start_below={below}: goes with data.order=slices or consecutive alone"
+    elif below is not None and not uses_start:
+        yield f"data.start_below={below}: goes with data.order=slices or consecutive only"
     if below is not None and batch is not None and not batch < below <= rows:
         yield f"data.start_below={below}: must be above the batch size and at most the {rows} rows"
     if data.order == "blocks" and macro is None:
         yield "data.order=blocks: needs data.macro_batch, the rows of a macro batch"
     elif macro is not None and data.order != "blocks":
-        yield f"data.macro_batch={macro}: goes with data.order=blocks alone"
+        yield f"data.macro_batch={macro}: goes with data.order=blocks only"
     if config.streams == "libraries" and data.order != "full":
         yield "streams=libraries: needs data.order=full (its seeded order is not defined)"

@@ -1,5 +1,5 @@
-"""From YAML and overrides to a Config, by Hydra. Hydra stops here: everything behind takes plain
-values."""
+"""Composition of YAML and overrides by Hydra into a Config. Code that takes a Config needs no
+Hydra."""
 
 import hashlib
 import json
@@ -12,59 +12,58 @@ from pathlib import Path
 from typing import Any
 
 from mlpfit import sealed
-from mlpfit.config.catalogue import confs, experiments
+from mlpfit.config.catalogue import conf_folders, experiments
 from mlpfit.config.schema import Config, parse
 from mlpfit.errors import ConfigError, RunError, UnknownKey, allowed, as_config_error
 from mlpfit.files import write_file
 
-COMPOSED = Path("outputs/.cache/configs")
+CACHE = Path("outputs/.cache/configs")
 
 
 def compose(overrides: Sequence[str]) -> Config:
-    """The checked config of these Hydra overrides.
+    """The config of these Hydra overrides. Raises ConfigError for any error of Hydra, OmegaConf or
+    the validation.
 
         compose(["experiment=tower/small", "optimizer.lr=0.01"])
-
-    Raises ConfigError in one line for whatever Hydra, OmegaConf or the check finds wrong.
     """
-    return _parsed(_composed(overrides), overrides)
+    return _validated(_compose_plain(overrides), overrides)
 
 
-def group(kind: str, choice: str) -> dict[str, Any]:
-    """The values of a file of conf/: group("optimizer", "sgd")["momentum"]. Raises ConfigError."""
+def group_values(kind: str, choice: str) -> dict[str, Any]:
+    """The values of one file of ``conf/``: group_values("optimizer", "sgd")["momentum"]. Raises
+    ConfigError."""
     from omegaconf import OmegaConf
 
     with as_config_error(f"{kind}={choice}"):
-        values: Any = OmegaConf.to_container(_by_hydra(f"{kind}/{choice}")[kind], resolve=True)
+        values: Any = OmegaConf.to_container(_hydra_compose(f"{kind}/{choice}")[kind], resolve=True)
         return dict(values)
 
 
 def groups_chosen(experiment: str) -> dict[str, str]:
-    """Which choice of every group an experiment takes: groups_chosen("tower/small")["optimizer"] is
-    "adam"."""
-    composed = _by_hydra("config", [f"experiment={experiment}"], return_hydra_config=True)
+    """An experiment's choices: groups_chosen("tower/small")["optimizer"] is "adam"."""
+    composed = _hydra_compose("config", [f"experiment={experiment}"], return_hydra_config=True)
     return dict(composed.hydra.runtime.choices)
 
 
-def _by_hydra(file: str, overrides: Sequence[str] = (), **options: Any) -> Any:
+def _hydra_compose(file: str, overrides: Sequence[str] = (), **options: Any) -> Any:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
     from mlpfit.config.sources import register_with_hydra
 
     register_with_hydra()
-    # A folder without YAML: those with some are registered. hydra.initialize would look for the
-    # source of every caller, which takes as long as composing.
+    # A folder without YAML, since conf/ is registered already. hydra.initialize would look up the
+    # caller's source file, which takes as long as composing.
     with initialize_config_dir(str(Path(__file__).parent), version_base="1.3"):
         return hydra_compose(file, overrides=list(overrides), **options)
 
 
 def checked_config(composed: Any) -> Config:
-    """What Hydra composed, checked. Raises ConfigError."""
+    """The Config of what Hydra composed. Raises ConfigError."""
     from omegaconf import OmegaConf
 
     overrides = list(map(str, OmegaConf.select(composed, "hydra.overrides.task") or ()))
-    config = _parsed(_plain(composed, overrides), overrides)
+    config = _validated(_plain_values(composed, overrides), overrides)
     experiment = OmegaConf.select(composed, "hydra.runtime.choices.experiment")
     if experiment and not any(override.startswith("name=") for override in overrides):
         check_name(config, experiment)
@@ -72,41 +71,41 @@ def checked_config(composed: Any) -> Config:
 
 
 def check_name(config: Config, experiment: str) -> None:
-    """Raises ConfigError unless the experiment is called as its file: else it would take the place
-    of another's runs."""
+    """Raises ConfigError unless an experiment's name is its file's: else its runs could replace
+    those of another experiment."""
     if config.name != experiment:
         raise ConfigError(f"experiment={experiment}: name={config.name}: must be that of its file")
 
 
-def _composed(overrides: Sequence[str]) -> dict[str, Any]:
+def _compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
     try:
-        return _plain(_by_hydra("config", overrides), overrides)
+        return _plain_values(_hydra_compose("config", overrides), overrides)
     except ConfigError:
         raise
-    except Exception as error:  # its own, YAML's, endless recursion, bytes that are no text
+    except Exception as error:  # of Hydra or YAML, endless recursion, bytes that are not text
         raise ConfigError(as_one_line(error, overrides)) from error
 
 
-def _plain(composed: Any, overrides: Sequence[str]) -> dict[str, Any]:
+def _plain_values(composed: Any, overrides: Sequence[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     composed = without_hydra(composed)
     if OmegaConf.is_missing(composed, "name"):
         if experiment := [o for o in overrides if o.startswith("experiment=")]:
             raise ConfigError(f"{experiment[0]}: name: missing in its file")
-        raise ConfigError(f"experiment=...: say which one; there are {', '.join(experiments())}")
+        raise ConfigError(f"experiment=...: name one; there are {', '.join(experiments())}")
     return json.loads(json.dumps(OmegaConf.to_container(composed, resolve=True), default=str))
 
 
 def without_hydra(composed: Any) -> Any:
-    """What Hydra composed, but its own settings."""
+    """What Hydra composed, without the settings of Hydra itself."""
     from omegaconf import OmegaConf
 
     return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
 
 
 def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
-    """What Hydra and OmegaConf say in paragraphs, with the key they name, or all that was given."""
+    """An error of Hydra or OmegaConf in one line, with the key it is about, else all overrides."""
     from hydra.errors import MissingConfigException
     from omegaconf import DictConfig
 
@@ -125,12 +124,13 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
     key = getattr(error, "full_key", None) or getattr(error, "override", None)
     if key:
         return text if str(key) in text else f"{key}: {text}"
-    named = any(override.partition("=")[0].lstrip("+~") in text for override in overrides)
-    return text if named else " ".join([text, *(f"({override})" for override in overrides)])
+    if any(override.partition("=")[0].lstrip("+~") in text for override in overrides):
+        return text
+    return " ".join([text, *(f"({override})" for override in overrides)])
 
 
-def _parsed(plain: dict[str, Any], overrides: Sequence[str]) -> Config:
-    """Checked; of a key that there is not and no override gives, with the files that may."""
+def _validated(plain: dict[str, Any], overrides: Sequence[str]) -> Config:
+    """Its Config; the error about an unknown key names the files that set it."""
     try:
         return parse(plain)
     except UnknownKey as error:
@@ -138,21 +138,23 @@ def _parsed(plain: dict[str, Any], overrides: Sequence[str]) -> Config:
 
 
 def _files_with(key: str, overrides: Sequence[str]) -> str:
-    """The user's files that may have given a key, " (in ramp/conf/experiment/ramp/steep.yaml)", if
-    no override has."""
+    """The user's files that may set a key, " (in ramp/conf/...yaml)"; "" if an override does."""
     name = key.rpartition(".")[2]
     if any(name in override.partition("=")[0] for override in overrides):
         return ""
-    given = re.compile(rf"\b{re.escape(name)}\s*:")
-    files = [file for conf in confs()[1:] for file in sorted(conf.rglob("*.yaml"))]
-    holding = [str(file) for file in files if given.search(file.read_text())]
-    return f" (in {', '.join(holding)})" if holding else ""
+    setting = re.compile(rf"\b{re.escape(name)}\s*:")
+    files = [file for conf in conf_folders()[1:] for file in sorted(conf.rglob("*.yaml"))]
+    matching = [str(file) for file in files if setting.search(file.read_text())]
+    return f" (in {', '.join(matching)})" if matching else ""
 
 
 def as_published(experiment: str) -> Config:
-    """The config of an experiment as its YAML has it; composed again when a file has changed."""
-    yaml = [file for conf in confs() for file in sorted(conf.rglob("*.yaml"))]
-    files = [*yaml, *sorted(Path(__file__).parent.glob("*.py"))]  # these decide it, too
+    """The config of an experiment without overrides. Cached until a file of ``conf/`` changes."""
+    yaml = [file for conf in conf_folders() for file in sorted(conf.rglob("*.yaml"))]
+    files = [
+        *yaml,
+        *sorted(Path(__file__).parent.glob("*.py")),
+    ]  # code decides, too
     try:
         config = _as_published(experiment, tuple((str(f), f.stat().st_mtime_ns) for f in files))
     except ConfigError as error:
@@ -165,18 +167,18 @@ def as_published(experiment: str) -> Config:
 
 @cache
 def _as_published(experiment: str, files: tuple[tuple[str, int], ...]) -> Config:
-    """Hydra takes 70 ms for each, so what it composed of these files is cached."""
-    made_by = [version(package) for package in ("hydra-core", "omegaconf")]
-    key = hashlib.sha256(json.dumps([experiment, files, made_by]).encode()).hexdigest()
-    cache_file = COMPOSED / f"{experiment.replace('/', '-')}.json"
-    with suppress(RunError):  # not there, or not as it was written
+    """Composing takes 70 ms, so the result is cached on disk for these files and mtimes (ns)."""
+    versions = [version(package) for package in ("hydra-core", "omegaconf")]
+    key = hashlib.sha256(json.dumps([experiment, files, versions]).encode()).hexdigest()
+    cache_file = CACHE / f"{experiment.replace('/', '-')}.json"
+    with suppress(RunError):  # missing or changed
         cached = sealed.read_json(cache_file, "compose again")
         if cached["of"] == key:
             return parse(cached["config"])
-    plain = _composed([f"experiment={experiment}"])
+    plain = _compose_plain([f"experiment={experiment}"])
     text = b"".join(Path(file).read_bytes() for file, _ in files if file.endswith(".yaml"))
     files_decide = not re.search(rb"\$\{(oc\.env|now)", text)
-    if files_decide and COMPOSED.parents[1].is_dir():
+    if files_decide and CACHE.parents[1].is_dir():
         with suppress(OSError):
             write_file(cache_file, sealed.json_bytes({"of": key, "config": plain}))
-    return _parsed(plain, [])
+    return _validated(plain, [])

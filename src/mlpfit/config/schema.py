@@ -1,5 +1,5 @@
-"""From plain data to a checked, frozen Config. Every key, its type and its range is a field of one
-of the dataclasses below; defaults live in ``conf/`` only."""
+"""The Config of a run. Every key with its type and range is a field of one of these dataclasses;
+defaults are in ``conf/`` only."""
 
 import dataclasses
 import json
@@ -13,29 +13,31 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator
 
 from mlpfit.config.catalogue import load_targets
-from mlpfit.config.checking import Section, checked
+from mlpfit.config.checking import Section, validate
 from mlpfit.config.combinations import problems
 from mlpfit.data import order, streams
 from mlpfit.data.targets import TARGETS, Target
 from mlpfit.errors import ConfigError, UnknownKey, allowed, as_config_error
 from mlpfit.model import layout
 
-# Further arguments of lightning's Trainer that may be given; those in DECIDING change the numbers.
-DECIDING = {"fast_dev_run", "limit_train_batches", "overfit_batches", "max_time", "deterministic"}
-LIGHTNING = DECIDING.union(
-    ["strategy", "devices", "num_nodes", "sync_batchnorm", "use_distributed_sampler"],
-    ["max_epochs", "min_epochs", "min_steps", "benchmark", "inference_mode", "profiler"],
-    ["limit_val_batches", "limit_test_batches", "limit_predict_batches", "barebones"],
-    ["val_check_interval", "check_val_every_n_epoch", "num_sanity_val_steps"],
-    ["log_every_n_steps", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"],
-    ["detect_anomaly", "reload_dataloaders_every_n_epochs", "enable_autolog_hparams"],
+# Arguments of Lightning's Trainer that a config may set: those that change the numbers, and others.
+NUMERICAL_ARGUMENTS = frozenset(
+    ["fast_dev_run", "limit_train_batches", "overfit_batches", "max_time", "deterministic"]
 )
+_OTHER_ARGUMENTS = """
+    strategy devices num_nodes sync_batchnorm use_distributed_sampler barebones profiler benchmark
+    max_epochs min_epochs min_steps inference_mode detect_anomaly enable_autolog_hparams
+    limit_val_batches limit_test_batches limit_predict_batches reload_dataloaders_every_n_epochs
+    val_check_interval check_val_every_n_epoch num_sanity_val_steps log_every_n_steps
+    enable_progress_bar enable_model_summary enable_checkpointing
+"""
+TRAINER_ARGUMENTS = NUMERICAL_ARGUMENTS.union(_OTHER_ARGUMENTS.split())
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Objects = dict[str, dict[str, Any] | None]  # name -> {_target_: ..., arguments}; null: not used
+Objects = dict[str, dict[str, Any] | None]  # name -> {_target_: ..., ...}; null: not used
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Model(Section):
     gradient: Literal["autograd", "by_hand"]
 
     def widths(self) -> tuple[int, ...]:
-        """Of the hidden layers, from the first: "64-32" -> (64, 32), "none" -> ()."""
+        """Widths of the hidden layers: "64-32" -> (64, 32), "none" -> (). Raises ConfigError."""
         if self.hidden == "none":
             return ()
         parts = str(self.hidden).split("-")
@@ -82,32 +84,32 @@ class Adam(Section):
 
 @dataclass(frozen=True)
 class LeastSquares(Section):
-    name: Literal["least_squares"]  # the closed form, in place of steps
+    name: Literal["least_squares"]  # the closed form instead of steps
 
 
 @dataclass(frozen=True)
 class Trainer(Section):
-    max_steps: Annotated[int, Field(ge=0, le=10**8)]  # the loss of every step is held
+    max_steps: Annotated[int, Field(ge=0, le=10**8)]  # all losses are in memory
     accelerator: str
     precision: Literal["32-true", "64-true"]
     chunk_steps: Count  # optimiser steps in one training_step
-    compile: bool | Literal["auto"]  # auto: when it pays (model/layout.py)
-    arguments: dict[str, Any]  # further ones of lightning's Trainer; in YAML beside the others
+    compile: bool | Literal["auto"]  # auto: if it saves time (model/layout.py)
+    arguments: dict[str, Any]  # TRAINER_ARGUMENTS that are set; in YAML keys of trainer
 
 
 @dataclass(frozen=True)
 class Recording(Section):
-    scalars: Annotated[int, Field(ge=2, le=10**6)]  # of each kind along one run at most
+    scalars: Annotated[int, Field(ge=2, le=10**6)]  # at most, of each kind in one run
     snapshots: Annotated[int, Field(ge=2, le=10**4)]  # of the weights
     checkpoint_every: Count  # steps
 
 
 @dataclass(frozen=True)
 class Ensemble(Section):
-    replicas: Count  # of `mlpfit ensembles`, unless it is given some
+    replicas: Count  # of `mlpfit ensembles`, unless overridden
     shard: Count | None  # replicas of one Trainer and one folder; null: 256
     processes: Annotated[int, Field(ge=1, le=1000)] | None  # null: one per core
-    history_points: Count  # losses kept per replica, about
+    history_points: Count  # losses kept per replica, roughly
     only: tuple[Annotated[int, Field(ge=0)], ...] | None  # train these shards; null: all
 
 
@@ -120,12 +122,12 @@ def _target(plain: Any) -> Target:
             f"target {name}: write @dataclass(frozen=True, kw_only=True) above its class"
         )
     fields = {key: value for key, value in plain.items() if key != "name"}
-    return checked(kind, fields, "target.")
+    return validate(kind, fields, "target.")
 
 
 @dataclass(frozen=True)
 class Config(Section):
-    """A run, checked. Its fields are the keys of ``conf/config.yaml``, explained there."""
+    """The validated config of a run. Its fields are explained in ``conf/config.yaml``."""
 
     name: str
     question: str
@@ -151,11 +153,12 @@ class Config(Section):
 
     @property
     def units(self) -> tuple[int, ...]:
+        """Widths of all layers: (inputs, hidden ..., 1)."""
         return (self.target.dim, *self.model.widths(), 1)
 
     @property
     def rows(self) -> int:
-        """Rows each replica trains on."""
+        """Training rows of each replica."""
         return self.target.points if self.target.observed is None else self.target.observed
 
     @property
@@ -171,79 +174,82 @@ class Config(Section):
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """Arguments of :func:`mlpfit.data.datamodule.draw`, all but the seed: what decides the rows
-        of a replica and their order."""
-        from mlpfit.model import mlp  # late: it imports torch, and a config is read without
+        """Arguments of :func:`mlpfit.data.datamodule.draw` except the seed."""
+        from mlpfit.model import mlp  # here, since it imports torch
 
-        weights = partial(mlp.initial, self.units, self.model.init)
-        drawn = {"target": self.target, "streams": self.streams, "weights": weights}
-        return drawn | {"steps": self.trainer.max_steps} | vars(self.data)
+        return {
+            "target": self.target,
+            "streams": self.streams,
+            "weights": partial(mlp.initial, self.units, self.model.init),
+            "steps": self.trainer.max_steps,
+            **vars(self.data),
+        }
 
     @property
-    def plain_seconds(self) -> float:
-        """Predicted for uncompiled steps."""
+    def uncompiled_seconds(self) -> float:
+        """Predicted duration with uncompiled steps."""
         steps, rows = self.trainer.max_steps, self.data.batch_size or self.rows
         return layout.plain_seconds(steps, len(self.replica_seeds), rows, self.units[1:])
 
     @property
     def worth_compiling(self) -> bool:
-        """Whether its steps are to be compiled: as the config says, or (auto) when it pays."""
+        """Whether to compile the steps: ``trainer.compile``, for auto whether it saves time."""
         if self.trainer.compile != "auto":
             return self.trainer.compile
-        return self.plain_seconds >= layout.PAYS_FROM and not self.fills_machine
+        return self.uncompiled_seconds >= layout.PAYS_FROM and not self.uses_all_cores
 
     @property
     def operations(self) -> int:
-        """Of a model-step."""
+        """Floating-point operations of one step of one replica."""
         return layout.operations(self.data.batch_size or self.rows, self.units)
 
     @property
-    def fills_machine(self) -> bool:
-        """Whether each step takes all cores, so large is the only net; else a core a process."""
+    def uses_all_cores(self) -> bool:
+        """Whether steps use all cores, as for one large net; else each process uses one core."""
         return len(self.replica_seeds) == 1 and self.operations >= layout.WIDE_FROM
 
     @property
     def folder(self) -> Path:
-        """Where the run goes by default: one replica under runs/, several under ensembles/."""
+        """Default folder of the run: under runs/ for one replica, else under ensembles/."""
         kind = "runs" if len(self.replica_seeds) == 1 else "ensembles"
         return Path(self.output_dir) / kind / self.name
 
     def plain(self) -> dict[str, Any]:
-        """The config as YAML would hold it."""
+        """The config as in YAML: nested dicts, lists, numbers and strings."""
         plain = dataclasses.asdict(self)
         plain["target"] = {"name": self.target.name, **plain["target"]}
         plain["trainer"] |= plain["trainer"].pop("arguments")
         return json.loads(json.dumps(plain))
 
     def recipe(self) -> dict[str, Any]:
-        """What decides the results: the config without words, places and requests."""
-        requests = ("question", "output_dir", "force", "metric", "train")
-        recipe = {key: value for key, value in self.plain().items() if key not in requests}
+        """The part of the config that decides the results."""
+        incidental = ("question", "output_dir", "force", "metric", "train")
+        recipe = {key: value for key, value in self.plain().items() if key not in incidental}
         for name in ("replicas", "processes", "only"):
             recipe["ensemble"].pop(name)
-        for name in LIGHTNING - DECIDING:
+        for name in TRAINER_ARGUMENTS - NUMERICAL_ARGUMENTS:
             recipe["trainer"].pop(name, None)
         return recipe
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As YAML would hold it: the process that unpickles it then finds the user's targets."""
+        """Pickle as plain values, so that a new process imports the user's targets."""
         return parse, (self.plain(),)
 
 
 def parse(plain: Mapping[str, Any]) -> Config:
-    """Check every key, type, range and combination. Raises ConfigError in one line that names the
-    key and what is allowed."""
+    """Validate plain values as a Config. Raises ConfigError that names the key and the allowed
+    values."""
     load_targets()
     plain = dict(plain)
     if isinstance(trainer := plain.get("trainer"), Mapping):
-        fields = {key: value for key, value in trainer.items() if key not in LIGHTNING}
+        fields = {key: value for key, value in trainer.items() if key not in TRAINER_ARGUMENTS}
         keys = [field.name for field in dataclasses.fields(Trainer) if field.name != "arguments"]
         if unknown := [key for key in fields if key not in keys]:
-            names = [f"trainer.{key}" for key in [*keys, *sorted(LIGHTNING)]]
+            names = [f"trainer.{key}" for key in [*keys, *sorted(TRAINER_ARGUMENTS)]]
             raise UnknownKey(f"trainer.{unknown[0]}", names)
-        arguments = {k: v for k, v in trainer.items() if k in LIGHTNING and v is not None}
+        arguments = {k: v for k, v in trainer.items() if k in TRAINER_ARGUMENTS and v is not None}
         plain["trainer"] = fields | {"arguments": arguments}
-    config: Config = checked(Config, plain)
+    config: Config = validate(Config, plain)
     with as_config_error(f"target {config.target.name}"):
         if problem := next(problems(config), ""):
             raise ConfigError(problem)

@@ -1,6 +1,6 @@
-"""What Hydra needs to know before it composes: where the YAML lies, and how folders are named.
+"""Extensions of Hydra: sources of YAML, and resolvers that name folders.
 
-It is registered in this process alone; other Hydra applications are left as they are.
+They are registered in this process only, not as plugins of other Hydra applications.
 """
 
 import builtins
@@ -22,17 +22,17 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from mlpfit.config.catalogue import choices, confs
+from mlpfit.config.catalogue import conf_folders, group_names
 from mlpfit.errors import ConfigError
 
-NESTED = ("experiment", "sweep")  # groups whose choices are named tutorial/...
-# Keys that say how something is computed, not what.
-NOT_DECIDING = ("output_dir", "force", "ensemble.processes", "ensemble.only", "metric", "hydra")
+NESTED = ("experiment", "sweep")  # groups whose files are in a folder of their tutorial
+# Keys that change how or where a result is computed, but not the result.
+INCIDENTAL_KEYS = ("output_dir", "force", "ensemble.processes", "ensemble.only", "metric", "hydra")
 
 
-class Conf(FileConfigSource):
-    """A folder of YAML whose experiments and ready sweeps are listed as "tutorial/name", so that
-    completion, ``glob`` and Hydra's messages name them."""
+class ConfSource(FileConfigSource):
+    """A folder of YAML. Experiments and ready sweeps are listed as "tutorial/name" for completion,
+    ``glob`` and Hydra's messages."""
 
     @staticmethod
     def scheme() -> str:
@@ -40,21 +40,21 @@ class Conf(FileConfigSource):
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
         if config_path in NESTED:
-            return [] if results_filter == ObjectType.GROUP else choices(config_path)
+            return [] if results_filter == ObjectType.GROUP else group_names(config_path)
         return super().list(config_path, results_filter)
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Raises ConfigError for a user's file that would have Hydra call something: ``_target_``
-        is for callbacks and loggers, which are checked before they are made."""
+        """Raises ConfigError for a user's file with ``_target_``, which Hydra would call, other
+        than in callbacks and loggers, which are checked first."""
         result = super().load_config(config_path)
-        if Path(self.path) != confs()[0]:  # the package's own
+        if Path(self.path) != conf_folders()[0]:  # not the package's
             group = Path(config_path).parts[0]
             if group in NESTED and result.header.get("package") != "_global_":
                 missing = "must begin with the line # @package _global_"
                 raise ConfigError(f"{self.path}/{config_path}: {missing}")
             package = result.header.get("package") or Path(config_path).parent.as_posix()
             package = package.removeprefix("_global_").replace("/", ".")
-            for key in _targets(OmegaConf.to_container(result.config), package):
+            for key in _target_keys(OmegaConf.to_container(result.config), package):
                 if not key.startswith(("callbacks.", "logger.")):
                     raise ConfigError(
                         f"{self.path}/{config_path}: {key}: _target_ is for callbacks and loggers "
@@ -63,43 +63,44 @@ class Conf(FileConfigSource):
         return result
 
 
-def _targets(content: Any, at: str) -> Iterator[str]:
-    """The keys below which there is a ``_target_``."""
+def _target_keys(content: Any, at: str) -> Iterator[str]:
+    """Keys of the dicts that have a ``_target_``; at: the key of the content."""
     if isinstance(content, dict):
         if "_target_" in content:
             yield at
         for key, value in content.items():
-            yield from _targets(value, f"{at}.{key}".lstrip("."))
+            yield from _target_keys(value, f"{at}.{key}".lstrip("."))
     if isinstance(content, list):
         for value in content:
-            yield from _targets(value, at)
+            yield from _target_keys(value, at)
 
 
 class SearchPath(SearchPathPlugin):
-    """conf/ and those of the user's tutorials."""
+    """The package's ``conf/`` and those of the user's tutorials."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for conf in confs():
+        for conf in conf_folders():
             search_path.append("mlpfit", f"mlpfit://{conf}")
 
 
 @cache
 def register_with_hydra() -> None:
-    """Register sources, search path and resolvers, once a process."""
-    SourcesRegistry.instance().register(Conf)
+    """Register source, search path and resolvers, once per process."""
+    SourcesRegistry.instance().register(ConfSource)
     Plugins.instance().register(SearchPath)
     for resolver in (kind_of_run, sweep_folder, job_folder):
         OmegaConf.register_new_resolver(resolver.__name__, resolver)
 
 
 def kind_of_run(replicas: int, seeds: Sequence[int] | None) -> str:
-    """The folder under output_dir: one replica is a run, several are an ensemble."""
+    """The folder under output_dir: "runs" for one replica, else "ensembles"."""
     return "runs" if (replicas if seeds is None else len(seeds)) == 1 else "ensembles"
 
 
 def sweep_folder(overrides: Sequence[str], chosen: Mapping[str, str | None]) -> str:
-    """A sweep is named by its keys and by what is fixed; a ready one by its name and what else is
-    given: "parabola/learning_rate", "tower/small/optimizer.lr,replicas=64"."""
+    """A sweep's folder, named by swept keys and fixed overrides:
+    "tower/small/optimizer.lr,replicas=64"; a ready sweep's by its name and further overrides:
+    "parabola/learning_rate"."""
     swept, fixed, experiment = [], [], chosen.get("experiment") or "all"
     searching, space = chosen.get("hydra/sweeper") == "optuna", []
     for override in OverridesParser.create().parse_overrides([str(o) for o in overrides]):
@@ -111,9 +112,9 @@ def sweep_folder(overrides: Sequence[str], chosen: Mapping[str, str | None]) -> 
                 experiment = (re.findall(r"(\w+)/", override.input_line or "") or ["all"])[0]
         elif searching and key == "metric":
             space.append(str(override.input_line))
-        elif not key.startswith((*NOT_DECIDING, "experiment", "sweep")):
+        elif not key.startswith((*INCIDENTAL_KEYS, "experiment", "sweep")):
             fixed.append(f"{key}={override.get_value_element_as_str()}")
-    if searching:  # another space is another search
+    if searching:  # searches of different spaces get different folders
         digest = hashlib.sha256("|".join(sorted(space)).encode()).hexdigest()[:8]
         fixed.append(f"search-{digest}")
     if ready := chosen.get("sweep"):
@@ -123,19 +124,22 @@ def sweep_folder(overrides: Sequence[str], chosen: Mapping[str, str | None]) -> 
 
 
 def job_folder(overrides: Sequence[str], name: str) -> str:
-    """A job is named by its experiment and overrides: "small,optimizer.lr=0.01,replicas=64"."""
-    return folder_name([name.rpartition("/")[2], *deciding(overrides)])
+    """A job's folder, named by experiment and overrides: "small,optimizer.lr=0.01,replicas=64"."""
+    return folder_name([name.rpartition("/")[2], *result_overrides(overrides)])
 
 
-def deciding(overrides: Sequence[str]) -> list[str]:
-    """The overrides that change results, sorted, without the experiment."""
+def result_overrides(overrides: Sequence[str]) -> list[str]:
+    """The overrides that change results, sorted, without experiment and sweep."""
     return sorted(
-        str(o) for o in overrides if not str(o).startswith((*NOT_DECIDING, "experiment=", "sweep="))
+        str(o)
+        for o in overrides
+        if not str(o).startswith((*INCIDENTAL_KEYS, "experiment=", "sweep="))
     )
 
 
-def overrides_of(loader: Any, master: DictConfig) -> list[Override]:
-    """Of a multirun's command and its sweeper's params, parsed; of a key given twice, the last."""
+def multirun_overrides(loader: Any, master: DictConfig) -> list[Override]:
+    """The parsed overrides of a multirun's command and of its sweeper's params; a key given twice
+    has the last."""
     params = master.hydra.sweeper.get("params") or {}
     texts = [*(f"{k}={v}" for k, v in params.items()), *map(str, master.hydra.overrides.task)]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(texts)
@@ -143,8 +147,8 @@ def overrides_of(loader: Any, master: DictConfig) -> list[Override]:
 
 
 def folder_name(parts: Sequence[str]) -> str:
-    """The parts, readable; shortened and with a hash where they are long or hold what a file name
-    should not (a slash, or brackets, which a shell reads as wildcards)."""
+    """The parts joined as a file name; if that is long or has special characters (a slash, a
+    shell's wildcards), shortened and with a hash."""
     name = ",".join(parts)
     safe = re.sub(r"[^\w.=,+-]", "_", name)[:120]
     return name if name == safe else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from mlpfit.config.catalogue import Tutorial, existing, experiments, tutorial, tutorials
+from mlpfit.config.catalogue import Tutorial, check_experiment, experiments, tutorial, tutorials
 from mlpfit.errors import ConfigError, RunError, allowed, as_config_error
 from mlpfit.figures import style
 from mlpfit.figures.distribution import distribution, overview
@@ -40,7 +40,7 @@ def _drawings_of(owner: Tutorial) -> list[Drawing]:
         if not isinstance(drawing, Drawing):
             raise ConfigError(f"{file}: FIGURES holds {drawing!r}: must be Drawing(...)")
         name, experiment = map(owner.full_name, (drawing.name, drawing.experiment))
-        existing(experiment, f"{file}: figure {name}")
+        check_experiment(experiment, f"{file}: figure {name}")
         if other := [n for n in (name, experiment) if n.split("/")[0] != owner.name]:
             raise ConfigError(f"{file}: figure {name}: {other[0]}: must be of {owner.name}")
         if name in [earlier.name for earlier in listed]:

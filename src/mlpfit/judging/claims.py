@@ -128,7 +128,7 @@ def check(tutorial: str) -> None:
                 example = f'experiments must be a tuple, ("{entry.experiments}",)'
                 raise ConfigError(f"{file}: {next(iter(vars(entry).values()))}: {example}")
             for experiment in entry.experiments:
-                catalogue.existing(experiment.partition(":")[0], file)
+                catalogue.check_experiment(experiment.partition(":")[0], file)
 
 
 def findings(tutorial: str) -> list[Finding]:

@@ -133,7 +133,8 @@ def _read(tutorial: str, content: File) -> Iterator[Variant]:
     default, owner = content.replicas, catalogue.tutorial(tutorial)
 
     def full_name(experiment: str) -> str:
-        return catalogue.existing(owner.full_name(experiment), f"{owner.folder}/variants.yaml")
+        file = f"{owner.folder}/variants.yaml"
+        return catalogue.check_experiment(owner.full_name(experiment), file)
 
     for kind, recipes in (("power", recipe_changes), ("sensitivity", numerical_changes)):
         for experiment, replicas in getattr(content, kind).items():

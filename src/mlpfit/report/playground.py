@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from mlpfit.config.catalogue import choices, experiments
-from mlpfit.config.compose import as_published, group, groups_chosen
+from mlpfit.config.catalogue import experiments, group_names
+from mlpfit.config.compose import as_published, group_values, groups_chosen
 from mlpfit.config.schema import Config
 from mlpfit.data import formula
 from mlpfit.data.targets import TARGETS, Target, keys
@@ -73,8 +73,8 @@ def evidence(outputs: Path) -> dict[str, Any]:
         "targets": targets(),
         "optimizers": {
             name: values
-            for name in choices("optimizer")
-            if "lr" in (values := group("optimizer", name))
+            for name in group_names("optimizer")
+            if "lr" in (values := group_values("optimizer", name))
         },
         "texts": {name: target.text for name, target in TARGETS.items() if target.text},
         "experiments": {
@@ -146,8 +146,8 @@ def is_its_text(target: Target) -> bool:
 def targets() -> dict[str, dict[str, Any]]:
     """The targets that the page can draw: choice -> values of its YAML."""
     drawable = {}
-    for name in choices("target"):
-        values = group("target", name)
+    for name in group_names("target"):
+        values = group_values("target", name)
         fields = {key: value for key, value in values.items() if key != "name"}
         target_class = TARGETS.get(values.get("name", ""))
         if target_class is None or target_class.dim != 1:

@@ -17,7 +17,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
 from mlpfit.config.compose import as_one_line, checked_config
-from mlpfit.config.sources import NOT_DECIDING, overrides_of
+from mlpfit.config.sources import INCIDENTAL_KEYS, multirun_overrides
 from mlpfit.errors import ConfigError, RunError, allowed
 from mlpfit.process import exit_code
 from mlpfit.sweeps.summary import ready_of, sweep_note, write_sweep
@@ -47,9 +47,9 @@ class Experiments(Callback):
                 key = f"hydra.callbacks.experiments.{self.other[0]}"
                 names = ("question", "figure", "sharpness")
                 raise ConfigError(f"{key}: no such key; {allowed(self.other[0], names)}")
-            overrides = overrides_of(GlobalHydra.instance().config_loader(), config)
+            overrides = multirun_overrides(GlobalHydra.instance().config_loader(), config)
             keys = [o.get_key_element() for o in overrides if o.is_sweep_override()]
-            if idle := [key for key in keys if key.startswith(NOT_DECIDING)]:
+            if idle := [key for key in keys if key.startswith(INCIDENTAL_KEYS)]:
                 raise ConfigError(f"{idle[0]}: decides nothing in a job's results; say one value")
             searched = check_sweep(config, overrides, keys)
             folder = os.path.abspath(str(config.hydra.sweep.dir))  # on every machine the same

@@ -96,7 +96,7 @@ class Task:
     def seconds(self) -> float:
         """Predicted for the job and its files."""
         if not self.config.worth_compiling:
-            return 0.5 + self.config.plain_seconds
+            return 0.5 + self.config.uncompiled_seconds
         every, only = shards(self.config, Path()), self.config.ensemble.only
         return sum(s.seconds for s in (every if only is None else [every[k] for k in only]))
 

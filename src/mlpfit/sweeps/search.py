@@ -30,10 +30,10 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
-from mlpfit.config.checking import Section, checked
+from mlpfit.config.checking import Section, validate
 from mlpfit.config.compose import checked_config
 from mlpfit.config.schema import Config, Count, Seed
-from mlpfit.config.sources import deciding, overrides_of
+from mlpfit.config.sources import multirun_overrides, result_overrides
 from mlpfit.errors import ConfigError, RunError, allowed, as_config_error, one_line
 from mlpfit.runs.folder import locked
 from mlpfit.runs.run import differences
@@ -69,7 +69,7 @@ class Search:
     def settings(self) -> Settings:
         plain: Any = OmegaConf.to_container(self.master.hydra.sweeper, resolve=True)
         keys = [key for key in plain if key not in ("_target_", "params")]
-        settings: Settings = checked(Settings, {key: plain[key] for key in keys}, "hydra.sweeper.")
+        settings: Settings = validate(Settings, {key: plain[key] for key in keys}, "hydra.sweeper.")
         return settings
 
     @property
@@ -131,7 +131,7 @@ def ends(values: BaseDistribution) -> Sequence[Any]:
 
 def check(loader: Any, master: DictConfig) -> Search:
     """A command's search. Raises ConfigError for wrong settings, spaces, values at their ends."""
-    search = Search(loader, master, overrides_of(loader, master))
+    search = Search(loader, master, multirun_overrides(loader, master))
     if not search.space:
         raise ConfigError(
             "hydra/sweeper=optuna: nothing to search; give a key several values, such as "
@@ -150,7 +150,7 @@ def sweep(launcher: Launcher, loader: Any, master: DictConfig, _: Sequence[str])
     """Run the trials that are missing; returns the best number. Raises RunError if the study holds
     another search, or the launcher gives up."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    search = Search(loader, master, overrides_of(loader, master))
+    search = Search(loader, master, multirun_overrides(loader, master))
     search.folder.mkdir(parents=True, exist_ok=True)
     with locked(search.config, search.folder), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -183,7 +183,7 @@ def own_study(search: Search) -> optuna.Study:
     """The study of this search. Raises RunError if the one there is of another."""
     study = open_study(search)
     space = {key: distribution_to_json(values) for key, values in search.space.items()}
-    this = {"space": space, "fixed": deciding(search.fixed), "metric": search.config.metric}
+    this = {"space": space, "fixed": result_overrides(search.fixed), "metric": search.config.metric}
     if differing := differences(study.user_attrs.get(SEARCH, this), this):
         raise RunError(
             f"study {study.study_name} is of another search ({'; '.join(differing)}): name another "

@@ -27,7 +27,7 @@ def train_into(shard: Shard, on_step: OnStep) -> None:
     every file of the run but the marker. Raises RunError if a single run's loss diverges."""
     started, config = time.time(), shard.config
     compiled = compiles(shard.whole)
-    wide = shard.single and config.fills_machine and not compiled
+    wide = shard.single and config.uses_all_cores and not compiled
     # One large net alone takes all cores; on small tensors two threads are up to a hundred times
     # slower than one.
     torch.set_num_threads(cores() if wide else 1)

@@ -54,7 +54,7 @@ def train_all(configs: Sequence[Config]) -> None:
     """
     for config in configs:
         try_out(config)
-    order = sorted(configs, key=lambda config: -config.plain_seconds)
+    order = sorted(configs, key=lambda config: -config.uncompiled_seconds)
     failures: list[str] = []
     with display(len(order)) as shown:
         if len(order) == 1:
