@@ -163,7 +163,7 @@ class Config(Section):
 
     @property
     def replica_seeds(self) -> tuple[int, ...]:
-        return tuple(streams.named_seeds(self.seed, self.replicas, self.seeds))
+        return tuple(streams.replica_seeds(self.seed, self.replicas, self.seeds))
 
     @property
     def shard_seeds(self) -> list[tuple[int, ...]]:

@@ -1,13 +1,13 @@
-"""The synthetic rows of R replicas and the order in which they are seen, as a LightningDataModule.
+"""A LightningDataModule of the synthetic rows of R replicas, in the order of training.
 
-``chunk_steps`` optimiser steps come as one batch of the Trainer, a chunk, which
-:class:`mlpfit.model.regression.Regression` takes in one training_step; with ``chunk_steps=None``
-every batch is one step, for a module of any kind.
+A batch of the Trainer is a chunk: ``chunk_steps`` optimiser steps, which
+:class:`mlpfit.model.regression.Regression` takes in one training_step. With ``chunk_steps=None``
+a batch is one step, for any LightningModule.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -19,28 +19,29 @@ from mlpfit.data import order as orders
 from mlpfit.data import streams as generators
 from mlpfit.data.targets import Rows, Target
 
-FRESH_ROWS = 2_000  # for validation, as many for test: a noise's mean square is known to 3 %
+FRESH_ROWS = 2_000  # of validation and of test: 3 % standard error of the noise's mean square
 
 Batch = dict[str, Any]
 
 
 class ReplicaData(pl.LightningDataModule):
-    """Rows and batch order of the replicas with these seeds, each drawn from its own seed alone.
+    """Rows and batch order of the replicas with these seeds; each depends on its own seed only.
 
     target        the function and how its rows are sampled
-    steps         optimiser steps of a training; all of them are one epoch of the Trainer
-    order, batch_size, macro_batch, start_below   which rows a step sees: :mod:`mlpfit.data.order`
+    steps         optimiser steps of the training, which is one epoch of the Trainer
+    order, batch_size, macro_batch, start_below   rows of each step: :mod:`mlpfit.data.order`
     streams       how generators are made from a seed: :mod:`mlpfit.data.streams`
-    weights       what draws the initial weights from the ``legacy`` stream, before the order
+    weights       function that draws the initial weights; called before the order is drawn, so
+                  that ``legacy`` streams have the same state as in training
     chunk_steps   steps of a chunk at most; None: one step a batch, without the axis of steps
-    stops         steps at which a chunk ends in any case
+    stops         further steps at which a chunk ends
 
     x (R, n, d), y (R, n, 1); ``arrays``: the fields of :class:`mlpfit.data.targets.Rows` with the
-    replica axis first. A chunk of K steps is {"x": (1, R, n, d), "y": (1, R, n, 1), "steps": K};
-    where steps see different rows, they lie there in their order, and "starts" and "lengths" (R, K)
-    say which slice is a step's: :func:`batches`. Validation and test see ``fresh_rows`` new rows of
-    the same function with new noise, from generators of their own, in each replica's units;
-    prediction is at every row generated.
+    replica axis first. A chunk of K steps is {"x": (1, R, n, d), "y": (1, R, n, 1), "steps": K}. If
+    steps see different rows, x and y hold them in the order of the steps, and "starts" and
+    "lengths" (R, K) are the slice of each step: :func:`batches`. Validation and test use
+    ``fresh_rows`` new rows of the same function with new noise, from their own generators,
+    standardised like the replica's rows; prediction uses every row generated.
 
     ``Trainer(max_steps=500).fit(module, ReplicaData(target, steps=500))``
     """
@@ -67,11 +68,18 @@ class ReplicaData(pl.LightningDataModule):
         self.chunk_steps, self.fresh_rows = chunk_steps, fresh_rows
         self.boundaries = sorted({*range(0, steps, chunk_steps or 1), steps, *stops})
         self.rows_of_a_step = "all rows" if batch_size is None else f"{order} of {batch_size}"
-        sampling: dict[str, Any] = {"steps": steps, "order": order, "batch_size": batch_size}
-        sampling |= {"macro_batch": macro_batch, "start_below": start_below}
-        sampling |= {"streams": streams, "weights": weights}
-        drawn = [draw(target, seed, **sampling) for seed in self.seeds]
-        rows, row_orders = zip(*drawn, strict=True)
+        draw_for = partial(
+            draw,
+            target,
+            steps=steps,
+            order=order,
+            batch_size=batch_size,
+            macro_batch=macro_batch,
+            start_below=start_below,
+            streams=streams,
+            weights=weights,
+        )
+        rows, row_orders = zip(*map(draw_for, self.seeds), strict=True)
         self.arrays = {
             name: np.stack([getattr(r, name) for r in rows]) for name in Rows.__dataclass_fields__
         }
@@ -101,36 +109,46 @@ class ReplicaData(pl.LightningDataModule):
         return self.fresh("test")
 
     def predict_dataloader(self) -> "Batches":
-        """Every row generated, in its order: {"x": (R, m, d)}."""
+        """All generated rows in one batch {"x": (R, m, d)}."""
         return Batches([{"x": self._tensor(self.arrays["pool_x"])}])
 
     def chunk(self, first: int, last: int) -> Batch:
-        """Steps first .. last - 1, as the class describes them."""
+        """The chunk of steps first .. last - 1, counted from 0."""
         if self.order is None:
             return {"x": self.x[None], "y": self.y[None], "steps": last - first}
         x, y = self._in_order
         starts, lengths = self.order.starts[:, first:last], self.order.lengths[:, first:last]
-        chunk: Batch = {"x": x[None], "y": y[None], "steps": last - first}
-        chunk |= {"starts": torch.from_numpy(starts), "lengths": torch.from_numpy(lengths)}
-        return chunk | {"batch": self.order.longest, "filled_up": self.order.varies}
+        return {
+            "x": x[None],
+            "y": y[None],
+            "steps": last - first,
+            "starts": torch.from_numpy(starts),
+            "lengths": torch.from_numpy(lengths),
+            "batch": self.order.longest,
+            "filled_up": self.order.varies,
+        }
 
     @cached_property
     def _in_order(self) -> tuple[Tensor, Tensor]:
-        """x (R, L, d), y (R, L, 1) one after another as steps see them: a batch is a slice."""
+        """x (R, L, d), y (R, L, 1) in the order of the steps, so that each batch is a slice."""
         assert self.order is not None
         rows, replica = torch.from_numpy(self.order.rows), torch.arange(len(self.x))[:, None]
         return self.x[replica, rows], self.y[replica, rows]
 
     def fresh(self, use: generators.Use) -> "Batches":
-        """New rows of every replica in batches {"x": (R, b, d), "y": (R, b, 1)}. A replica's are
-        those of its seed in any company."""
+        """New rows of every replica in one batch {"x": (R, m, d), "y": (R, m, 1)}; each replica's
+        depend on its seed only."""
         if use in self._fresh:
             return self._fresh[use]
         target = replace(self.target, points=self.fresh_rows, observed=None, standardise=False)
-        new = [target.rows(generators.fresh(seed, use)) for seed in self.seeds]
+        drawn = [target.rows(generators.fresh(seed, use)) for seed in self.seeds]
         center, scale = self.arrays["center"][:, None], self.arrays["scale"][:, None]
-        x = self._tensor((np.stack([rows.x for rows in new]) - center[..., :-1]) / scale[..., :-1])
-        y = self._tensor((np.stack([rows.y for rows in new]) - center[..., -1:]) / scale[..., -1:])
+        x = self._tensor(
+            (np.stack([rows.x for rows in drawn]) - center[..., :-1]) / scale[..., :-1]
+        )
+        y = self._tensor(
+            (np.stack([rows.y for rows in drawn]) - center[..., -1:]) / scale[..., -1:]
+        )
         return self._fresh.setdefault(use, Batches([{"x": x, "y": y}]))
 
     def _tensor(self, values: np.ndarray) -> Tensor:
@@ -138,13 +156,13 @@ class ReplicaData(pl.LightningDataModule):
 
 
 class Batches(list[Batch]):
-    """Batches one after another; a plain list would be as many dataloaders to the Trainer."""
+    """Batches of one dataloader; the Trainer takes a plain list as several dataloaders."""
 
 
 class Chunks:
-    """The chunks still to be trained, an iterable for the Trainer. It holds no position of its own:
-    iteration starts at the Trainer's ``global_step``, so a resumed run meets exactly the batches it
-    has not seen."""
+    """The remaining chunks of a training, a dataloader for the Trainer. It has no position of its
+    own: iteration starts at the Trainer's ``global_step``, so a resumed run gets exactly the
+    batches that it has not seen."""
 
     def __init__(self, data: ReplicaData) -> None:
         self.data = data
@@ -156,17 +174,17 @@ class Chunks:
         data = self.data
         done = data.trainer.global_step if data.trainer is not None else 0
         if getattr(data.trainer, "overfit_batches", 0):
-            done = 0  # the same batches in every epoch
+            done = 0  # repeat the same batches in every epoch
         for first, last in zip(data.boundaries, data.boundaries[1:], strict=False):
             if last <= done:
                 continue
             chunk = data.chunk(max(first, done), last)
-            if data.chunk_steps is None:  # one step, without the axis of steps
+            if data.chunk_steps is None:
                 chunk = {k: v[0] for k, v in batches(chunk).items() if isinstance(v, Tensor)}
             yield chunk
 
     def state_dict(self) -> dict[str, Any]:
-        """Tells Lightning that this iterable can be resumed (its position is the global step)."""
+        """Empty; its presence tells Lightning that the dataloader can be resumed."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -174,20 +192,20 @@ class Chunks:
 
 
 def batches(chunk: Batch) -> Batch:
-    """The rows that the steps of a chunk see: {"x": (K, R, b, d), "y": (K, R, b, 1), "weights":
-    (K, R, b) or None}; the chunk as it is where all see the same.
+    """A chunk with its slices written out: {"x": (K, R, b, d), "y": (K, R, b, 1), "weights": ...};
+    if all steps see the same rows, the chunk unchanged.
 
-    A batch shorter than its neighbours is filled up with its first row, at weight 0; weights are
-    None if none is.
+    A batch shorter than others is padded with its first row at weight 0: weights (K, R, b), or None
+    if no batch is padded.
     """
     if "starts" not in chunk:
         return chunk
     starts, lengths = (chunk[name].T[..., None] for name in ("starts", "lengths"))  # (K, R, 1)
-    place = torch.arange(chunk["batch"], device=starts.device)
-    inside = place < lengths
-    places = torch.where(inside, starts + place, starts)
-    replica = torch.arange(len(chunk["starts"]), device=places.device)[:, None]
-    x, y = (chunk[name][0][replica, places] for name in ("x", "y"))
+    offset = torch.arange(chunk["batch"], device=starts.device)
+    inside = offset < lengths
+    positions = torch.where(inside, starts + offset, starts)
+    replica = torch.arange(len(chunk["starts"]), device=positions.device)[:, None]
+    x, y = (chunk[name][0][replica, positions] for name in ("x", "y"))
     return {"x": x, "y": y, "weights": inside.to(x) if chunk["filled_up"] else None}
 
 
@@ -203,15 +221,15 @@ def draw(
     streams: generators.Kind = "spawned",
     weights: Callable[[Any], Any] | None = None,
 ) -> tuple[Rows, tuple[np.ndarray, ...]]:
-    """Rows and batch order (empty: full) of the replica with this seed; arguments as of
-    :class:`ReplicaData`."""
+    """Rows and batch order (empty for ``full``) of the replica with this seed. The arguments are
+    those of :class:`ReplicaData`."""
     rngs = generators.streams(seed, streams)
     rows = target.rows(rngs.data)
     if order == "full":
         return rows, ()
-    if streams == "legacy" and weights is not None:  # one stream: they are drawn before the order
+    if streams == "legacy" and weights is not None:  # the order follows them in the stream
         weights(rngs.order)
-    assert batch_size is not None  # an order other than full has one
+    assert batch_size is not None  # config.combinations checks it
     return rows, orders.draw(
         rngs.order,
         order,

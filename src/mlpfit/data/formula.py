@@ -1,8 +1,8 @@
-"""f(x) as text, for targets that are typed rather than programmed: ``x^2 + 0.3 * sin(5 * x)``.
+"""Parser of f(x) given as text, such as ``x^2 + 0.3 * sin(5 * x)``.
 
-Allowed are numbers, x, pi, e, + - * / ^, one comparison at a time (1 where it holds, else 0) and
-``FUNCTIONS``. Python parses the text, a walk over its tree accepts only these, and numpy computes;
-nothing is evaluated as code.
+Allowed are numbers, x, pi, e, + - * / ^, single comparisons (1 if true, else 0) and ``FUNCTIONS``.
+The text is parsed by Python, only nodes for these are accepted, and numpy computes the value; the
+text is never evaluated as code.
 """
 
 import ast
@@ -16,10 +16,10 @@ import numpy as np
 
 from mlpfit.errors import ConfigError
 
-Function = Callable[[Any], Any]  # x (n, d), or a number where x does not occur
+Function = Callable[[Any], Any]  # x (n, d) -> (n, d), or a number for a constant
 MAX_LENGTH = 200
 UNARY = ("sin", "cos", "tan", "tanh", "exp", "log", "sqrt", "abs", "sign", "floor")
-FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {  # and how many arguments each takes
+FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {  # name -> function, number of arguments
     **{name: (getattr(np, name), 1) for name in UNARY},
     "min": (np.minimum, 2),
     "max": (np.maximum, 2),
@@ -37,7 +37,7 @@ BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-# What Python would take and a formula does not hold: other signs, **, //, 1_0, 0x10.
+# Valid in Python but not in a formula: other characters, **, //, 1_0, 0x10.
 UNREADABLE = re.compile(r"[^\w\s.+*/^(),<>=-]|_|\*\s*\*|/\s*/|\b0[xXbBoO]", re.ASCII)
 NAMES = ", ".join(["x", *CONSTANTS, *FUNCTIONS])
 ALLOWED = f"allowed are numbers, + - * / ^, < <= > >=, and {NAMES}"
@@ -45,7 +45,7 @@ ALLOWED = f"allowed are numbers, + - * / ^, < <= > >=, and {NAMES}"
 
 @cache
 def parse(text: str) -> Function:
-    """The function of this text: x (n, d) -> (n, d). Raises ConfigError in one line if it is none.
+    """The function of this text: x (n, d) -> (n, d). Raises ConfigError if it is not a formula.
 
     >>> parse("-x^2 + 1")(np.array([[2.0]]))
     array([[-3.]])
@@ -65,7 +65,7 @@ def parse(text: str) -> Function:
 
 
 def _walk(node: ast.AST) -> Function:
-    """The function of a tree. Raises ValueError for anything that is not allowed."""
+    """The function of a syntax tree. Raises ValueError for a node that is not allowed."""
     match node:
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             return lambda x: np.float64(number)
@@ -79,14 +79,14 @@ def _walk(node: ast.AST) -> Function:
         case ast.BinOp(left=left, op=symbol, right=right) if type(symbol) in BINARY:
             return _binary(BINARY[type(symbol)], left, right)
         case ast.Compare(left=left, ops=[symbol], comparators=[right]) if type(symbol) in BINARY:
-            holds = _binary(BINARY[type(symbol)], left, right)
-            return lambda x: np.asarray(holds(x), dtype=float)
-        case ast.Call(func=ast.Name(id=name), args=values, keywords=[]) if name in FUNCTIONS:
+            compare = _binary(BINARY[type(symbol)], left, right)
+            return lambda x: np.asarray(compare(x), dtype=float)
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in FUNCTIONS:
             function, count = FUNCTIONS[name]
-            if len(values) != count:
-                raise ValueError(f"{name} takes {count}, not {len(values)}")
-            inner_values = [_walk(v) for v in values]
-            return lambda x: function(*(v(x) for v in inner_values))
+            if len(arguments) != count:
+                raise ValueError(f"{name} takes {count}, not {len(arguments)}")
+            values = [_walk(argument) for argument in arguments]
+            return lambda x: function(*(value(x) for value in values))
     raise ValueError(f"{ast.unparse(node).replace('**', '^')!r} is not allowed")
 
 

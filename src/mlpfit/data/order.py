@@ -1,20 +1,20 @@
-"""Which rows each step of each replica sees: a pure function of the seed, so that a resumed run
-meets the same ones.
+"""Order of the rows in training: which rows each step of each replica sees. It is a function of the
+seed only, so a resumed run sees the same rows.
 
 Kinds of order (``data.order``):
 
 ``full``     every step sees every row
 ``shuffle``  a new permutation of the rows each epoch, cut into batches; the last batch of an epoch
              may be shorter
-``sequential``  the rows as they lie, every epoch cut into the same batches; the last may be
+``sequential``  the rows in their order, cut into the same batches every epoch; the last may be
              shorter
 ``slices``   one permutation; each step takes a slice of it that starts at a uniform position below
              ``data.start_below`` - batch_size (the restoration page draws from 1000 - batch
              although it has 1024 rows)
-``consecutive``  as slices, but the rows keep their order: a batch holds neighbours
+``consecutive``  as slices, but of the rows in their order: a batch holds neighbours
 ``blocks``   one permutation, cut once into macro batches of ``data.macro_batch`` rows and these
-             into batches; every epoch visits the macro batches, and the batches in each, in a new
-             order (PuzzleLib's ``Trainer``)
+             into batches; every epoch takes the macro batches, and the batches of each, in a new
+             random order (as PuzzleLib's ``Trainer``)
 """
 
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ Kind = Literal["full", "shuffle", "sequential", "slices", "consecutive", "blocks
 
 @dataclass(frozen=True)
 class Order:
-    """Row numbers of R replicas laid end to end, and the slice of them that each step sees.
+    """Row numbers of R replicas, and the slice of them that each step sees.
 
-    rows (R, L); starts, lengths (R, steps). Memory: L is the row count, for ``shuffle`` steps x
-    batch_size.
+    rows (R, L): row numbers; starts, lengths (R, steps): slices of them. L is the number of rows,
+    for ``shuffle`` about steps * batch_size.
     """
 
     rows: np.ndarray
@@ -41,11 +41,11 @@ class Order:
     lengths: np.ndarray
 
     def numbers(self) -> np.ndarray:
-        """Of the rows that the steps see: (K, R, longest), -1 where a batch is shorter."""
-        place, replica = np.arange(self.longest), np.arange(len(self.rows))[:, None, None]
-        inside = place < self.lengths[..., None]
-        places = np.where(inside, self.starts[..., None] + place, 0)
-        return np.where(inside, self.rows[replica, places], -1).swapaxes(0, 1)
+        """Row numbers of every step: (steps, R, longest), padded with -1 in shorter batches."""
+        offset, replica = np.arange(self.longest), np.arange(len(self.rows))[:, None, None]
+        inside = offset < self.lengths[..., None]
+        positions = np.where(inside, self.starts[..., None] + offset, 0)
+        return np.where(inside, self.rows[replica, positions], -1).swapaxes(0, 1)
 
     @cached_property
     def longest(self) -> int:
@@ -65,7 +65,7 @@ def draw(
     if kind in ("slices", "consecutive"):
         permutation = rng.permutation(rows)
         if kind == "consecutive":
-            permutation = np.arange(rows)  # drawn all the same: the starts are those of slices
+            permutation = np.arange(rows)  # one was drawn first, so the starts are those of slices
         return permutation, integers(rng, below - batch, steps), np.full(steps, batch)
     if kind == "sequential":
         starts = np.arange(0, rows, batch)[np.arange(steps) % -(-rows // batch)]
@@ -88,6 +88,6 @@ def draw(
 
 
 def stack(orders: list[tuple[np.ndarray, ...]]) -> Order:
-    """Orders of single replicas side by side."""
+    """The orders of several replicas, each as from :func:`draw`, as one Order."""
     rows, starts, lengths = (np.stack(parts) for parts in zip(*orders, strict=True))
     return Order(rows, starts, lengths)

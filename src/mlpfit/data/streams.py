@@ -1,15 +1,13 @@
-"""Where the randomness of one replica comes from: one generator per use, made from its seed.
+"""Random generators of one replica for its data, weights and order, made from its seed.
 
-Three kinds, so that seeded tutorials can be followed to the bit:
+Three kinds, so that seeded tutorials can be reproduced bit for bit:
 
-``spawned``   three independent PCG64 generators (data, weights, order). Whatever draws more numbers
-              in one use leaves the other two untouched, so experiments that share a target share
-              its rows.
-``libraries`` numpy's legacy generator for the data and torch's for the weights, each seeded with
-              the seed itself: what a script does that calls ``numpy.random.seed(s)`` and
-              ``torch.manual_seed(s)``.
-``legacy``    one numpy legacy generator for everything, drawn in the order data, weights, order:
-              what a script does that only calls ``numpy.random.seed(s)``.
+``spawned``   three independent PCG64 generators. Drawing more numbers from one does not change the
+              others, so experiments with the same target and seed have the same rows.
+``libraries`` numpy's legacy generator for the data and torch's for the weights, both with the same
+              seed, as in a script that calls ``numpy.random.seed(s)`` and ``torch.manual_seed(s)``.
+``legacy``    one legacy numpy generator for all, in the order data, weights, order, as in a script
+              that calls only ``numpy.random.seed(s)``.
 """
 
 from collections.abc import Sequence
@@ -22,8 +20,8 @@ Kind = Literal["spawned", "libraries", "legacy"]
 
 
 class TorchUniform:
-    """torch's CPU generator with numpy's ``uniform``; float32, as ``torch.nn.init`` draws into
-    float32 layers."""
+    """torch's CPU generator with numpy's ``uniform`` and ``normal``; draws float32, as
+    ``torch.nn.init`` does for float32 layers."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -36,7 +34,7 @@ class TorchUniform:
         return self._fill("normal_", mean, sd, size)
 
     def _fill(self, method: str, a: float, b: float, size: tuple[int, ...]) -> np.ndarray:
-        import torch  # late: rows are drawn without
+        import torch  # here, since drawing rows needs no torch
 
         self.generator = self.generator or torch.Generator().manual_seed(self.seed)
         return getattr(torch.empty(size), method)(a, b, generator=self.generator).numpy()
@@ -44,8 +42,8 @@ class TorchUniform:
 
 @dataclass(frozen=True)
 class Streams:
-    """The generators of one replica. Each offers ``uniform`` and ``normal``; data also ``choice``,
-    order ``permutation``, and integers through :func:`integers`."""
+    """The generators of one replica. All have ``uniform`` and ``normal``; data also has ``choice``,
+    order has ``permutation`` and works with :func:`integers`."""
 
     data: Any
     weights: Any
@@ -53,34 +51,33 @@ class Streams:
 
 
 def streams(seed: int, kind: Kind) -> Streams:
-    """The generators of the replica with this seed (0 is a seed like any other)."""
+    """The generators of the replica with this seed."""
     if kind == "spawned":
         return Streams(*map(np.random.default_rng, np.random.SeedSequence(seed).spawn(3)))
     if kind == "libraries":
         numpy_stream = np.random.RandomState(seed)
         return Streams(numpy_stream, TorchUniform(seed), numpy_stream)
-    one = np.random.RandomState(seed)
-    return Streams(one, one, one)
+    shared = np.random.RandomState(seed)
+    return Streams(shared, shared, shared)
 
 
 Use = Literal["validation", "test"]
 
 
 def fresh(seed: int, use: Use) -> np.random.Generator:
-    """The generator of the rows that the replica with this seed is validated or tested on, whatever
-    its kind of streams: a further child of the seed, independent of those that training draws from.
-    """
-    child = {"validation": 3, "test": 4}[use]  # data, weights and order are 0, 1 and 2
+    """The generator of a replica's validation or test rows, for every kind of streams: another
+    child of the seed, independent of the generators of training."""
+    child = {"validation": 3, "test": 4}[use]  # 0, 1, 2: data, weights, order
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(child,)))
 
 
 def integers(rng: Any, high: int, size: int) -> np.ndarray:
-    """``size`` integers uniform on 0 .. high - 1, from either of numpy's generators."""
+    """``size`` integers uniform on 0 .. high - 1, from a new or a legacy numpy generator."""
     if isinstance(rng, np.random.RandomState):
         return rng.randint(0, high, size)
     return rng.integers(0, high, size)
 
 
-def named_seeds(seed: int, replicas: int, seeds: Sequence[int] | None) -> list[int]:
-    """The seed of every replica: those listed, or consecutive ones from the first."""
+def replica_seeds(seed: int, replicas: int, seeds: Sequence[int] | None) -> list[int]:
+    """The seed of every replica: the seeds listed, or consecutive ones starting at ``seed``."""
     return list(seeds) if seeds is not None else list(range(seed, seed + replicas))

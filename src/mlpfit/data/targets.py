@@ -1,7 +1,7 @@
-"""The functions to be learnt, and how a tutorial samples rows from them.
+"""Targets: the functions to be learnt, and how rows are sampled from them.
 
-A target is a frozen dataclass: its fields are the keys of its YAML (``conf/target/<name>.yaml``). A
-new one is a subclass with a name, an input dimension and ``__call__``; the user's own live in a
+A target is a frozen dataclass whose fields are the keys of its YAML (``conf/target/<name>.yaml``).
+A new one is a subclass with a name, an input dimension and ``__call__``; users write theirs in
 ``targets.py`` of a folder named in MLPFIT_PATH.
 """
 
@@ -19,11 +19,10 @@ TARGETS: dict[str, type["Target"]] = {}
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one replica, float64. ``pool`` is every row generated, ``x`` and ``y`` those the
-    net sees.
+    """The rows of one replica, float64: ``x`` and ``y`` for training, ``pool_*`` all generated.
 
-    x (n, d), y (n, 1); pool_x (m, d), pool_y (m, 1), pool_truth (m, 1) without noise;
-    center, scale (d + 1,): raw column = scale * column + center, inputs first (zeros and ones when
+    x (n, d), y (n, 1); pool_x (m, d), pool_y (m, 1), pool_truth (m, 1): y without noise;
+    center, scale (d + 1,): raw column = scale * column + center, inputs first (zeros and ones if
     not standardised).
     """
 
@@ -38,7 +37,7 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What every target has: how many rows, where the inputs lie, and what is done to them.
+    """Base of all targets: number of rows, distribution of the inputs, noise, standardisation.
 
     points       rows generated
     inputs       ``grid`` (equally spaced, both ends), ``uniform`` on [low, high], ``normal``
@@ -48,7 +47,7 @@ class Target:
     observed     rows sampled without replacement for training; null: all
     standardise  columns of the observed rows get mean 0 and standard deviation 1 (n - 1 in the
                  denominator)
-    float32      x is rounded to float32 before f and y after, as a script does that stores them so
+    float32      x and y are rounded to float32, as in a script that stores them as float32
     """
 
     points: Annotated[int, Ge(1)]
@@ -62,13 +61,13 @@ class Target:
 
     name: ClassVar[str]
     dim: ClassVar[int] = 1
-    text: ClassVar[str | None] = None  # f(x) over the fields as formula.py reads it, if there is
-    # For pydantic, which checks the YAML: no other keys, no conversions.
+    text: ClassVar[str | None] = None  # f(x) as a formula with fields in braces, or None
+    # For pydantic, as config.checking.Section
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
     def __init_subclass__(cls, *, name: str, dim: int = 1) -> None:
         if name in TARGETS and TARGETS[name].__module__ != cls.__module__:
-            raise ConfigError(f"target {name}: there is one of this name already; choose another")
+            raise ConfigError(f"target {name}: there is already one of this name; choose another")
         cls.name, cls.dim = name, dim
         TARGETS[name] = cls
 
@@ -77,7 +76,7 @@ class Target:
         raise NotImplementedError
 
     def problem(self) -> str | None:
-        """What is wrong with the combination of fields, or None."""
+        """A problem of the combination of fields, or None."""
         if self.inputs != "normal" and not self.low < self.high:
             return f"target.low={self.low} must be below target.high={self.high}"
         if self.observed is not None and self.observed > self.points:
@@ -104,8 +103,8 @@ class Target:
         return Rows(pool_x[observed], pool_y[observed], pool_x, pool_y, pool_truth, center, scale)
 
     def _truth(self, x: np.ndarray) -> np.ndarray:
-        """f(x). Raises ConfigError in one line if the function fails, or gives another shape or no
-        finite numbers."""
+        """f(x). Raises ConfigError if f fails or its values have a wrong shape or are not
+        finite."""
         with as_config_error(f"target {self.name}"), np.errstate(all="ignore"):
             truth = np.asarray(self(x), dtype=float)
         if truth.shape != (len(x), 1):
@@ -135,7 +134,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Formula(Target, name="formula"):
-    """f, written out: see formula.py for what may stand in it."""
+    """f given as text, see formula.py."""
 
     f: str
 

@@ -160,9 +160,9 @@ class CompiledSteps:
         """ + "\n".join((KERNELS / f"{name}.h").read_text() for name in names)
 
     def _factors(self, done: int, steps: int) -> Tensor:
-        """What changes from step to step (steps, 2): SGD's learning rate and momentum; Adam's
-        lr / (1 - beta1^t) and sqrt(1 - beta2^t), from float64, since in float32 1 - beta2^t loses
-        half its digits."""
+        """What changes from step to step (steps, 2): SGD's learning rate and momentum; Adam's lr /
+        (1 - beta1^t) and sqrt(1 - beta2^t), from float64, since in float32 1 - beta2^t loses half
+        its digits."""
         like = self.parameters[0]
         if not self.adam:
             rates = [self.options["lr"], self.options["momentum"]]

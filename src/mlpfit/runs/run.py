@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mlpfit.data.streams import named_seeds
+from mlpfit.data.streams import replica_seeds
 from mlpfit.errors import RunError
 
 MARKER, SHARDS = "complete.json", "shards"
@@ -261,7 +261,7 @@ def load_run(path: str | Path) -> Run:
     for part in parts:
         if part.identity != run.identity:
             raise RunError(f"{part.path}: a shard of another run; {AGAIN}")
-    if parts and run.seeds != named_seeds(recipe["seed"], recipe["replicas"], recipe["seeds"]):
+    if parts and run.seeds != replica_seeds(recipe["seed"], recipe["replicas"], recipe["seeds"]):
         raise RunError(f"{path}: its shards are not the replicas it names; {AGAIN}")
     return run
 
