@@ -29,7 +29,7 @@ def problem(units):
 @pytest.mark.parametrize("activation", mlp.ACTIVATIONS)
 @pytest.mark.parametrize("units", [(1, 5, 1), (1, 4, 3, 1), (1, 37, 30, 1)])
 def test_compiled_steps_are_those_of_autograd(activation, units):
-    assert layout.kernel(units) == ("wide" if units[1] == 37 else "narrow")
+    assert layout.kernel_name(units) == ("wide" if units[1] == 37 else "narrow")
     x, y, start = problem(units)
     (net, optimizer), (plain, plain_optimizer) = (nets(units, activation, start) for _ in range(2))
     losses, expected = compiled.CompiledSteps(net, "mse", optimizer)(x, y, None), []

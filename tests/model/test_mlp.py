@@ -8,7 +8,7 @@ import torch
 
 from mlpfit.data.streams import streams
 from mlpfit.model import losses
-from mlpfit.model.mlp import MLP, initial
+from mlpfit.model.mlp import MLP, initial_parameters
 
 
 def random_nets(units, activation, replicas, generator):
@@ -61,7 +61,7 @@ def test_initial_weights_of_the_torch_stream_are_those_of_linear_layers(units):
         for layer in layers
         for v in (layer.weight.detach().T.numpy(), layer.bias.detach()[None].numpy())
     ]
-    drawn = initial(units, "torch", streams(19, "libraries").weights)
+    drawn = initial_parameters(units, "torch", streams(19, "libraries").weights)
     for ours, theirs in zip(drawn, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -69,7 +69,7 @@ def test_initial_weights_of_the_torch_stream_are_those_of_linear_layers(units):
 def test_initial_weights_of_the_legacy_stream_are_those_of_the_hand_written_layers():
     np.random.seed(1234)
     first, second = np.random.randn(1, 5), np.random.randn(5, 1)
-    drawn = initial((1, 5, 1), "normal", streams(1234, "legacy").weights)
+    drawn = initial_parameters((1, 5, 1), "normal", streams(1234, "legacy").weights)
     np.testing.assert_array_equal(drawn[0], first)
     np.testing.assert_array_equal(drawn[2], second)
     assert not drawn[1].any() and not drawn[3].any()

@@ -76,7 +76,10 @@ def test_another_seed_draws_the_rows_and_weights_that_mlpfit_draws(name, seed, m
     rows, _ = draw(seed=seed, **config.sampling)
     generators = streams(seed, config.streams)
     weights = np.concatenate(
-        [w.ravel() for w in mlp.initial(config.units, config.model.init, generators.weights)]
+        [
+            w.ravel()
+            for w in mlp.initial_parameters(config.units, config.model.init, generators.weights)
+        ]
     )
     visit(page, made, f"#experiment={name}&seed={seed}&trainer.precision=64-true")
     drawn = page.evaluate("playground.rows()")

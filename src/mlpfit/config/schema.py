@@ -169,7 +169,7 @@ class Config(Section):
     def shard_seeds(self) -> list[tuple[int, ...]]:
         """The seeds of every shard of an ensemble, in order."""
         seeds = self.replica_seeds
-        size = self.ensemble.shard or layout.SHARD
+        size = self.ensemble.shard or layout.SHARD_REPLICAS
         return [seeds[i : i + size] for i in range(0, len(seeds), size)]
 
     @property
@@ -180,7 +180,7 @@ class Config(Section):
         return {
             "target": self.target,
             "streams": self.streams,
-            "weights": partial(mlp.initial, self.units, self.model.init),
+            "weights": partial(mlp.initial_parameters, self.units, self.model.init),
             "steps": self.trainer.max_steps,
             **vars(self.data),
         }
@@ -189,14 +189,14 @@ class Config(Section):
     def uncompiled_seconds(self) -> float:
         """Predicted duration with uncompiled steps."""
         steps, rows = self.trainer.max_steps, self.data.batch_size or self.rows
-        return layout.plain_seconds(steps, len(self.replica_seeds), rows, self.units[1:])
+        return layout.uncompiled_seconds(steps, len(self.replica_seeds), rows, self.units[1:])
 
     @property
     def worth_compiling(self) -> bool:
         """Whether to compile the steps: ``trainer.compile``, for auto whether it saves time."""
         if self.trainer.compile != "auto":
             return self.trainer.compile
-        return self.uncompiled_seconds >= layout.PAYS_FROM and not self.uses_all_cores
+        return self.uncompiled_seconds >= layout.COMPILED_SECONDS and not self.uses_all_cores
 
     @property
     def operations(self) -> int:
@@ -206,7 +206,7 @@ class Config(Section):
     @property
     def uses_all_cores(self) -> bool:
         """Whether steps use all cores, as for one large net; else each process uses one core."""
-        return len(self.replica_seeds) == 1 and self.operations >= layout.WIDE_FROM
+        return len(self.replica_seeds) == 1 and self.operations >= layout.ALL_CORES_OPERATIONS
 
     @property
     def folder(self) -> Path:

@@ -1,16 +1,16 @@
-"""Whole optimiser steps of R replicas (forward, backward, update) in compiled loops.
+"""Optimiser steps of R replicas (forward, backward, update) by compiled C++ kernels.
 
-Eager, a step of these small nets is all overhead: some thirty calls of a few microseconds each, and
-hardly longer for 64 replicas than for one. The kernels in ``kernels/`` take many steps of many
-replicas in one call, with all that a replica needs in the cache of one core. They are C++ for one
-shape of problem, whose constants are written before them; Inductor's machinery compiles them in
-half a second and keeps them. Graphs that Inductor made of the same step took six seconds to
-compile and two to five times as long to run (``make bench`` compares with JAX, whose graphs are
-like them). The arithmetic is that of mlp.py and torch.optim, and tested against them.
+In eager mode a step of these small nets is all overhead: some thirty calls of a few microseconds
+each, hardly more for 64 replicas than for one. A kernel of ``kernels/`` takes many steps of many
+replicas in one call and keeps the data of a replica in the cache of one core. It is C++ for one
+shape of problem, whose constants precede it; torch's Inductor compiles it in half a second and
+caches it. Inductor's own graphs of the same step took six seconds to compile and two to five times
+as long to run (``make bench`` compares with JAX, whose graphs are similar). The arithmetic is that
+of mlp.py and torch.optim, and tests compare them.
 
-``narrow.h`` gives every replica a lane of the vectors, ``wide.h`` takes replica by replica and
-makes matrix products of it; layout.py decides which. Either way no replica's numbers depend on its
-company.
+``narrow.h`` puts one replica in each lane of the vectors; ``wide.h`` takes one replica at a time
+with matrix products; layout.py chooses. In both, the numbers of a replica do not depend on the
+others.
 """
 
 import ctypes
@@ -29,30 +29,30 @@ from mlpfit.errors import RunError
 from mlpfit.model import layout, losses, mlp
 
 KERNELS = Path(__file__).parent / "kernels"
-# A product and a sum are one rounding, as in torch's matrix products; sqrt is the processor's.
+# Fused multiply-add, as in torch's matrix products; sqrt as one instruction.
 FLAGS = ("-ffp-contract=fast", "-fno-math-errno")
 
 
-def cache_in(folder: Path) -> None:
-    """Keep compiled kernels in this folder, unless TORCHINDUCTOR_CACHE_DIR names another. Torch
-    sets it when it is imported, to a place under /tmp; what lies in the cache is executed."""
+def set_kernel_cache(folder: Path) -> None:
+    """Cache compiled kernels in this folder, unless the user sets TORCHINDUCTOR_CACHE_DIR. Torch's
+    default is a folder under /tmp, where others might write; the cached code is executed."""
     if os.environ.get("TORCHINDUCTOR_CACHE_DIR") in (None, default_cache_dir()):
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder.resolve())
 
 
 def compiler() -> str | None:
-    """The C++ compiler that torch would call, or None if there is none."""
+    """Path of the C++ compiler that torch would call, or None."""
     return shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
 
 
 class Rows(ctypes.Structure):
-    """A tensor (steps, R, ...): see kernels/common.h."""
+    """Address and strides of a tensor (steps, R, ...): see kernels/common.h."""
 
     _fields_ = (("values", ctypes.c_void_p), ("step", ctypes.c_int64), ("replica", ctypes.c_int64))
 
 
 class Order(ctypes.Structure):
-    """Which slice of their rows the steps of a replica see: see kernels/common.h."""
+    """Slices of the rows that the steps of a replica see: see kernels/common.h."""
 
     _fields_ = (
         ("starts", ctypes.c_void_p),
@@ -62,7 +62,7 @@ class Order(ctypes.Structure):
 
 
 class Call(ctypes.Structure):
-    """What a kernel is given: see kernels/common.h."""
+    """Arguments of a kernel: see kernels/common.h."""
 
     _fields_ = tuple(
         (name, kind)
@@ -80,8 +80,8 @@ class Call(ctypes.Structure):
 
 
 class CompiledSteps:
-    """Runs optimiser steps of a net's parameters and of its optimiser's state, both in torch's own
-    form before and after, so that checkpoints and resume know nothing of it."""
+    """Takes optimiser steps in place on a net's parameters and its torch optimiser's state, so
+    checkpoints are those of uncompiled training."""
 
     def __init__(self, net: mlp.MLP, loss: losses.Kind, optimizer: torch.optim.Optimizer) -> None:
         self.net, self.loss, self.optimizer = net, loss, optimizer
@@ -97,17 +97,19 @@ class CompiledSteps:
     def __call__(
         self, x: Tensor, y: Tensor, weights: Tensor | None = None, order: Batch | None = None
     ) -> Tensor:
-        """x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None -> losses before each of K
-        updates (K, R). order: a chunk whose steps see slices of these rows, see
-        :func:`mlpfit.data.datamodule.batches`."""
+        """Take K steps on x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None. Returns the
+        losses (K, R) before each update. order: a chunk whose steps see slices of these rows, as
+        from :meth:`mlpfit.data.datamodule.ReplicaData.chunk`."""
         steps, replicas, rows = x.shape[:3]
         done = int(self.optimizer.state[self.parameters[0]].get("step", 0))
         weighted = weights is not None if order is None else order["filled_up"]
-        run = kernel(self._source(rows if order is None else order["batch"], weighted, order))
-        trace, factors = x.new_empty(steps, replicas), self._factors(done, steps)
+        run = compile_kernel(
+            self._source(rows if order is None else order["batch"], weighted, order)
+        )
+        trace, factors = x.new_empty(steps, replicas), self._update_factors(done, steps)
         state = self._state()
         addresses = (ctypes.c_void_p * len(state))(*(values.data_ptr() for values in state))
-        # Kept until the kernel has run: a copy would be freed with its last name.
+        # Referenced here until the kernel has run, since copies would be freed.
         data = [_contiguous(values) for values in (x, y, x if weights is None else weights)]
         loss, slope, mean = losses.factors(self.loss)
         beta1, beta2 = self.options.get("betas", (0, 0))
@@ -127,8 +129,8 @@ class CompiledSteps:
         )
         for name, values in zip(("x", "y", "weights"), data, strict=True):
             setattr(call, name, Rows(values.data_ptr(), *values.stride()[:2]))
-        for first in range(0, replicas, layout.CALL):  # signals are heard between calls only
-            call.first, call.last = first, min(first + layout.CALL, replicas)
+        for first in range(0, replicas, layout.CALL_REPLICAS):  # signals are handled between calls
+            call.first, call.last = first, min(first + layout.CALL_REPLICAS, replicas)
             run(ctypes.byref(call))
         if self.adam:
             for parameter in self.parameters:
@@ -136,7 +138,8 @@ class CompiledSteps:
         return trace
 
     def _state(self) -> list[Tensor]:
-        """The parameters, then each buffer of all of them: zero at first, as in torch.optim."""
+        """The parameters, then each of the optimiser's buffers for all of them, created as
+        zeros."""
         buffers = [
             self.optimizer.state[p].setdefault(name, torch.zeros_like(p))
             for name in self.buffers
@@ -147,9 +150,9 @@ class CompiledSteps:
         return state
 
     def _source(self, rows: int, weighted: bool, order: Batch | None) -> str:
-        """The kernel for this shape."""
+        """C++ source of the kernel for this number of rows."""
         units = [self.parameters[0].shape[1], *(p.shape[2] for p in self.parameters[::2])]
-        ordered, names = order is not None, ("common", layout.kernel(units))
+        ordered, names = order is not None, ("common", layout.kernel_name(units))
         return f"""
             using real = {"double" if self.parameters[0].dtype == torch.float64 else "float"};
             constexpr int UNITS[] = {{{", ".join(map(str, units))}}};
@@ -159,10 +162,9 @@ class CompiledSteps:
             constexpr bool ADAM = {self.adam:d}, WEIGHTED = {weighted:d}, ORDERED = {ordered:d};
         """ + "\n".join((KERNELS / f"{name}.h").read_text() for name in names)
 
-    def _factors(self, done: int, steps: int) -> Tensor:
-        """What changes from step to step (steps, 2): SGD's learning rate and momentum; Adam's lr /
-        (1 - beta1^t) and sqrt(1 - beta2^t), from float64, since in float32 1 - beta2^t loses half
-        its digits."""
+    def _update_factors(self, done: int, steps: int) -> Tensor:
+        """Factors of each update (steps, 2): SGD's learning rate and momentum, or Adam's lr / (1 -
+        beta1^t) and sqrt(1 - beta2^t). From float64: 1 - beta2^t has half its digits in float32."""
         like = self.parameters[0]
         if not self.adam:
             rates = [self.options["lr"], self.options["momentum"]]
@@ -173,20 +175,21 @@ class CompiledSteps:
 
 
 def _contiguous(values: Tensor) -> Tensor:
-    """The values of each step and replica without gaps; steps may share theirs (stride 0)."""
+    """Values that are contiguous for each step and replica; steps may share them (stride 0)."""
     return values if values[0, 0].is_contiguous() else values.contiguous()
 
 
 def _order(chunk: Batch) -> Order:
-    """Where the kernel finds it: starts and lengths (R, K) of int64."""
+    """Addresses of a chunk's starts and lengths (R, K), int64."""
     starts, lengths = chunk["starts"], chunk["lengths"]
     assert starts.stride() == lengths.stride() and starts.stride(1) == 1
     return Order(starts.data_ptr(), lengths.data_ptr(), starts.stride(0))
 
 
 @functools.cache
-def kernel(source: str) -> Any:
-    """The compiled function ``run`` of this source. Raises RunError if the compiler fails."""
+def compile_kernel(source: str) -> Any:
+    """Compile this source and return its function ``run``. Raises RunError if the compiler
+    fails."""
     from torch._inductor.codecache import CppCodeCache
     from torch._inductor.exc import CppCompileError
 
@@ -195,7 +198,7 @@ def kernel(source: str) -> Any:
     except CppCompileError as error:
         first = next((line for line in str(error).splitlines() if "error:" in line), str(error))
         raise RunError(
-            f"{compiler()} fails ({first}); trainer.compile=false trains without"
+            f"{compiler()} fails ({first}); trainer.compile=false trains without it"
         ) from None
     run.argtypes, run.restype = [ctypes.c_void_p], None
     return run

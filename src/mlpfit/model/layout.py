@@ -1,30 +1,31 @@
-"""How replicas are laid out in memory and divided into parts, and whether their steps are compiled.
+"""Thresholds that choose kernels, sizes of shards and whether steps are compiled.
 
-It decides how numbers are rounded, so it counts in a run's identity.
+They change how numbers are rounded, so this file is part of a run's identity.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-NARROW = 768  # parameters up to which compiled steps give each replica a lane: they stay in L2
-CALL = 16  # replicas in one call of a kernel: they fill its vectors, and it ends within a second
-SHARD = 256  # replicas of one Trainer and one folder at most, unless ensemble.shard says otherwise
-PAYS_FROM = 2.0  # predicted seconds uncompiled from which compiling, half a second, pays
-WIDE_FROM = 4e8  # operations of a step from which all cores, uncompiled, are faster for one replica
+NARROW_PARAMETERS = 768  # at most, with one replica per vector lane: they fit the L2 cache
+CALL_REPLICAS = 16  # in one call of a kernel: they fill its vectors; it takes under a second
+SHARD_REPLICAS = 256  # in one shard, if ensemble.shard is null
+COMPILED_SECONDS = 2.0  # predicted uncompiled; from here compiling, half a second, saves time
+ALL_CORES_OPERATIONS = 4e8  # a step; from here one replica is faster uncompiled on all cores
 
 
-def kernel(units: Sequence[int]) -> str:
-    """Which kernel takes compiled steps of nets of these units, input to output (compiled.py)."""
+def kernel_name(units: Sequence[int]) -> str:
+    """Name of the kernel (compiled.py) for nets of these widths, from input to output."""
     parameters = sum((a + 1) * b for a, b in pairwise(units))
-    return "narrow" if parameters <= NARROW or len(units) == 2 else "wide"
+    return "narrow" if parameters <= NARROW_PARAMETERS or len(units) == 2 else "wide"
 
 
-def plain_seconds(steps: int, replicas: int, rows: int, widths: Sequence[int]) -> float:
-    """Predicted for uncompiled steps, as measured: 0.3 ms of calls a step and 7.5 ns a replica, row
-    and unit."""
+def uncompiled_seconds(steps: int, replicas: int, rows: int, widths: Sequence[int]) -> float:
+    """Predicted duration of uncompiled steps. Measured: 0.3 ms a step for calls, and 7.5 ns for
+    each replica, row and unit."""
     return steps * (3e-4 + 7.5e-9 * replicas * rows * sum(widths))
 
 
 def operations(rows: int, units: Sequence[int]) -> int:
-    """Floating-point operations of a model-step: forward 2, backward 4 per weight and row."""
+    """Floating-point operations of a step of one replica: 2 forward and 4 backward per weight and
+    row."""
     return 6 * rows * sum(a * b for a, b in pairwise(units))

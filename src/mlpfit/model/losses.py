@@ -1,8 +1,7 @@
-"""The losses of the tutorials, one number per replica, with their derivatives. Training and metrics
-share them.
+"""The losses of the tutorials per replica, and their derivatives.
 
-``mse`` sum e^2 / n, ``sse`` sum e^2, ``half_mse`` sum e^2 / 2n, with e = prediction - y and n rows
-(rows of weight 0 only fill up a batch and count for nothing).
+``mse`` sum e^2 / n, ``sse`` sum e^2, ``half_mse`` sum e^2 / 2n, with e = prediction - y and n rows.
+Rows of weight 0 are padding and do not count.
 """
 
 from typing import Any, Literal
@@ -14,7 +13,7 @@ Kind = Literal["mse", "sse", "half_mse"]
 
 
 def loss(kind: Kind, prediction: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
-    """prediction, y (R, n, 1), weights (R, n) or None -> (R,)."""
+    """Loss of each replica: prediction, y (R, n, 1), weights (R, n) or None -> (R,)."""
     scale, _, mean = factors(kind)
     squares = mse_loss(prediction, y, reduction="none")
     squares = squares if weights is None else squares * weights[..., None]
@@ -32,6 +31,6 @@ def derivative(kind: Kind, prediction: Tensor, y: Tensor, weights: Tensor | None
 
 
 def factors(kind: Kind) -> tuple[float, float, bool]:
-    """The loss is the first times the sum of squares, its derivative the second times each error;
-    both are divided by the number of rows (the sum of their weights) if the third is true."""
+    """(scale, slope, mean): the loss is scale * sum of squares, its derivative slope * error; both
+    are divided by the number of rows (sum of weights) if mean."""
     return {"mse": (1.0, 2.0, True), "sse": (1.0, 2.0, False), "half_mse": (0.5, 1.0, True)}[kind]

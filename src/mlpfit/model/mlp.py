@@ -1,8 +1,8 @@
-"""R multilayer perceptrons side by side, and their gradient written out by hand.
+"""R multilayer perceptrons computed together, and their gradients written out by hand.
 
-Every parameter has the replica axis first: weights (R, in, out), biases (R, 1, out), so that a
-layer is one ``baddbmm`` without a transpose. With R = 1 the arithmetic is that of
-``torch.nn.Linear``, to the bit.
+The replica axis of every parameter is first: weights (R, in, out), biases (R, 1, out), so a layer
+is one ``baddbmm`` without a transpose. With R = 1 the numbers are bit for bit those of
+``torch.nn.Linear``.
 """
 
 import math
@@ -25,25 +25,24 @@ Layer = tuple[Tensor, Tensor]  # weight (R, in, out), bias (R, 1, out)
 
 
 def outputs(layers: Sequence[Layer], x: Tensor, activation: Activation) -> list[Tensor]:
-    """The input and each layer's output: [x, hidden (R, n, h) ..., prediction (R, n, 1)]."""
+    """Forward pass: [x, hidden (R, n, h) ..., prediction (R, n, 1)] for x (R, n, d)."""
     activations = [x]
     for weight, bias in layers:
         z = torch.baddbmm(bias, activations[-1], weight)
-        hidden = len(activations) < len(layers)
-        activations.append(ACTIVATIONS[activation](z) if hidden else z)
+        is_hidden = len(activations) < len(layers)
+        activations.append(ACTIVATIONS[activation](z) if is_hidden else z)
     return activations
 
 
 def gradients(
     layers: Sequence[Layer], activations: list[Tensor], error: Tensor, activation: Activation
 ) -> list[Tensor]:
-    """The chain rule by hand: gradients of weight and bias, layer by layer, in the order of the
-    parameters.
+    """Backward pass by the chain rule: gradients of weight and bias of each layer, in the order of
+    the parameters.
 
     activations as from :func:`outputs`; error = d loss / d prediction (R, n, 1). For z = h W + b
-    and h = g(z): dL/dW = h^T dL/dz, dL/db = sum over rows of dL/dz, dL/dh = dL/dz W^T and dL/dz =
-    dL/dh g'(z). The derivative of ReLU at 0 is taken as 0, as autograd does; that of tanh is
-    1 - h^2.
+    and the next h = g(z): dL/dW = h^T dL/dz, dL/db = sum over rows of dL/dz, dL/dh = dL/dz W^T and
+    dL/dz = dL/dh g'(z). The derivative of ReLU at 0 is 0, as in autograd; that of tanh is 1 - h^2.
     """
     by_parameter: list[Tensor] = []
     for layer in reversed(range(len(layers))):
@@ -59,13 +58,13 @@ def gradients(
 
 
 class MLP(nn.Module):
-    """units (d, hidden ..., 1): fully connected layers with the activation between them; (d, 1) is
-    one linear unit."""
+    """Fully connected layers of widths units (d, hidden ..., 1) with the activation after each
+    hidden layer; (d, 1) is one linear unit."""
 
     def __init__(self, units: Sequence[int], activation: Activation, replicas: int) -> None:
         super().__init__()
         self.activation = activation
-        self.layers: list[Layer] = []  # the registered parameters, quick to walk
+        self.layers: list[Layer] = []  # the registered parameters, faster to access
         for i, (fan_in, out) in enumerate(pairwise(units)):
             weight = nn.Parameter(torch.zeros(replicas, fan_in, out))
             bias = nn.Parameter(torch.zeros(replicas, 1, out))
@@ -88,19 +87,19 @@ class MLP(nn.Module):
             parameter.grad = gradient
 
     def load(self, replicas: list[list[np.ndarray]]) -> None:
-        """Set the parameters from one list of arrays per replica, as :func:`initial` draws it."""
+        """Set the parameters; replicas: one list of arrays each, as from
+        :func:`initial_parameters`."""
         by_parameter = zip(*replicas, strict=True)
         with torch.no_grad():
             for parameter, values in zip(self.parameters(), by_parameter, strict=True):
                 parameter.copy_(torch.from_numpy(np.stack(values)))
 
 
-def initial(units: Sequence[int], init: Init, rng: Any) -> list[np.ndarray]:
+def initial_parameters(units: Sequence[int], init: Init, rng: Any) -> list[np.ndarray]:
     """The initial parameters of one replica: [weight (in, out), bias (1, out), next layer's ...].
 
-    ``torch``   as ``torch.nn.Linear`` initialises: weight and bias uniform on +-1/sqrt(fan_in),
-                layer by layer
-    ``normal``  N(0, 1) weights, zero biases (the from-scratch pages)
+    ``torch``   as ``torch.nn.Linear``: weight and bias uniform on +-1/sqrt(fan_in)
+    ``normal``  weights N(0, 1), biases 0 (as on the from-scratch pages)
     ``ones``    all parameters 1
     """
     parameters: list[np.ndarray] = []
@@ -112,6 +111,6 @@ def initial(units: Sequence[int], init: Init, rng: Any) -> list[np.ndarray]:
         else:
             # torch writes the weight's bound as sqrt(3) gain / sqrt(fan_in), gain = sqrt(2 / 6).
             bound = math.sqrt(3.0) * (math.sqrt(2.0 / 6.0) / math.sqrt(fan_in))
-            parameters.append(rng.uniform(-bound, bound, (out, fan_in)).T)  # torch keeps (out, in)
+            parameters.append(rng.uniform(-bound, bound, (out, fan_in)).T)  # torch stores (out, in)
             parameters.append(rng.uniform(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), (1, out)))
     return parameters

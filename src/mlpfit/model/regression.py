@@ -1,5 +1,5 @@
-"""The LightningModule: R replicas of a multilayer perceptron, trained several optimiser steps at a
-time."""
+"""The LightningModule of R replicas of a multilayer perceptron, which takes several optimiser steps
+in one training_step."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -17,27 +17,25 @@ Batch = dict[str, Any] | Sequence[Tensor]
 
 
 class Regression(pl.LightningModule):
-    """Hyper-parameters are plain numbers, strings and lists:
-    ``Regression.load_from_checkpoint(path)`` works as is.
+    """R replicas of one net. Hyper-parameters are plain numbers, strings and lists, so
+    ``Regression.load_from_checkpoint(path)`` needs no further arguments.
 
     units         widths from input to output, e.g. [1, 32, 1]
-    optimizer     {"name": "sgd", "lr": ...} with "momentum" where wanted, or {"name": "adam", "lr":
-                  ...} with "beta1", "beta2", "eps" where they are not torch's
-    seeds         one per replica; each decides its replica's initial weights, which are the first
-                  numbers of its stream
-    gradient      "autograd", or "by_hand": the chain rule of
-                  :meth:`mlpfit.model.mlp.MLP.backward_by_hand`
-    log_replicas  log the metrics of every replica, too, as train/loss/seed_3
+    optimizer     {"name": "sgd", "lr": ..., "momentum": ...} or {"name": "adam", "lr": ...,
+                  "beta1": ..., "beta2": ..., "eps": ...}; all but name and lr are optional
+    seeds         one per replica, for its initial weights: the first numbers of its stream
+    gradient      "autograd", or "by_hand": :meth:`mlpfit.model.mlp.MLP.backward_by_hand`
+    log_replicas  also log the metrics of every replica, as train/loss/seed_3
 
-    A batch is {"x", "y"} and perhaps "weights", or (x, y), of rows for every replica, x (R, n, d),
-    y (R, n, 1), or for all alike, x (n, d), y (n, 1): one optimiser step. A chunk, x (K, R, n, d),
-    y (K, R, n, 1), is K of them in one training_step; "steps" says K where x and y have length 1.
-    :class:`mlpfit.data.datamodule.ReplicaData` makes chunks whose steps see slices of all rows.
+    A batch is {"x", "y"}, optionally with "weights", or (x, y): one optimiser step. Its rows are
+    x (R, n, d), y (R, n, 1), or x (n, d), y (n, 1) for all replicas. A chunk x (K, R, n, d),
+    y (K, R, n, 1) is K steps in one training_step; if x and y have length 1, "steps" is K. In
+    chunks of :class:`mlpfit.data.datamodule.ReplicaData` steps may see slices of all rows.
 
-    Logged are ``train/loss``, before the last update of a training_step, ``val/mse`` and
-    ``test/mse``: the median over the replicas, diverged ones above all others. To the Trainer a
-    chunk is a batch (``val_check_interval`` counts chunks), but ``global_step`` and the loggers'
-    steps count optimiser steps; with chunks, say ``log_every_n_steps=1``.
+    Logs ``train/loss`` before the last update of a training_step, ``val/mse`` and ``test/mse``:
+    the median over the replicas, diverged ones above all others. The Trainer counts a chunk as one
+    batch (``val_check_interval``), but ``global_step`` and the loggers' steps count optimiser
+    steps; with chunks use ``log_every_n_steps=1``.
 
     ``Trainer(max_steps=500).fit(Regression([1, 8, 1], {"name": "sgd", "lr": 0.02}), data)``
     """
@@ -57,23 +55,22 @@ class Regression(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        # Lightning runs one optimiser step a training_step by itself; with nets this small that
-        # costs ten times the step. Driving the optimiser ourselves, many steps at a time, costs
-        # nothing; global_step is kept by _count.
+        # Automatic optimisation takes one step in a training_step, at ten times the cost of the
+        # step itself for small nets. Here it takes many; _advance_global_step counts them.
         self.automatic_optimization = False
         self.loss, self.gradient = loss, gradient
         self.mlp = mlp.MLP(units, activation, len(seeds)).to(getattr(torch, dtype))
         rngs = (generators.streams(seed, streams).weights for seed in seeds)
-        self.mlp.load([mlp.initial(units, init, rng) for rng in rngs])
-        self.losses: list[Tensor] = []  # one (steps, R) tensor a training_step
-        self._squares: list[tuple[Tensor, int]] = []  # sums (R,) over so many rows, of a batch each
-        self.compile_steps = False  # how to compute, not what: no hyper-parameter
-        self.fused = False  # the optimiser's update in one pass over the memory, rounded otherwise
-        self.to_loggers = True  # False: train/loss and val/mse are for callbacks only
+        self.mlp.load([mlp.initial_parameters(units, init, rng) for rng in rngs])
+        self.losses: list[Tensor] = []  # (steps, R) of each training_step
+        self._squares: list[tuple[Tensor, int]] = []  # (sum (R,), rows) of each batch
+        self.compile_steps = False  # changes no result, so not a hyper-parameter
+        self.fused = False  # torch's fused optimiser: faster, rounded differently
+        self.to_loggers = True  # False: metrics are for callbacks only
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **options: Any) -> "Regression":
-        """Lightning's, but a file from others never runs code, whatever the environment says."""
+        """Lightning's, but with weights_only, so that a file from others never runs code."""
         return super().load_from_checkpoint(
             checkpoint_path, *args, **{"weights_only": True, **options}
         )
@@ -83,11 +80,11 @@ class Regression(pl.LightningModule):
         return len(self.hparams["seeds"])
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (R, n, d) -> (R, n, 1). Every replica sees the same x (n, d) -> (R, n, 1), or (n, 1) of
-        the only replica there is."""
+        """x (R, n, d), or x (n, d) for all replicas -> (R, n, 1); x (n, d) of a single replica ->
+        (n, 1)."""
         if x.ndim == 3:
             return self.mlp(x)
-        outputs = self.mlp(self._for_all(x))
+        outputs = self.mlp(self._per_replica(x))
         return outputs[0] if self.replicas == 1 else outputs
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -102,13 +99,13 @@ class Regression(pl.LightningModule):
         return torch.optim.Adam, {"betas": betas, **options}
 
     def on_train_start(self) -> None:
-        """A training that goes on from a checkpoint has its own learning rate, not that of then."""
+        """A training resumed from a checkpoint uses its own learning rate, not the checkpoint's."""
         for optimizer in self.trainer.optimizers:
             if not self.trainer.lr_scheduler_configs:
                 optimizer.param_groups[0].update(self._optimizer()[1])
 
     def training_step(self, batch: Batch, index: int) -> None:
-        """One optimiser step per leading index of a chunk; the loss is taken before each update."""
+        """Take the optimiser steps of a chunk and record the loss before each update."""
         (optimizer,) = self.trainer.optimizers
         x, y, weights, order = self._chunk(batch)
         if self.compile_steps:
@@ -117,11 +114,11 @@ class Regression(pl.LightningModule):
             steps = zip(x, y, [None] * len(x) if weights is None else weights, strict=True)
             trace = torch.stack([self._step(optimizer, *rows) for rows in steps])
         self.losses.append(trace)
-        self._count(len(trace))
+        self._advance_global_step(len(trace))
         self._log("train/loss", trace[-1], prog_bar=True)
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        self._squares.append(self._squares_of(batch))
+        self._squares.append(self._squared_errors(batch))
 
     def on_validation_epoch_end(self, name: str = "val/mse") -> None:
         self._log(name, _mean(self._squares))
@@ -133,70 +130,70 @@ class Regression(pl.LightningModule):
         self.on_validation_epoch_end("test/mse")
 
     def predict_step(self, batch: Batch | Tensor, index: int) -> Tensor:
-        """x alone, or a batch whose x is taken: see :meth:`forward`."""
-        return self(batch if isinstance(batch, Tensor) else _named(batch)["x"])
+        """:meth:`forward` of x, or of the x of a batch."""
+        return self(batch if isinstance(batch, Tensor) else _as_dict(batch)["x"])
 
-    def error_on(self, batches: Iterable[Batch]) -> Tensor:
+    def mean_squared_error(self, batches: Iterable[Batch]) -> Tensor:
         """Mean squared error on all rows of the batches: (R,)."""
-        return _mean([self._squares_of(batch) for batch in batches])
+        return _mean([self._squared_errors(batch) for batch in batches])
 
-    def _squares_of(self, batch: Batch) -> tuple[Tensor, int]:
-        """Sum of squares (R,) of a batch, and its rows."""
-        rows = (_named(batch)[name].to(self.device) for name in ("x", "y"))
-        x, y = (self._for_all(values) for values in rows)
+    def _squared_errors(self, batch: Batch) -> tuple[Tensor, int]:
+        """Sum of squared errors (R,) of a batch, and its number of rows."""
+        rows = (_as_dict(batch)[name].to(self.device) for name in ("x", "y"))
+        x, y = (self._per_replica(values) for values in rows)
         return self.sum_of_squares(x, y), x.shape[1]
 
     def sum_of_squares(self, x: Tensor, y: Tensor) -> Tensor:
-        """Of the errors on rows x (R, n, d), y (R, n, 1): (R,)."""
-        pairs = zip(self._outputs(x), y.split(self._together), strict=True)
+        """Sum of squared errors on rows x (R, n, d), y (R, n, 1): (R,)."""
+        pairs = zip(self._outputs(x), y.split(self._replicas_at_once), strict=True)
         return torch.cat([losses.loss("sse", outputs[-1], truth) for outputs, truth in pairs])
 
     def dead_units(self, x: Tensor) -> Tensor:
-        """How many hidden units are zero on all rows x (R, n, d): (R,)."""
+        """Number of hidden units that are zero on all rows x (R, n, d): (R,)."""
         counts = []
         for outputs in self._outputs(x):
-            zero = [(hidden == 0).all(1).sum(1) for hidden in outputs[1:-1]]
-            counts.append(sum(zero, torch.zeros(len(outputs[0]), device=x.device)))
+            by_layer = [(hidden == 0).all(1).sum(1) for hidden in outputs[1:-1]]
+            counts.append(sum(by_layer, torch.zeros(len(outputs[0]), device=x.device)))
         return torch.cat(counts)
 
     @property
-    def _together(self) -> int:
-        """Replicas that are evaluated at once: on the processor one, whose layers' outputs stay in
-        the cache."""
+    def _replicas_at_once(self) -> int:
+        """Replicas evaluated at once: one on the CPU, so that the layers' outputs stay in the
+        cache."""
         return 1 if self.device.type == "cpu" else self.replicas
 
     @torch.no_grad()
     def _outputs(self, x: Tensor) -> Iterator[list[Tensor]]:
-        """See :func:`mlpfit.model.mlp.outputs`; of some replicas after others."""
-        for first in range(0, self.replicas, self._together):
-            some = slice(first, first + self._together)
-            layers = [(weight[some], bias[some]) for weight, bias in self.mlp.layers]
-            yield mlp.outputs(layers, x[some], self.mlp.activation)
+        """:func:`mlpfit.model.mlp.outputs` of one group of replicas after another."""
+        for first in range(0, self.replicas, self._replicas_at_once):
+            group = slice(first, first + self._replicas_at_once)
+            layers = [(weight[group], bias[group]) for weight, bias in self.mlp.layers]
+            yield mlp.outputs(layers, x[group], self.mlp.activation)
 
-    def _for_all(self, rows: Tensor) -> Tensor:
+    def _per_replica(self, rows: Tensor) -> Tensor:
         """(n, d) or (R, n, d) -> (R, n, d)."""
         return rows if rows.ndim == 3 else rows.expand(self.replicas, *rows.shape)
 
     def _chunk(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Any] | None]:
-        """x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None, of no more steps than the
-        Trainer wants; and, where compiled steps see slices of these rows, which."""
-        rows = _named(batch) if self.compile_steps else batches(_named(batch))
+        """x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None, with K at most the remaining
+        steps; and the chunk itself, if compiled steps see slices of these rows."""
+        rows = _as_dict(batch) if self.compile_steps else batches(_as_dict(batch))
         x, y, weights = rows["x"], rows["y"], rows.get("weights")
         if x.ndim < 4:
-            x, y = self._for_all(x)[None], self._for_all(y)[None]
+            x, y = self._per_replica(x)[None], self._per_replica(y)[None]
             weights = None if weights is None else weights.expand(1, *x.shape[1:3])
         steps = rows.get("steps", len(x))
-        if (most := self.trainer.max_steps) >= 0:
-            steps = min(steps, most - self.trainer.global_step)
+        if self.trainer.max_steps >= 0:  # -1: no limit
+            steps = min(steps, self.trainer.max_steps - self.trainer.global_step)
         if len(x) == 1:
             x, y = x.expand(steps, *x.shape[1:]), y.expand(steps, *y.shape[1:])
             return x, y, weights, rows if "starts" in rows else None
         return x[:steps], y[:steps], None if weights is None else weights[:steps], None
 
-    def _count(self, steps: int) -> None:
-        """Advance the Trainer's global_step, as LightningOptimizer.step would one by one; its
-        hooks, called for every callback in every step, would take a fifth of the time. The loggers'
-        step goes along; Lightning itself adds one to it after each batch."""
+    def _advance_global_step(self, steps: int) -> None:
+        """Advance the Trainer's global_step, as LightningOptimizer.step does; its hooks of every
+        callback at every step would take a fifth of the time. Also the loggers' step, to which
+        Lightning adds one after each batch."""
         loop = self.trainer.fit_loop.epoch_loop
         loop.manual_optimization.optim_step_progress.total.ready += steps
         loop.manual_optimization.optim_step_progress.total.completed += steps
@@ -212,15 +209,13 @@ class Regression(pl.LightningModule):
             error = losses.derivative(self.loss, outputs[-1], y, weights)
         for parameter in self.mlp.parameters():
             parameter.grad = None
-        # Not through manual_backward: on one device, in full precision, all it adds is a fifth of
-        # the step's time.
+        # manual_backward adds nothing on one device in full precision, but a fifth of the time.
         self.backward(loss, outputs, error)
         optimizer.step()
         return loss
 
     def backward(self, loss: Tensor, outputs: list[Tensor], error: Tensor) -> None:
-        """Lightning's hook for the backward pass: from error = d loss / d prediction (R, n, 1) to
-        the gradients."""
+        """Lightning's hook of the backward pass; error = d loss / d prediction (R, n, 1)."""
         if self.gradient == "autograd":
             outputs[-1].backward(error)
         else:
@@ -228,17 +223,17 @@ class Regression(pl.LightningModule):
                 self.mlp.backward_by_hand(outputs, error)
 
     def _log(self, name: str, values: Tensor, prog_bar: bool = False) -> None:
-        """Log the median of values (R,), and each where asked for."""
+        """Log the median of values (R,), with log_replicas also each value."""
         metrics = {name: _median(values)}
         if self.hparams["log_replicas"]:
             by_seed = zip(self.hparams["seeds"], values, strict=True)
             metrics |= {f"{name}/seed_{seed}": value for seed, value in by_seed}
-        logger = None if self.to_loggers else False  # None: those there are
+        logger = None if self.to_loggers else False  # None: all loggers
         for key, value in metrics.items():
             self.log(key, value, prog_bar=prog_bar and key == name, logger=logger, batch_size=1)
 
     def solve(self, x: Tensor, y: Tensor) -> None:
-        """Set each linear unit to the least-squares solution with intercept on its rows: x (R, n,
+        """Set each linear unit to the least-squares solution with intercept on its rows x (R, n,
         d), y (R, n, 1)."""
         x, y = x.double(), y.double()
         design = torch.cat([x, torch.ones_like(y)], dim=2)
@@ -260,17 +255,17 @@ class Regression(pl.LightningModule):
         self.losses = [checkpoint["losses"]]
 
 
-def _named(batch: Batch) -> dict[str, Any]:
-    """(x, y) as {"x", "y"}; a dict as it is."""
+def _as_dict(batch: Batch) -> dict[str, Any]:
+    """A batch as a dict: (x, y) becomes {"x", "y"}."""
     return batch if isinstance(batch, dict) else dict(zip(("x", "y"), batch, strict=True))
 
 
 def _mean(squares: Sequence[tuple[Tensor, int]]) -> Tensor:
-    """Sums (R,) over so many rows each, per row."""
+    """Mean squared error (R,) of pairs (sum of squared errors (R,), number of rows)."""
     sums, rows = zip(*squares, strict=True)
     return torch.stack(sums).sum(0) / sum(rows)
 
 
 def _median(values: Tensor) -> Tensor:
-    """The median of (R,), what is not finite above all others."""
+    """Median of values (R,), where those not finite rank above all others."""
     return values.nan_to_num(torch.inf, torch.inf, torch.inf).median()

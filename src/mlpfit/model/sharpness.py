@@ -1,5 +1,5 @@
-"""The largest eigenvalue of the loss's Hessian: plain descent is stable below the learning rate 2 /
-sharpness."""
+"""Sharpness: the largest eigenvalue of the loss's Hessian. Gradient descent is stable at learning
+rates below 2 / sharpness."""
 
 from collections.abc import Sequence
 
@@ -17,9 +17,8 @@ def sharpness(
     kind: losses.Kind,
     activation: mlp.Activation,
 ) -> np.ndarray:
-    """Largest eigenvalue of the Hessian of the loss on rows x (R, n, d), y (R, n, 1) at the weights
-    of layers (weight (R, in, out), bias (R, 1, out)): (R,), infinite where a replica's weights are
-    not finite.
+    """Sharpness (R,) of the loss on rows x (R, n, d), y (R, n, 1) at these layers (weight (R, in,
+    out), bias (R, 1, out)); infinite where a Hessian is not finite.
 
     Near a minimum, gradient descent with learning rate h multiplies the distance along an
     eigenvector by 1 - h lambda, so it stays bounded while h < 2 / lambda (Nesterov 2004, section

@@ -50,7 +50,7 @@ class Snapshots(pl.Callback):
 
     def keep(self, step: int, module: Any) -> None:
         self.parameters[step] = {n: p.detach().clone() for n, p in module.mlp.named_parameters()}
-        self.val_mse[step] = module.error_on(self.data.val_dataloader())
+        self.val_mse[step] = module.mean_squared_error(self.data.val_dataloader())
 
     def weights(self) -> dict[str, np.ndarray]:
         """step (S,), weight_i (S, R, in, out), bias_i (S, R, 1, out)."""
@@ -107,7 +107,9 @@ class Checkpoints(pl.Callback):
 
     def save(self, trainer: pl.Trainer, module: Any) -> None:
         if self.best > float("-inf"):  # else the error of all replicas would be computed in vain
-            error = float(module.error_on([{"x": self.data.x, "y": self.data.y}]).nanmedian())
+            error = float(
+                module.mean_squared_error([{"x": self.data.x, "y": self.data.y}]).nanmedian()
+            )
             if error < self.best:
                 self.best = error
                 trainer.save_checkpoint(self.folder / "best.ckpt")

@@ -107,7 +107,7 @@ def build(config: Config) -> Regression:
 def _after_rows(config: Config, seed: int) -> list[np.ndarray]:
     one = streams(seed, config.streams)
     config.target.rows(one.data)
-    return mlp.initial(config.units, config.model.init, one.weights)
+    return mlp.initial_parameters(config.units, config.model.init, one.weights)
 
 
 def metrics(

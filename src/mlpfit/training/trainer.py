@@ -60,7 +60,7 @@ def fit(
     if start is None and config.ckpt_path is not None:
         source, start = Path(config.ckpt_path), given_checkpoint(config)
     module.to_loggers = False
-    compiled.cache_in(Path(config.output_dir) / ".cache" / "inductor")
+    compiled.set_kernel_cache(Path(config.output_dir) / ".cache" / "inductor")
     own: list[pl.Callback] = [snapshots, callbacks.Monitor(on_step, shard.single)]
     if shard.single:
         own.append(callbacks.Scalars(config, data, snapshots))
