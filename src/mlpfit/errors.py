@@ -58,8 +58,9 @@ def allowed(given: object, names: Iterable[str]) -> str:
     tails = get_close_matches(_tail(str(given)), list(map(_tail, names)), n=3)
     near = get_close_matches(str(given), [n for n in names if _tail(n) in tails], n=3, cutoff=0)
     question = f"did you mean {near[0]}? " if near and len(names) > 1 else ""
-    if near and len(names) > SEVERAL:
-        return f"{question}allowed are {', '.join(near)} and {len(names) - len(near)} others"
+    if len(names) > SEVERAL:
+        shown = near or names[:SEVERAL]
+        return f"{question}allowed are {', '.join(shown)} and {len(names) - len(shown)} others"
     return f"{question}allowed are {', '.join(names)}"
 
 

@@ -42,6 +42,8 @@ def main() -> int:
     application = hydra.main(version_base="1.3", config_path=None, config_name="config")(task)
     try:
         application()
+    except ConfigError:
+        raise
     except (HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(as_one_line(error, sys.argv[1:])) from error
     finally:
