@@ -13,7 +13,7 @@ from mlpfit.config.catalogue import experiments
 from mlpfit.errors import ConfigError, RunError
 from mlpfit.report.notebook import Run, load_run, load_sweep
 
-if sys.argv[:1] == ["-m"]:  # python -m mlpfit: until run_command takes over, Ctrl-C ends it
+if sys.argv[:1] == ["-m"]:  # python -m mlpfit: Ctrl-C exits until run_command sets its handler
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 __all__ = ["ConfigError", "Run", "RunError", "experiments", "fit", "load_run", "load_sweep"]

@@ -18,30 +18,30 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run the command named first; without one, train."""
+    """Run the command that the first argument names; train if it names none."""
     from mlpfit.process import run_command
 
-    given = sys.argv[1] if sys.argv[1:] else ""
-    if given == "help":
-        sys.argv[1] = given = "--help"
-    named = COMMANDS.get(given)
-    if named is not None:
+    argument = sys.argv[1] if sys.argv[1:] else ""
+    if argument == "help":
+        sys.argv[1] = argument = "--help"
+    entry_point = COMMANDS.get(argument)
+    if entry_point is not None:
         del sys.argv[1]
-    elif given.isalpha():  # neither a flag nor an override
-        run_command(lambda: _refuse(given))
-    module, _, function = (named or "commands.train:main").partition(":")
-    if named is not None and {"--help", "-h"} & {*sys.argv[1:]}:
-        part = importlib.import_module(f"mlpfit.{module}")
-        print(inspect.getdoc(getattr(part, function)) or inspect.getdoc(part))
+    elif argument.isalpha():  # neither a flag nor an override
+        run_command(lambda: _refuse(argument))
+    module_name, _, function = (entry_point or "commands.train:main").partition(":")
+    if entry_point is not None and {"--help", "-h"} & {*sys.argv[1:]}:
+        module = importlib.import_module(f"mlpfit.{module_name}")
+        print(inspect.getdoc(getattr(module, function)) or inspect.getdoc(module))
         return
-    # Imported by the command itself: what it imports finds the environment that a command needs.
-    run_command(lambda: getattr(importlib.import_module(f"mlpfit.{module}"), function)())
+    # Imported inside run_command, which first sets the environment that the imports read.
+    run_command(lambda: getattr(importlib.import_module(f"mlpfit.{module_name}"), function)())
 
 
-def _refuse(given: str) -> int:
+def _refuse(argument: str) -> int:
     from mlpfit.errors import ConfigError, allowed
 
-    raise ConfigError(f"{given}: no such command; {allowed(given, COMMANDS)}")
+    raise ConfigError(f"{argument}: no such command; {allowed(argument, COMMANDS)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the user is told in one line: wrong input (exit code 2), a failed run (1), a signal."""
+"""Errors reported to the user in one line, each with its exit code, and their wording."""
 
 import re
 import traceback
@@ -7,17 +7,16 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
-TUTORIAL_FILES = ("targets.py", "figures.py", "claims.py", "answers.py")  # of users' code
-SEVERAL = 12  # names that a message lists; of more, those that are like the one given
+TUTORIAL_FILES = ("targets.py", "figures.py", "claims.py", "answers.py")  # written by users
+MAX_NAMES = 12  # in a message; if there are more, it lists only names similar to the given one
 
 
 class ConfigError(ValueError):
-    """A config value that is not allowed; the message names the key, the value given and what is
-    allowed (exit 2)."""
+    """Wrong input, exit code 2. The message has the key, the given value and what is allowed."""
 
 
 class UnknownKey(ConfigError):
-    """A key that there is not; ``where`` it was found, if that is not plain to see."""
+    """A key that does not exist; where: the files that may set it."""
 
     def __init__(self, key: str, names: Iterable[str], where: str = "") -> None:
         self.key, self.names = key, list(names)
@@ -25,8 +24,7 @@ class UnknownKey(ConfigError):
 
 
 class RunError(RuntimeError):
-    """A training or a run folder that can't be used; the message names it and what to do (exit
-    1)."""
+    """A failed training or an unusable run folder, exit code 1. The message says what to do."""
 
 
 class Diverged(RunError):
@@ -38,16 +36,16 @@ class Diverged(RunError):
 
 
 class Stopped(SystemExit):
-    """A signal has asked the command to stop; the exit code is 128 and its number."""
+    """The command was stopped by a signal; the exit code is 128 + its number."""
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong, on one line."""
+    """Type and message of an error on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def allowed(given: object, names: Iterable[str]) -> str:
-    """The end of a message about a name that is none of these.
+    """End of a message about a given name that is not one of these, with the most similar one.
 
     >>> allowed("lrr", ["lr", "momentum"])
     'did you mean lr? allowed are lr, momentum'
@@ -58,31 +56,31 @@ def allowed(given: object, names: Iterable[str]) -> str:
     tails = get_close_matches(_tail(str(given)), list(map(_tail, names)), n=3)
     near = get_close_matches(str(given), [n for n in names if _tail(n) in tails], n=3, cutoff=0)
     question = f"did you mean {near[0]}? " if near and len(names) > 1 else ""
-    if len(names) > SEVERAL:
-        shown = near or names[:SEVERAL]
+    if len(names) > MAX_NAMES:
+        shown = near or names[:MAX_NAMES]
         return f"{question}allowed are {', '.join(shown)} and {len(names) - len(shown)} others"
     return f"{question}allowed are {', '.join(names)}"
 
 
 def _tail(name: str) -> str:
-    """Of a key or an experiment: "lr" of "optimizer.lr"."""
+    """Last part of the name of a key or an experiment: "lr" of "optimizer.lr"."""
     return re.split("[./]", name)[-1]
 
 
 @contextmanager
 def as_config_error(culprit: str) -> Iterator[None]:
-    """Whatever the user's own code raises, as a ConfigError in one line that names the culprit and
-    the line of the user's file; its exits, too, but not those of a signal."""
+    """Turn any error or exit of the user's code into a ConfigError with the culprit, the error and
+    the line of the user's file. Stopped passes unchanged."""
     try:
         yield
     except (ConfigError, RunError, Stopped):
         raise
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{culprit}: {one_line(error)}{_place(error)}") from error
+        raise ConfigError(f"{culprit}: {one_line(error)}{_line_of(error)}") from error
 
 
-def _place(error: BaseException) -> str:
-    """Where a tutorial's file raised it: " (figures.py, line 17)"."""
+def _line_of(error: BaseException) -> str:
+    """File and line of the user's code that raised it, " (figures.py, line 17)", or ""."""
     package = Path(__file__).parent
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)

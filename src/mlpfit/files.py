@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Atomic writing of files: a reader sees the old content or all of the new."""
 
 import csv
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write beside and move into place: readers see the old file or the whole new one."""
+    """Write a temporary file in the same folder and rename it; creates the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -27,7 +27,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """CSV of these columns; what else a row holds is left out."""
+    """Write a CSV with these columns; other keys of the rows are left out."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -40,7 +40,8 @@ def sha256(file: Path) -> str:
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """As numpy.savez, but the same bytes from every Python, whose zip headers differ."""
+    """As numpy.savez, but with the same bytes from every Python version, whose zip headers
+    differ."""
     with zipfile.ZipFile(path, "w") as parts:
         for name, values in arrays.items():
             buffer = io.BytesIO()

@@ -1,5 +1,4 @@
-"""A command as a process: how it starts, and how it ends: with an exit code and, where something is
-the user's to mend, one line, or by a signal."""
+"""Start and end of a command's process: signals, exit codes, errors in one line on stderr."""
 
 import gc
 import logging
@@ -14,49 +13,48 @@ from typing import Any
 
 from mlpfit.errors import ConfigError, RunError, Stopped
 
-FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"  # tracebacks are wanted
+FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"  # also print tracebacks
 
 
 def run_command(command: Callable[[], int]) -> None:
-    """Run a command and leave the process: 0 done, 1 failed, 2 wrong input, 128 + n stopped by
-    signal n.
+    """Run a command and exit: 0 done, 1 failed, 2 wrong input, 128 + n stopped by signal n.
 
-    The handlers are set before Lightning starts: its own would let a terminated training exit with
+    The signal handlers are set first, since with Lightning's a terminated training would exit with
     0.
     """
-    # matplotlib would write into the user's home, and complain where it can't
+    # By default matplotlib writes into the user's home, and warns if it can't.
     os.environ.setdefault("MPLCONFIGDIR", str(Path("outputs/.cache/matplotlib").resolve()))
     collect_garbage_seldom()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _stop)
     threading.excepthook = _thread_failed
-    # It would warn of a cache that it can't write.
+    # It warns of a cache that can't be written.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     try:
         code = command()
-    except BrokenPipeError:  # "| head" has seen enough
+    except BrokenPipeError:  # the reader, as in "| head", has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE
     except (ConfigError, RunError, OSError, MemoryError) as error:
-        code = exit_code(error)
+        code = report_error(error)
     except Exception:
         if _signals:
             raise Stopped(128 + _signals[0]) from None
         raise
-    gc.freeze()  # else the interpreter looks through torch's objects for a second before it ends
+    gc.freeze()  # else the last garbage collection takes a second for torch's objects
     sys.exit(code)
 
 
 def collect_garbage_seldom() -> None:
-    """Look for garbage seldom: importing torch and Lightning makes half a million objects, none of
-    them garbage, and would take a quarter longer."""
+    """Raise the thresholds of garbage collection. Importing torch and Lightning creates half a
+    million objects, none of them garbage, and would take a quarter longer."""
     gc.set_threshold(200_000, 50, 1000)
 
 
-def exit_code(error: BaseException) -> int:
-    """Say in one line on stderr what went wrong (HYDRA_FULL_ERROR=1: as a traceback, too). Returns
-    2 for wrong input, else 1. Raises Stopped if a signal came before: what it cut short may have
-    failed in another way."""
+def report_error(error: BaseException) -> int:
+    """Print an error in one line on stderr (HYDRA_FULL_ERROR=1: with its traceback). Returns the
+    exit code: 2 for ConfigError, else 1. Raises Stopped if there was a signal, which may have
+    caused the error."""
     if _signals:
         raise Stopped(128 + _signals[0])
     if FULL_ERROR:
@@ -72,7 +70,7 @@ def exit_code(error: BaseException) -> int:
     return 2 if isinstance(error, ConfigError) else 1
 
 
-_signals: list[int] = []  # signals so far
+_signals: list[int] = []  # received so far
 
 
 def _stop(received: int, frame: Any) -> None:
@@ -81,6 +79,7 @@ def _stop(received: int, frame: Any) -> None:
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
-    """TensorBoard writes in a thread, and raises there and here: once is enough."""
+    """Print errors of threads except OSError, which TensorBoard's writer raises again in the main
+    thread."""
     if not isinstance(failure.exc_value, OSError):
         threading.__excepthook__(failure)

@@ -1,5 +1,4 @@
-"""Tasks in parallel processes that may be killed: the task of a lost process fails, all others are
-done."""
+"""Tasks in parallel processes. If a process is killed, its task fails and all others are done."""
 
 import gc
 import multiprocessing
@@ -15,7 +14,7 @@ from typing import Any, cast
 from mlpfit.errors import ConfigError, RunError, one_line
 from mlpfit.process import collect_garbage_seldom
 
-Workers = list[tuple[Any, Connection]]  # processes, and the pipes through which they get tasks
+Workers = list[tuple[Any, Connection]]  # processes and the pipes of their tasks
 
 
 def run_tasks(
@@ -26,12 +25,13 @@ def run_tasks(
     reusable: Workers | None = None,
     on_message: Callable[..., None] | None = None,
 ) -> None:
-    """Call function(task) for every task, in spawned processes, in the order of the tasks.
+    """Call function(task) for every task in spawned processes, started in the order of the tasks.
 
-    on_end(i, failure) is called as each task ends; failure is None, what was raised, or which
-    signal killed the process. on_message(i, ...) is called with what a task says by
-    :func:`send_message`. The processes end with this one, however that ends. ``reusable``: idle
-    processes that earlier calls for the same function left there, taken first and left there again.
+    on_end(i, failure) is called when task i ends; failure is None, the error raised, or the signal
+    that killed the process. on_message(i, ...) is called with what the task passes to
+    :func:`send_message`. The processes exit when this one does, also if it is killed. ``reusable``:
+    list of idle processes of earlier calls for the same function; used first, and replaced by
+    those idle at the end.
     """
     pending = list(range(len(tasks)))[::-1]
     busy: dict[Connection, tuple[Any, int]] = {}
@@ -56,60 +56,64 @@ def run_tasks(
                 del busy[pipe]
                 on_end(index, received)
     finally:
-        _end(busy, idle, reusable)
+        _stop_workers(busy, idle, reusable)
 
 
 def cores() -> int:
-    """That this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def send_message(*message: Any) -> None:
-    """In a process of :func:`run_tasks`: tell the parent how far the task is."""
+    """In a process of :func:`run_tasks`: call its on_message in the parent."""
     assert _to_parent is not None
     _to_parent.send(message)
 
 
-_to_parent: Connection | None = None  # in a process that takes tasks
+_to_parent: Connection | None = None  # set in the processes of tasks
 
 
 def _start(function: Callable[[Any], None]) -> tuple[Any, Connection]:
-    """Without torch: a fork after torch has started its threads would hang."""
+    """Start a process, spawned since a fork would hang after torch has started its threads."""
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(function, theirs, os.getpid()), daemon=True)
-    # Ctrl-C reaches every process of a terminal; the parent decides. Blocked from their start,
-    # which takes seconds.
+    pipe, child_pipe = context.Pipe()
+    process = context.Process(
+        target=_run_worker, args=(function, child_pipe, os.getpid()), daemon=True
+    )
+    # A terminal sends Ctrl-C to every process, but only the parent handles it. The child inherits
+    # the blocked signal, so it is blocked during its start, too.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     process.start()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    theirs.close()
-    return process, ours
+    child_pipe.close()
+    return process, pipe
 
 
 def _exit_reason(process: Any) -> str:
-    """Of a process that ended in the middle of a task."""
+    """Why a process ended during a task."""
     process.join()
     code = process.exitcode
     reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
     return f"its process ended early ({reason})"
 
 
-def _end(busy: dict[Connection, tuple[Any, int]], idle: Workers, reusable: Workers | None) -> None:
+def _stop_workers(
+    busy: dict[Connection, tuple[Any, int]], idle: Workers, reusable: Workers | None
+) -> None:
     for process, _ in busy.values():
         process.terminate()
-    ending = [(process, pipe) for pipe, (process, _) in busy.items()]
+    stopping = [(process, pipe) for pipe, (process, _) in busy.items()]
     if reusable is None:
-        ending += idle
+        stopping += idle
     else:
         reusable[:] = idle
-    for process, pipe in ending:
+    for process, pipe in stopping:
         pipe.close()  # an idle process ends when its pipe does
         process.join()
 
 
-def _serve(function: Callable[[Any], None], pipe: Connection, parent: int) -> None:
-    """What a process does: one task after another, until the parent has gone."""
+def _run_worker(function: Callable[[Any], None], pipe: Connection, parent: int) -> None:
+    """Main function of a process: call function for every task, until the pipe or parent ends."""
     global _to_parent
     _to_parent = pipe
 
@@ -120,14 +124,14 @@ def _serve(function: Callable[[Any], None], pipe: Connection, parent: int) -> No
 
     threading.Thread(target=exit_with_parent, daemon=True).start()
     collect_garbage_seldom()
-    with suppress(EOFError, OSError):  # the parent has gone
+    with suppress(EOFError, OSError):  # the parent has closed the pipe
         while True:
             task, failure = pipe.recv(), None
             try:
                 function(task)
             except (ConfigError, RunError) as error:
                 failure = str(error)
-            except BaseException as error:  # whatever a user's function may raise
+            except BaseException as error:  # a user's function may raise anything
                 failure = one_line(error)
             pipe.send(failure)
     gc.freeze()  # as in process.run_command

@@ -10,11 +10,11 @@ from omegaconf import DictConfig
 
 
 class Processes(Launcher):
-    """processes: how many at most; None: one per core."""
+    """Launcher of jobs in parallel processes; processes: at most this many, None: one per core."""
 
     def __init__(self, processes: int | None = None) -> None:
         self.processes = processes
-        self.reusable: list[Any] = []  # processes that wait for the next jobs
+        self.reusable: list[Any] = []  # idle processes, for the next jobs
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

@@ -1,5 +1,5 @@
 """hydra/sweeper=optuna and =shards: see :mod:`mlpfit.sweeps.search`, :mod:`mlpfit.sweeps.shards`.
-Both are imported only where they are used: Hydra looks into every plugin when it starts."""
+They are imported when used, since Hydra imports every plugin when it starts."""
 
 import importlib
 from typing import Any
@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 
 
 class LaunchingSweeper(Sweeper):
-    """A sweeper whose settings are those of its YAML in ``conf/hydra/sweeper/``, read and checked
-    where the sweep begins, and which is the function ``sweep`` of its module."""
+    """Base of sweepers that call ``sweep`` of their module in ``mlpfit.sweeps``, which reads and
+    checks the settings of ``conf/hydra/sweeper/``."""
 
     module: str
 
@@ -28,8 +28,8 @@ class LaunchingSweeper(Sweeper):
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=self.function, config=self.config
         )
-        own = importlib.import_module(f"mlpfit.sweeps.{self.module}")
-        return own.sweep(launcher, self.context.config_loader, self.config, arguments)
+        module = importlib.import_module(f"mlpfit.sweeps.{self.module}")
+        return module.sweep(launcher, self.context.config_loader, self.config, arguments)
 
 
 class Optuna(LaunchingSweeper):

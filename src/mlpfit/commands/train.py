@@ -23,7 +23,7 @@ from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.schema import Config
 from mlpfit.config.sources import register_with_hydra
 from mlpfit.errors import ConfigError, RunError
-from mlpfit.process import exit_code
+from mlpfit.process import report_error
 from mlpfit.runs.folder import discard_unfinished
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import Run, load_run
@@ -73,7 +73,7 @@ def task(composed: DictConfig) -> float:
     try:
         return _train(checked_config(composed), Path(settings.runtime.output_dir))
     except (ConfigError, RunError, OSError, MemoryError) as error:
-        sys.exit(exit_code(error))  # Hydra would print its own line, too
+        sys.exit(report_error(error))  # Hydra would print its own line, too
 
 
 def _train(config: Config, folder: Path) -> float:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import INCIDENTAL_KEYS, multirun_overrides
 from mlpfit.errors import ConfigError, RunError, allowed
-from mlpfit.process import exit_code
+from mlpfit.process import report_error
 from mlpfit.sweeps.summary import ready_of, sweep_note, write_sweep
 from mlpfit.training.train import try_target
 
@@ -89,9 +89,9 @@ def exiting_on_errors() -> Iterator[None]:
     try:
         yield
     except (ConfigError, RunError) as error:
-        sys.exit(exit_code(error))
+        sys.exit(report_error(error))
     except Exception as error:  # of whatever kind Hydra, OmegaConf or YAML raise
-        sys.exit(exit_code(ConfigError(as_one_line(error))))
+        sys.exit(report_error(ConfigError(as_one_line(error))))
 
 
 def check_sweep(config: DictConfig, overrides: list[Override], keys: list[str]) -> str | None:
