@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 TUTORIAL_FILES = ("targets.py", "figures.py", "claims.py", "answers.py")  # written by users
-MAX_NAMES = 12  # in a message; if there are more, it lists only names similar to the given one
+MAX_NAMES = 12  # that a message lists; of more, those similar to the given one, or the first
 
 
 class ConfigError(ValueError):

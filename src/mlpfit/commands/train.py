@@ -24,7 +24,7 @@ from mlpfit.config.schema import Config
 from mlpfit.config.sources import register_with_hydra
 from mlpfit.errors import ConfigError, RunError
 from mlpfit.process import report_error
-from mlpfit.runs.folder import discard_unfinished
+from mlpfit.runs.folder import remove_hydra_files
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import Run, load_run
 from mlpfit.sweeps.launcher import run_job
@@ -87,7 +87,7 @@ def _train(config: Config, folder: Path) -> float:
             train(config, folder, bar)
             bar.end()
     finally:
-        discard_unfinished(folder)
+        remove_hydra_files(folder)
     run = load_run(folder)
     console.print(f"{place}: {final_numbers(run)}", soft_wrap=True)
     return objective(run, config.metric)
@@ -98,7 +98,7 @@ def train_named_shards(config: Config, folder: Path, alone: bool) -> float:
     alone: not as a job of a command that puts it together. Returns no number: there is none yet."""
     train_some_shards(config, folder)
     if alone:
-        discard_unfinished(folder)
+        remove_hydra_files(folder)
         only = ", ".join(map(str, config.ensemble.only or ()))
         console.print(
             f"{os.path.relpath(folder)}: trained shards {only} of {len(config.shard_seeds)}; "

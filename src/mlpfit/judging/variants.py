@@ -24,7 +24,7 @@ from mlpfit.config.compose import as_one_line, as_published, compose
 from mlpfit.config.schema import Config, Count, parse
 from mlpfit.errors import ConfigError, RunError, allowed, as_config_error
 from mlpfit.judging import claims, published
-from mlpfit.runs.identity import INCIDENTAL, departures
+from mlpfit.runs.identity import INCIDENTAL, recipe_differences
 from mlpfit.runs.run import MARKER, SEEDS, Run, differences, load_run
 
 KINDS = ("power", "sensitivity", "assumptions", "claims")
@@ -193,7 +193,7 @@ def finished(outputs: Path, tutorials: Sequence[str]) -> dict[str, Run]:
         if not (config.folder / MARKER).is_file():
             continue
         run = load_run(config.folder)
-        if changed := departures(run, config, INCIDENTAL):
+        if changed := recipe_differences(run, config, INCIDENTAL):
             again = f"mlpfit ensembles --variants {variant.experiment} trains it again"
             raise RunError(f"{config.folder}: another recipe ({'; '.join(changed)}); {again}")
         runs[variant.key] = run

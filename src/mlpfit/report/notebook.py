@@ -82,13 +82,13 @@ class Run(finished.Run):
         """
         from mlpfit.config.compose import as_published
         from mlpfit.judging import claims, ledger, published
-        from mlpfit.runs.identity import departures
+        from mlpfit.runs.identity import recipe_differences
 
         if self.replicas < 2:
             remedy = "train it with replicas=1000"
             raise RunError(f"{self.path}: one replica can't judge a number; {remedy}")
         name = self.config["name"]
-        tutorial, departs = name.split("/")[0], departures(self, as_published(name))
+        tutorial, departs = name.split("/")[0], recipe_differences(self, as_published(name))
         findings = claims.findings(tutorial)
         return [
             {"key": n.key} | ledger.judge_number(n, {name: self}, findings) | {"departs": departs}

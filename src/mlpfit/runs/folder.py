@@ -1,4 +1,4 @@
-"""Run folders as they are made: claimed by one process, sealed, moved into place."""
+"""Creation of run folders: locked by one process, filled, sealed, then moved into place."""
 
 import hashlib
 import json
@@ -23,21 +23,21 @@ IDENTITY = "identity.json"  # of an unfinished run
 
 
 def seal(folder: Path, identity: dict[str, Any]) -> None:
-    """Write the marker: from now on the folder is a finished run, or an ensemble of its shards."""
+    """Write the marker, which makes the folder a finished run, or an ensemble of its shards."""
     names = [path.name for path in (folder / SHARDS).glob("*")]
     shards = sorted(names, key=lambda name: (len(name), name))
-    own = (p for p in folder.rglob("*") if not {SHARDS, HYDRA} & {*p.relative_to(folder).parts})
-    files = sorted(p for p in own if p.is_file() and p.name not in (MARKER, IDENTITY))
+    paths = (p for p in folder.rglob("*") if not {SHARDS, HYDRA} & {*p.relative_to(folder).parts})
+    files = sorted(p for p in paths if p.is_file() and p.name not in (MARKER, IDENTITY))
     digests = {str(p.relative_to(folder)): sha256(p) for p in files}
     content = {"identity": identity, "files": digests} | ({"shards": shards} if shards else {})
     write_file(folder / MARKER, json.dumps(content, indent=1).encode())
 
 
 def move_into_place(partial: Path, final: Path) -> None:
-    """Put a sealed folder where the finished run belongs; the older run there goes only then."""
+    """Rename a sealed folder to its final name, and only then remove an older run of that name."""
     old = final.with_name(final.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
-    if (final / HYDRA).is_dir():  # what Hydra has written for this run
+    if (final / HYDRA).is_dir():  # written by Hydra for this run
         shutil.copytree(final / HYDRA, partial / HYDRA, dirs_exist_ok=True)
     if final.exists():
         os.rename(final, old)
@@ -47,13 +47,13 @@ def move_into_place(partial: Path, final: Path) -> None:
 
 @contextmanager
 def unfinished_folder(
-    config: Config, final: Path, ready: Callable[[Path], bool] = Path.is_dir
+    config: Config, final: Path, is_complete: Callable[[Path], bool] = Path.is_dir
 ) -> Iterator[Path | None]:
-    """The folder in which this config's run is to be finished, for this process alone; None if it
-    is up to date. Raises ConfigError before anything is created.
+    """Yield the locked folder in which to finish this config's run, or None if the run is up to
+    date.
 
-    After the body, what is in the folder is sealed and put in the place of the finished run, if
-    ``ready(folder)``; else it waits there to be gone on with.
+    After the body the folder is sealed and becomes the finished run, if ``is_complete(folder)``;
+    else it stays, to be continued later.
     """
     partial = final.with_name(final.name + ".partial")
     with locked(config, final):
@@ -69,7 +69,7 @@ def unfinished_folder(
             yield None
         else:
             yield partial
-            if not ready(partial):
+            if not is_complete(partial):
                 return
             seal(partial, identity)
         (partial / IDENTITY).unlink(missing_ok=True)
@@ -77,9 +77,8 @@ def unfinished_folder(
 
 
 def join_unfinished(config: Config, final: Path) -> Path | None:
-    """The folder in which this config's run is to be finished, for a part of it, other parts being
-    trained by other processes; None if it is up to date. Raises RunError if another run is begun
-    there."""
+    """The folder in which to finish this config's run, shared by processes that each train some of
+    its shards; None if the run is up to date. Raises RunError if the folder holds another run."""
     if is_current(config, final) and not config.force:
         return None
     partial = final.with_name(final.name + ".partial")
@@ -89,7 +88,8 @@ def join_unfinished(config: Config, final: Path) -> Path | None:
 
 
 def begin_or_continue(partial: Path, identity: dict[str, Any]) -> None:
-    """Make the folder of an unfinished run, or check that the one there is of the same run."""
+    """Create the folder of an unfinished run, or check that an existing one is of the same run.
+    Raises RunError if it is not."""
     file = partial / IDENTITY
     if (partial / MARKER).is_file():
         earlier = load_run(partial).identity
@@ -98,7 +98,7 @@ def begin_or_continue(partial: Path, identity: dict[str, Any]) -> None:
             earlier = json.loads(file.read_bytes())
         except (ValueError, RecursionError):
             raise RunError(f"{file}: damaged; start anew with force=true") from None
-    else:  # nothing there, or killed before the first file was whole
+    else:  # no folder, or killed before its first file was written
         shutil.rmtree(partial, ignore_errors=True)
         write_file(file, json.dumps(identity).encode())
         return
@@ -109,27 +109,28 @@ def begin_or_continue(partial: Path, identity: dict[str, Any]) -> None:
         )
 
 
-def discard_unfinished(final: Path) -> None:
-    """Remove what Hydra has written for a run that has come to nothing, if it is all there is."""
+def remove_hydra_files(final: Path) -> None:
+    """Remove the files that Hydra wrote for a run that was not finished, and folders left empty."""
     if not (final / MARKER).is_file():
         shutil.rmtree(final / HYDRA, ignore_errors=True)
         remove_empty(final)
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove the folder and those above it as far as they are empty, but not the present one."""
+    """Remove the folder and its parents as far as they are empty, but not the current folder."""
     with suppress(OSError):
         os.removedirs(os.path.relpath(folder))
 
 
 @contextmanager
 def locked(config: Config, folder: Path) -> Iterator[None]:
-    """One process at a time for this folder; the lock goes with the process, however that ends."""
-    name = os.path.relpath(folder, config.output_dir)  # hashed: a file's name may have 255 bytes
+    """Lock this folder against other processes; the system releases the lock of a killed process.
+    Raises RunError if the lock file can't be written."""
+    name = os.path.relpath(folder, config.output_dir)  # hashed: file names have 255 bytes at most
     file = Path(config.output_dir) / ".locks" / hashlib.sha256(name.encode()).hexdigest()
     lock = FileLock(file)
     try:
-        lock.acquire()  # makes the folder
+        lock.acquire()  # also creates .locks
     except OSError as error:
         raise RunError(
             f"{error.filename or file}: {error.strerror}; free it, or choose another output_dir"

@@ -1,4 +1,4 @@
-"""What makes two runs the same run."""
+"""Identity of a run: recipe, code and package versions, which decide its numbers."""
 
 import hashlib
 import inspect
@@ -12,7 +12,7 @@ from mlpfit.errors import RunError
 from mlpfit.runs.provenance import version_of
 from mlpfit.runs.run import SEEDS, Run, differences, load_run
 
-INCIDENTAL = (  # beginnings of differences that change no recipe
+INCIDENTAL = (  # beginnings of differences that do not count as another recipe
     "trainer.compile:",
     "trainer.accelerator:",
     "trainer.chunk_steps:",
@@ -21,30 +21,30 @@ INCIDENTAL = (  # beginnings of differences that change no recipe
     "ensemble.",
 )
 COMPUTING_PACKAGES = ("torch", "lightning", "numpy")
-COMPUTING_FOLDERS = ("data", "model", "training")  # whose code decides a run's numbers
+COMPUTING_FOLDERS = ("data", "model", "training")  # their code decides a run's numbers
 
 
 def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
-    """The finished run (or of "ensembles") of a published experiment. Raises RunError if it is
-    absent, damaged or of another recipe than the experiment's config; how it was computed may
-    differ, and an ensemble's seeds."""
+    """The finished run (kind "ensembles": the ensemble) of a published experiment. Raises RunError
+    if it is missing, damaged or of another recipe; ``INCIDENTAL`` keys and an ensemble's seeds may
+    differ."""
     path = outputs / kind / experiment
     run = load_run(path)
     incidental = INCIDENTAL + (SEEDS if kind == "ensembles" else ())
-    if others := departures(run, as_published(experiment), incidental):
-        again = f"mlpfit {'reproduce' if kind == 'runs' else 'ensembles'} {experiment}"
+    if differing := recipe_differences(run, as_published(experiment), incidental):
+        command = f"mlpfit {'reproduce' if kind == 'runs' else 'ensembles'} {experiment}"
         raise RunError(
-            f"{path}: not the run that experiment={experiment} describes ({'; '.join(others)}): "
-            f"{again} trains that again; train yours with another output_dir"
+            f"{path}: not the run that experiment={experiment} describes ({'; '.join(differing)}): "
+            f"{command} trains that again; train yours with another output_dir"
         )
     return run
 
 
-def departures(
+def recipe_differences(
     run: Run, config: Config, incidental: tuple[str, ...] = INCIDENTAL + SEEDS
 ) -> list[str]:
-    """Where the run's recipe, or the code of its target, is not the config's; differences that
-    begin like these do not count."""
+    """Differences of a run's recipe and target code from the config's, as "optimizer.lr: 0.01, now
+    0.02", without those that begin with one of incidental."""
     differing = differences(run.identity["recipe"], config.recipe())
     if run.identity.get("target") != _hash([target_file(config)]):
         differing.append(f"{target_file(config)} has changed")
@@ -52,7 +52,7 @@ def departures(
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """What makes two runs the same: recipe, code and packages that decide the numbers."""
+    """Recipe, hashes of the code and versions of the packages; equal for equal runs."""
     folders = [Path(__file__).parents[1] / folder for folder in COMPUTING_FOLDERS]
     files = [f for suffix in ("*.py", "*.h") for folder in folders for f in folder.rglob(suffix)]
     return {
@@ -64,7 +64,7 @@ def identity(config: Config) -> dict[str, Any]:
 
 
 def target_file(config: Config) -> Path:
-    """Where the config's target is programmed."""
+    """The Python file of the config's target."""
     return Path(inspect.getfile(type(config.target)))
 
 
@@ -73,7 +73,7 @@ def _hash(files: Sequence[Path]) -> str:
 
 
 def is_current(config: Config, folder: Path) -> bool:
-    """Whether the folder holds exactly this run, finished and with every file in its place."""
+    """Whether the folder holds this run, finished and with all its files."""
     try:
         run = load_run(folder)
     except RunError:

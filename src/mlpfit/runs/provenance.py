@@ -1,4 +1,4 @@
-"""What made a result: commit, lock, versions, machine."""
+"""Provenance of a result: commit, lock files, versions, machine."""
 
 import hashlib
 import os
@@ -17,9 +17,11 @@ PACKAGES = ("torch", "lightning", "hydra-core", "tensorboard", "matplotlib", "nu
 
 
 def provenance() -> dict[str, Any]:
-    """Commit and whether the tree differs from it (None where that can't be known: no checkout, no
-    git, somebody else's folder), hash of the lock files, versions, platform."""
-    here = str(Path(__file__).relative_to(ROOT))  # else a repository around a copy
+    """Commit, whether the sources differ from it (both None without git or a checkout), hash of the
+    lock files, versions, platform."""
+    here = str(
+        Path(__file__).relative_to(ROOT)
+    )  # untracked if ROOT is a copy in another repository
     commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", here) else None
     status = _git("status", "--porcelain", "--", *SOURCES) if commit else None
     locks = b"".join(lock.read_bytes() for lock in LOCKS if lock.is_file())
@@ -36,8 +38,7 @@ def provenance() -> dict[str, Any]:
 
 def _git(*arguments: str) -> str | None:
     try:
-        # Without its optional lock: a training killed while git status holds it would keep the user
-        # from committing.
+        # Without the index lock: left by a killed training, it would block the user's commits.
         command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
         env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
@@ -47,7 +48,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def _processor() -> dict[str, str | None]:
-    """Its name, and its kind, by model and instruction sets: those of one kind round alike."""
+    """Name and kind (model and instruction sets) of the processor; one kind rounds equally."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

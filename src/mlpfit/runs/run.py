@@ -1,4 +1,4 @@
-"""Run folders: complete or absent, checked when read. Reading needs numpy only.
+"""Finished run folders and their files, which are checked when read. Reading needs numpy only.
 
 config.yaml      the resolved config
 data.npz         the rows of every replica
@@ -8,11 +8,11 @@ validation.npz   error on fresh rows at the snapshot steps
 metrics.json     final numbers, one per replica
 provenance.json  commit, versions, machine, seeds and seconds
 checkpoints/     last.ckpt, best.ckpt
-events.out...    TensorBoard's
+events.out...    event file of TensorBoard
 complete.json    written last: identity of the run and the SHA-256 of every file above
 
-An ensemble's folder holds its shards, some replicas each and each such a folder, under shards/; it
-reads as one run.
+An ensemble's folder has such a folder for each shard, which holds some of the replicas, under
+shards/; it is read as one run.
 """
 
 import hashlib
@@ -30,10 +30,10 @@ from mlpfit.data.streams import replica_seeds
 from mlpfit.errors import RunError
 
 MARKER, SHARDS = "complete.json", "shards"
-REPLICAS_AT_ONCE = 64  # replicas that predict at once: what their layers put out stays in the cache
-AGAIN = "train the run again with force=true"
+REPLICAS_AT_ONCE = 64  # in predict: the outputs of their layers stay in the cache
+RETRAIN = "train the run again with force=true"
 
-QUANTITIES = {  # in words, for tables and axes
+QUANTITIES = {  # labels in tables and on axes
     "mse": "mean squared error",
     "sse": "sum of squares",
     "truth_mse": "mean squared distance to the truth",
@@ -57,7 +57,7 @@ class Run:
     history    "loss" -> (steps, R), "step" -> (steps,), counted from 1
     data       x (R, n, d), y (R, n, 1), pool_x, pool_y, pool_truth (R, m, .),
                center, scale (R, d + 1)
-    snapshots  the steps after which the weights were kept, 0 (initial) first
+    snapshots  steps after which the weights were saved, 0 (initial) first: (S,)
     """
 
     def __init__(self, path: Path, marker: dict[str, Any], shards: Sequence["Run"] = ()) -> None:
@@ -75,23 +75,23 @@ class Run:
             return self.shards[0].config
         try:
             return yaml.safe_load(self._read("config.yaml"))
-        except yaml.YAMLError:  # tags of Python objects among them: they are never made
-            raise RunError(f"{self.path / 'config.yaml'}: not plain YAML; {AGAIN}") from None
+        except yaml.YAMLError:  # also for tags of Python objects, which are never created
+            raise RunError(f"{self.path / 'config.yaml'}: not plain YAML; {RETRAIN}") from None
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
-        """Of an ensemble: that of its first shard, with all seeds and the seconds of all shards."""
+        """provenance.json; of an ensemble the first shard's, with the seeds and seconds of all."""
         if not self.shards:
             return json.loads(self._read("provenance.json"))
-        each = [shard.provenance for shard in self.shards]
-        seeds = [seed for one in each for seed in one["seeds"]]
-        return each[0] | {"seeds": seeds, "seconds": sum(one["seconds"] for one in each)}
+        records = [shard.provenance for shard in self.shards]
+        seeds = [seed for record in records for seed in record["seeds"]]
+        return records[0] | {"seeds": seeds, "seconds": sum(r["seconds"] for r in records)}
 
     @cached_property
     def metrics(self) -> dict[str, np.ndarray]:
         if self.shards:
-            each = [shard.metrics for shard in self.shards]
-            return {name: np.concatenate([one[name] for one in each]) for name in each[0]}
+            parts = [shard.metrics for shard in self.shards]
+            return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         content = json.loads(self._read("metrics.json"))
         return {name: np.array(values, dtype=float) for name, values in content.items()}
 
@@ -119,26 +119,27 @@ class Run:
 
     @property
     def diverged(self) -> np.ndarray:
-        """Which replicas diverged: (R,)."""
+        """Whether each replica diverged: (R,)."""
         return np.isfinite(self.metrics["diverged_at"]) | ~np.isfinite(self.metrics["mse"])
 
     def final(self, name: str) -> np.ndarray:
-        """A final number of every replica, a diverged one counting as infinite: (R,)."""
+        """A final number of every replica, infinite if it diverged: (R,)."""
         values = self.metrics[name]
         return np.where(self.diverged | ~np.isfinite(values), np.inf, values)
 
     def is_whole(self) -> bool:
-        """Whether every file is there that was when the run was finished."""
+        """Whether all files of the finished run exist."""
         return all(
             (run.path / name).is_file() for run in (self, *self.shards) for name in run._digests
         )
 
     def number_hashes(self) -> dict[str, str]:
-        """Hashes of the files that hold numbers (not of times, places and TensorBoard's events)."""
+        """SHA-256 of the files of results: all .npz and metrics.json."""
         if self.shards:
-            each = ((shard.path.name, shard.number_hashes()) for shard in self.shards)
             return {
-                f"{shard}/{name}": digest for shard, one in each for name, digest in one.items()
+                f"{shard.path.name}/{name}": digest
+                for shard in self.shards
+                for name, digest in shard.number_hashes().items()
             }
         return {n: d for n, d in self._digests.items() if n.endswith(".npz") or n == "metrics.json"}
 
@@ -147,20 +148,21 @@ class Run:
         return self._weights["step"]
 
     def parameters(self, step: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(weight (R, in, out), bias (R, 1, out)) per layer after that many steps; None: the final
-        ones. Raises KeyError if the weights were not kept at that step."""
+        """(weight (R, in, out), bias (R, 1, out)) of each layer after this step; None: final.
+        Raises KeyError if there is no snapshot of the step."""
         steps = self.snapshots.tolist()
         if step is not None and step not in steps:
             raise KeyError(f"{self.path}: no weights of step {step}; kept are {steps}")
-        at = -1 if step is None else steps.index(step)
+        index = -1 if step is None else steps.index(step)
         layers = range((len(self._weights) - 1) // 2)
-        return [(self._weights[f"weight_{i}"][at], self._weights[f"bias_{i}"][at]) for i in layers]
+        weights = self._weights
+        return [(weights[f"weight_{i}"][index], weights[f"bias_{i}"][index]) for i in layers]
 
     def predict(self, x: Any, step: int | None = None) -> np.ndarray:
-        """x (n, d), or (R, n, d) with other inputs for every replica -> (R, n, 1)."""
+        """Predictions for x (n, d), or x (R, n, d) with inputs of each replica: (R, n, 1)."""
         starts = range(0, self.replicas, REPLICAS_AT_ONCE)
         return np.concatenate(
-            [self._outputs(x, step, slice(at, at + REPLICAS_AT_ONCE))[-1] for at in starts]
+            [self._outputs(x, step, slice(i, i + REPLICAS_AT_ONCE))[-1] for i in starts]
         )
 
     def hidden(self, x: Any, step: int | None = None) -> list[np.ndarray]:
@@ -168,8 +170,8 @@ class Run:
         return self._outputs(x, step)[:-1]
 
     def kinks(self, step: int | None = None) -> np.ndarray:
-        """Inputs at which the units of the first layer switch, -b / w: (R, h); not finite where a
-        weight is 0. Raises ValueError with several inputs or no hidden layer."""
+        """Inputs -b / w at which the units of the first layer change sign: (R, h); not finite for a
+        weight 0. Raises ValueError for several inputs or no hidden layer."""
         (weight, bias), *rest = self.parameters(step)
         if weight.shape[1] != 1 or not rest:
             raise ValueError(f"{self.path}: kinks need one input and a hidden layer")
@@ -177,23 +179,24 @@ class Run:
             return -bias[:, 0] / weight[:, 0]
 
     def shares(self, x: Any, step: int | None = None) -> np.ndarray:
-        """What each unit of the last hidden layer adds to the prediction, the output's bias apart:
-        x (n, d) or (R, n, d) -> (R, n, h); h = 0 without a hidden layer."""
+        """Contribution of each unit of the last hidden layer to the prediction, which is their sum
+        plus the output's bias: x (n, d) or (R, n, d) -> (R, n, h); h = 0 without hidden layer."""
         *hidden, prediction = self._outputs(x, step)
         if not hidden:
             return np.empty((*prediction.shape[:2], 0), dtype=prediction.dtype)
         return hidden[-1] * self.parameters(step)[-1][0][:, None, :, 0]
 
-    def _outputs(self, x: Any, step: int | None, some: slice = slice(None)) -> list[np.ndarray]:
-        """What every layer puts out, of some replicas."""
-        layers = [(weight[some], bias[some]) for weight, bias in self.parameters(step)]
+    def _outputs(self, x: Any, step: int | None, group: slice = slice(None)) -> list[np.ndarray]:
+        """Outputs of all layers for a group of replicas: [(R, n, h), ..., (R, n, 1)]. Raises
+        ValueError for a wrong shape of x."""
+        layers = [(weight[group], bias[group]) for weight, bias in self.parameters(step)]
         output = np.asarray(x, dtype=layers[0][0].dtype)
         fan_in = layers[0][0].shape[1]
         if output.ndim not in (2, 3) or output.shape[-1] != fan_in:
             raise ValueError(
                 f"x has shape {output.shape}; allowed are (n, {fan_in}) and (replicas, n, {fan_in})"
             )
-        output = output[some] if output.ndim == 3 else output
+        output = output[group] if output.ndim == 3 else output
         outputs = []
         for i, (weight, bias) in enumerate(layers):
             with np.errstate(over="ignore", invalid="ignore"):  # of replicas that diverged
@@ -209,12 +212,12 @@ class Run:
 
     def _arrays(self, name: str, replica_axis: int) -> dict[str, np.ndarray]:
         if self.shards:
-            # Of rows that a shard's replicas share, the file has one copy, ``data`` one each.
-            rows = name == "data.npz"
-            each = [s.data if rows else s._arrays(name, replica_axis) for s in self.shards]
+            # Rows shared by a shard's replicas are in the file once, in ``data`` once per replica.
+            is_data = name == "data.npz"
+            parts = [s.data if is_data else s._arrays(name, replica_axis) for s in self.shards]
             return {
-                k: v if k == "step" else np.concatenate([one[k] for one in each], replica_axis)
-                for k, v in each[0].items()
+                k: v if k == "step" else np.concatenate([part[k] for part in parts], replica_axis)
+                for k, v in parts[0].items()
             }
         content = io.BytesIO(self._read(name))
         try:
@@ -222,18 +225,18 @@ class Run:
                 arrays = {key: file[key] for key in file.files}
             if all(isinstance(values, np.ndarray) for values in arrays.values()):
                 return arrays
-        except Exception:  # pickled objects among others: they are never made
+        except Exception:  # also for pickled objects, which are never created
             pass
-        raise RunError(f"{self.path / name}: no file of plain arrays; {AGAIN}")
+        raise RunError(f"{self.path / name}: no file of plain arrays; {RETRAIN}")
 
     def check(self) -> None:
-        """Raises RunError if a file is gone or not as it was written."""
+        """Raises RunError if a file is missing or changed since it was written."""
         for run in (self, *self.shards):
             for name in run._digests:
                 run._read(name)
 
     def _read(self, name: str) -> bytes:
-        """The file's bytes, after comparing them with what the marker says of them."""
+        """The file's bytes. Raises RunError if their SHA-256 is not that of the marker."""
         file = self.path / name
         try:
             content = file.read_bytes()
@@ -241,33 +244,33 @@ class Run:
             reason = f"can't be read ({error.strerror})"
             raise RunError(f"{file}: {reason}; train the run again") from None
         if hashlib.sha256(content).hexdigest() != self._digests.get(name):
-            raise RunError(f"{file}: not as it was written; {AGAIN}")
+            raise RunError(f"{file}: not as it was written; {RETRAIN}")
         return content
 
 
 def load_run(path: str | Path) -> Run:
-    """The finished run or ensemble in this folder. Raises RunError, which names the file."""
+    """The finished run or ensemble in this folder. Raises RunError if it is missing or damaged."""
     path = Path(path)
     try:
         content = json.loads((path / MARKER).read_text())
-        parts = [load_run(path / SHARDS / Path(name).name) for name in content.get("shards", [])]
+        shards = [load_run(path / SHARDS / Path(name).name) for name in content.get("shards", [])]
         marker = {"identity": dict(content["identity"]), "files": dict(content["files"])}
         recipe = dict(marker["identity"]["recipe"])
     except OSError:
         raise RunError(f"{path}: no finished run here (no {MARKER}); train it first") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise RunError(f"{path / MARKER}: damaged; {AGAIN}") from None
-    run = Run(path, marker, parts)
-    for part in parts:
-        if part.identity != run.identity:
-            raise RunError(f"{part.path}: a shard of another run; {AGAIN}")
-    if parts and run.seeds != replica_seeds(recipe["seed"], recipe["replicas"], recipe["seeds"]):
-        raise RunError(f"{path}: its shards are not the replicas it names; {AGAIN}")
+        raise RunError(f"{path / MARKER}: damaged; {RETRAIN}") from None
+    run = Run(path, marker, shards)
+    for shard in shards:
+        if shard.identity != run.identity:
+            raise RunError(f"{shard.path}: a shard of another run; {RETRAIN}")
+    if shards and run.seeds != replica_seeds(recipe["seed"], recipe["replicas"], recipe["seeds"]):
+        raise RunError(f"{path}: its shards are not the replicas it names; {RETRAIN}")
     return run
 
 
 def differences(a: Any, b: Any, key: str = "") -> list[str]:
-    """Keys whose values differ, as "optimizer.lr: 0.01, now 0.02"."""
+    """Differing values of two nested dicts by key, as "optimizer.lr: 0.01, now 0.02"."""
     if isinstance(a, dict) and isinstance(b, dict):
         below = [(k, f"{key}.{k}" if key else k) for k in sorted({*a, *b})]
         return [d for k, name in below for d in differences(a.get(k), b.get(k), name)]

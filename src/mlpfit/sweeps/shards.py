@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from mlpfit.config.compose import checked_config, without_hydra
 from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError, RunError, one_line
-from mlpfit.runs.folder import HYDRA, discard_unfinished, remove_empty, unfinished_folder
+from mlpfit.runs.folder import HYDRA, remove_empty, remove_hydra_files, unfinished_folder
 from mlpfit.runs.identity import is_current
 from mlpfit.training.progress import console
 from mlpfit.training.shard import Shard, shards
@@ -120,7 +120,7 @@ def sweep(launcher: Launcher, loader: Any, master: DictConfig, arguments: Sequen
                 save_hydra_files(ensemble)
     finally:
         for ensemble in named:
-            discard_unfinished(ensemble.folder)
+            remove_hydra_files(ensemble.folder)
         for folder in Path(str(master.hydra.sweep.dir)).glob("*"):
             remove_empty(folder)
     if problems := [problem for ensemble in named if (problem := outcome(ensemble, reason))]:
