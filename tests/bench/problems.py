@@ -65,18 +65,18 @@ class Problem:
     @property
     def rows_drawn(self) -> Any:
         """The datamodule."""
-        from mlpfit.training.run import rows_of
+        from mlpfit.training.run import make_data
 
-        return rows_of(self.config)
+        return make_data(self.config)
 
     def parameters(self) -> list[np.ndarray]:
         """Weights (R, in, out) and biases (R, 1, out), layer by layer."""
         return [p.detach().numpy() for p in self.module().parameters()]
 
     def module(self) -> Any:
-        from mlpfit.training.run import build
+        from mlpfit.training.run import make_module
 
-        return build(self.config)
+        return make_module(self.config)
 
 
 def under_trainer(problem: Problem) -> Turn:
@@ -95,18 +95,18 @@ _COMPILED: set[Problem] = set()
 
 def _trained(problem: Problem) -> float:
     from mlpfit.training.callbacks import Snapshots
-    from mlpfit.training.run import build, rows_of
+    from mlpfit.training.run import make_data, make_module
     from mlpfit.training.shard import Shard
-    from mlpfit.training.trainer import compiles, fit
+    from mlpfit.training.trainer import run_trainer, will_compile
 
     with tempfile.TemporaryDirectory() as folder:
         shard = Shard(problem.config, problem.config.replica_seeds, Path(folder))
-        data = rows_of(shard.config, [*shard.snapshots, *shard.checkpoints])
-        module, snapshots = build(shard.config), Snapshots(shard.snapshots, data)
-        module.compile_steps = compiles(shard.whole)
+        data = make_data(shard.config, [*shard.snapshots, *shard.checkpoints])
+        module, snapshots = make_module(shard.config), Snapshots(shard.snapshots, data)
+        module.compile_steps = will_compile(shard.whole)
         tidy()
         started = clock()
-        fit(shard, data, module, snapshots, lambda step, loss: None)
+        run_trainer(shard, data, module, snapshots, lambda step, loss: None)
         return clock() - started
 
 

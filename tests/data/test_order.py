@@ -9,7 +9,7 @@ import torch
 from mlpfit.config.compose import as_published, compose
 from mlpfit.data import order
 from mlpfit.data.datamodule import ReplicaData, batches, draw
-from mlpfit.training.run import build, rows_of
+from mlpfit.training.run import make_data, make_module
 
 
 def seen(experiment, seeds=(1234,)):
@@ -89,7 +89,7 @@ def test_a_legacy_run_draws_rows_weights_and_order_from_one_generator(init):
     np.random.seed(config.seed)
     x = np.random.uniform(config.target.low, config.target.high, (1024, 1))
     y = config.target(x) + 0.3 * np.random.normal(size=(1024, 1))
-    weights, expected = build(config).mlp.layers, []
+    weights, expected = make_module(config).mlp.layers, []
     for weight, bias in weights:
         if init == "normal":
             expected += [np.random.normal(size=weight.shape[1:])]
@@ -101,7 +101,7 @@ def test_a_legacy_run_draws_rows_weights_and_order_from_one_generator(init):
     for ours, theirs in zip(made if expected else (), expected, strict=True):
         np.testing.assert_allclose(ours[0].detach(), theirs, rtol=1e-12)
     permutation, starts = np.random.permutation(1024), np.random.randint(0, 900, 1000)
-    data = rows_of(config)
+    data = make_data(config)
     np.testing.assert_allclose(data.arrays["y"][0], y, rtol=1e-12)
     np.testing.assert_array_equal(data.order.rows[0], permutation)
     np.testing.assert_array_equal(data.order.starts[0], starts)

@@ -17,7 +17,7 @@ from mlpfit import load_run
 from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import as_published, compose
 from mlpfit.model.regression import Regression
-from mlpfit.training.run import build, rows_of, train_into
+from mlpfit.training.run import make_data, make_module, train_into
 from mlpfit.training.shard import Shard
 from mlpfit.training.train import train
 
@@ -42,10 +42,10 @@ def trace(tmp_path, name, seeds, compiled, precision, steps=100):
 @pytest.mark.parametrize("name", RANDOM)
 def test_data_and_initial_weights_of_a_replica_are_those_of_its_seed_bit_for_bit(name):
     many = replace(as_published(name), seeds=(1, 4, 2))
-    data, net = rows_of(many), build(many)
+    data, net = make_data(many), make_module(many)
     for k, seed in enumerate((1, 4, 2)):
         one = replace(as_published(name), seed=seed)
-        alone, single = rows_of(one), build(one)
+        alone, single = make_data(one), make_module(one)
         assert torch.equal(data.x[k], alone.x[0]) and torch.equal(data.y[k], alone.y[0])
         for ours, theirs in zip(net.parameters(), single.parameters(), strict=True):
             assert torch.equal(ours[k], theirs[0])
@@ -160,9 +160,9 @@ def test_compiled_steps_leave_torchs_own_optimiser_state():
     config = compose(["experiment=tower/small", "trainer.max_steps=40", "replicas=3"])
     states = []
     for order in ((True, False), (False, True), (False, False)):
-        module = build(config)
+        module = make_module(config)
         optimizer = module.configure_optimizers()
-        data = rows_of(config)
+        data = make_data(config)
         for compiled in order:
             advance(module, optimizer, data.x, data.y, compiled)
         states.append([p.detach().clone() for p in module.parameters()])

@@ -8,7 +8,7 @@ import pytest
 from mlpfit import ConfigError, RunError, load_run
 from mlpfit.runs.identity import identity
 from mlpfit.training import callbacks
-from mlpfit.training.run import rows_of
+from mlpfit.training.run import make_data
 from mlpfit.training.shard import Shard
 from mlpfit.training.train import train
 
@@ -40,7 +40,7 @@ def test_a_run_keeps_the_error_on_fresh_rows_at_its_snapshots(quick, experiment)
     assert run.validation["step"].tolist() == run.snapshots.tolist()
     assert run.validation["mse"].shape == (len(run.snapshots), 1)
     assert run.validation["mse"][-1] == run.metrics["val_mse"]
-    assert run.metrics["val_mse"] == pytest.approx(fresh_error(run, rows_of(config)), rel=1e-5)
+    assert run.metrics["val_mse"] == pytest.approx(fresh_error(run, make_data(config)), rel=1e-5)
 
 
 def test_the_error_on_fresh_rows_of_a_replica_is_that_of_its_seed_alone(quick):
@@ -53,7 +53,7 @@ def test_the_error_on_fresh_rows_of_a_replica_is_that_of_its_seed_alone(quick):
 def test_least_squares_has_an_error_on_fresh_rows_too(quick):
     config = quick("experiment=plane/least_squares")
     run = trained(config)
-    assert run.metrics["val_mse"] == pytest.approx(fresh_error(run, rows_of(config)))
+    assert run.metrics["val_mse"] == pytest.approx(fresh_error(run, make_data(config)))
     assert 0.9 < run.metrics["val_mse"][0] < 1.1  # the noise's 1; its own error is 2 %
 
 
@@ -208,7 +208,7 @@ def test_a_shard_knows_its_own_seeds_alone(quick, tmp_path):
     config = quick(*SMALL, "replicas=5")
     shard = Shard(config, (21, 22), tmp_path)
     assert shard.config.replica_seeds == (21, 22)
-    assert not shard.single and not shard.is_whole
+    assert not shard.single and not shard.has_all_replicas
     assert shard.fingerprint != Shard(config, (19, 20), tmp_path).fingerprint
-    assert Shard(config, config.replica_seeds, tmp_path).is_whole
+    assert Shard(config, config.replica_seeds, tmp_path).has_all_replicas
     assert identity(config)["recipe"]["replicas"] == 5

@@ -26,7 +26,7 @@ from mlpfit.runs.folder import HYDRA, remove_empty, remove_hydra_files, unfinish
 from mlpfit.runs.identity import is_current
 from mlpfit.training.progress import console
 from mlpfit.training.shard import Shard, shards
-from mlpfit.training.train import try_out
+from mlpfit.training.train import check_by_trial
 
 SECONDS = 5.0  # between two looks at what is finished
 
@@ -110,7 +110,7 @@ def sweep(launcher: Launcher, loader: Any, master: DictConfig, arguments: Sequen
             unfinished = []
             for ensemble in named:
                 if ensemble.config.force or not is_current(ensemble.config, ensemble.folder):
-                    try_out(ensemble.config)
+                    check_by_trial(ensemble.config)
                 claim = unfinished_folder(ensemble.config, ensemble.folder, ensemble.ready)
                 if partial := stack.enter_context(claim):
                     unfinished.append((ensemble, partial))

@@ -1,5 +1,4 @@
-"""What is kept while training: weights and errors at a few steps, checkpoints, the user's view of
-progress."""
+"""Callbacks and loggers of a training: snapshots, checkpoints, progress, TensorBoard's scalars."""
 
 import io
 import time
@@ -25,11 +24,11 @@ from mlpfit.model.regression import Regression
 from mlpfit.training.progress import OnStep
 from mlpfit.training.shard import Shard
 
-# ``module`` is a Regression in what follows, for which Lightning's signatures have its own base.
+# ``module`` is a Regression below; it is Any, since Lightning declares its base class.
 
 
 class Snapshots(pl.Callback):
-    """Parameters, and the error on fresh rows, after the given steps; checkpoints hold them."""
+    """Saves parameters and the error on fresh rows after the given steps, and before the first."""
 
     def __init__(self, steps: Sequence[int], data: ReplicaData) -> None:
         self.steps, self.data = set(steps), data
@@ -38,26 +37,26 @@ class Snapshots(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         if not self.parameters:
-            self.keep(trainer.global_step, module)
+            self.take(trainer.global_step, module)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         if trainer.global_step in self.steps:
-            self.keep(trainer.global_step, module)
+            self.take(trainer.global_step, module)
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
-        if trainer.global_step not in self.parameters:  # ended early
-            self.keep(trainer.global_step, module)
+        if trainer.global_step not in self.parameters:  # stopped early
+            self.take(trainer.global_step, module)
 
-    def keep(self, step: int, module: Any) -> None:
+    def take(self, step: int, module: Any) -> None:
         self.parameters[step] = {n: p.detach().clone() for n, p in module.mlp.named_parameters()}
         self.val_mse[step] = module.mean_squared_error(self.data.val_dataloader())
 
     def weights(self) -> dict[str, np.ndarray]:
         """step (S,), weight_i (S, R, in, out), bias_i (S, R, 1, out)."""
         steps = sorted(self.parameters)
-        kept = [self.parameters[step] for step in steps]
-        stacked = {n: np.stack([at[n].numpy(force=True) for at in kept]) for n in kept[0]}
-        return {"step": np.array(steps), **stacked}
+        snapshots = [self.parameters[step] for step in steps]
+        arrays = {n: np.stack([s[n].numpy(force=True) for s in snapshots]) for n in snapshots[0]}
+        return {"step": np.array(steps), **arrays}
 
     def validation(self) -> dict[str, np.ndarray]:
         """step (S,), mse (S, R) on fresh rows."""
@@ -73,18 +72,18 @@ class Snapshots(pl.Callback):
 
 
 class Checkpoints(pl.Callback):
-    """last.ckpt at the given steps and at the end, best.ckpt whenever the error on the training
-    rows is the lowest so far. Each says of which run it is, whether and why the training has ended,
-    and how many seconds have gone into it."""
+    """Saves last.ckpt at the shard's steps and at the end, and best.ckpt if the error on the
+    training rows is then the lowest so far. Both contain the shard's fingerprint, the seconds of
+    training, and why the training ended."""
 
     def __init__(self, shard: Shard, data: ReplicaData) -> None:
         self.folder, self.run = shard.folder / "checkpoints", shard.fingerprint
         self.steps, self.data = set(shard.checkpoints), data
-        self.started, self.spent = time.time(), 0.0  # spent: by the processes before this one
-        # replicas have no best step in common
+        self.started, self.earlier_seconds = time.time(), 0.0  # of interrupted processes
+        # replicas have no common best step
         self.best = float("inf") if shard.single else float("-inf")
-        self.ended: str | None = None  # why, once it has
-        self.stopping = False  # asked to before the interruption
+        self.end_reason: str | None = None  # None: not ended
+        self.stopping = False  # a callback asked to stop before the interruption
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         trainer.should_stop |= self.stopping
@@ -96,17 +95,17 @@ class Checkpoints(pl.Callback):
             self.on_validation_end(trainer, module)
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """A step that is validated is saved with what callbacks have concluded from it."""
+        """A validated step is saved after validation, with the state of callbacks that watch it."""
         if trainer.global_step in self.steps:
             self.save(trainer, module)
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
-        self.ended = reason_of_ending(trainer)
-        if trainer.global_step not in self.steps:  # ended early
+        self.end_reason = end_reason(trainer)
+        if trainer.global_step not in self.steps:  # stopped early
             self.save(trainer, module)
 
     def save(self, trainer: pl.Trainer, module: Any) -> None:
-        if self.best > float("-inf"):  # else the error of all replicas would be computed in vain
+        if self.best > float("-inf"):  # an ensemble needs no error
             error = float(
                 module.mean_squared_error([{"x": self.data.x, "y": self.data.y}]).nanmedian()
             )
@@ -116,21 +115,22 @@ class Checkpoints(pl.Callback):
         trainer.save_checkpoint(self.folder / "last.ckpt")
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: Any) -> None:
-        checkpoint |= {"run": self.run, "ended": self.ended, "stopping": trainer.should_stop}
+        checkpoint |= {"run": self.run, "ended": self.end_reason, "stopping": trainer.should_stop}
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: Any) -> None:
         self.stopping = checkpoint.get("run") == self.run and checkpoint["stopping"]
 
     def state_dict(self) -> dict[str, Any]:
-        seconds = self.spent + time.time() - self.started
-        return {"best": self.best, "seconds": seconds, "ended": self.ended}
+        seconds = self.earlier_seconds + time.time() - self.started
+        return {"best": self.best, "seconds": seconds, "ended": self.end_reason}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best, self.spent, self.ended = state["best"], state["seconds"], state["ended"]
+        self.best, self.end_reason = state["best"], state["ended"]
+        self.earlier_seconds = state["seconds"]
 
 
-def reason_of_ending(trainer: pl.Trainer) -> str:
-    """Why a training has ended."""
+def end_reason(trainer: pl.Trainer) -> str:
+    """Why a training ended: a key of the config, or the message of a callback."""
     if trainer.global_step >= trainer.max_steps:
         return "trainer.max_steps"
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
@@ -142,9 +142,8 @@ def reason_of_ending(trainer: pl.Trainer) -> str:
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and moves into place. Lightning's own goes through TMPDIR, which may
-    lie on another file system: then a kill or a full disk leaves half a file where the last good
-    one was."""
+    """Writes checkpoints atomically. Lightning's class writes to TMPDIR first; if that is on
+    another file system, a kill or a full disk replaces the last good checkpoint by half a file."""
 
     def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
         buffer = io.BytesIO()
@@ -153,20 +152,20 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:
-    """What a checkpoint holds; None if it is damaged or none. torch itself takes flipped bits for
-    weights, although its zip files have checksums. Nothing in it is executed."""
+    """Content of a checkpoint, or None if it is damaged or not one. Tests the checksums of the zip
+    file, which torch.load ignores. No code in it is executed."""
     try:
         with zipfile.ZipFile(path) as parts:
             if parts.testzip() is not None:
                 return None
         return torch.load(path, weights_only=True, map_location="cpu")
-    except Exception:  # of whatever kind: nothing of it is used
+    except Exception:  # torch raises many kinds for damaged files
         return None
 
 
 class Monitor(pl.Callback):
-    """Tells the user's display how far the run is, and stops a single one whose loss is no longer
-    finite; in an ensemble the others go on."""
+    """Reports progress to the display. Raises Diverged if a single run's loss is not finite; in an
+    ensemble the other replicas go on."""
 
     def __init__(self, on_step: OnStep, single: bool) -> None:
         self.on_step, self.single = on_step, single
@@ -175,13 +174,13 @@ class Monitor(pl.Callback):
         trace = module.losses[-1]
         self.on_step(trainer.global_step, float(trace[-1].nanmedian()))
         if self.single and not trace.isfinite().all():
-            bad = int((~trace.isfinite()).any(1).nonzero()[0])
-            raise Diverged(trainer.global_step - len(trace) + bad + 1, float(trace[bad, 0]))
+            first = int((~trace.isfinite()).any(1).nonzero()[0])
+            raise Diverged(trainer.global_step - len(trace) + first + 1, float(trace[first, 0]))
 
 
 class Events(TensorBoardLogger):
-    """Lightning's logger without its file of hyper-parameters (the run folder has the config), and
-    with one record for all numbers of a step: each costs a twentieth of a millisecond."""
+    """TensorBoard's logger without hyper-parameters (the run folder has the config) and with one
+    record for all numbers of a step, since a record takes 0.05 ms."""
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
         pass
@@ -195,17 +194,18 @@ class Events(TensorBoardLogger):
 
 
 class Scalars(pl.Callback):
-    """What a single run tells its loggers; the same names everywhere, so that runs overlay.
+    """Logs scalars of a single run, with the same names in all runs, so that TensorBoard overlays
+    them.
 
-    train/loss      before each update, of about ``recording.scalars`` steps
-    val/mse         on fresh rows, and all that follow at the snapshots
+    train/loss      before the update, at up to about ``recording.scalars`` steps
+    val/mse         on fresh rows; this and all below at the snapshots
     error/truth     mean squared distance to the noise-free function, on the rows generated
     learning_rate   of the optimiser
     units/dead      share of units of the first hidden layer that are zero on every row generated
     question, command   as text, for TensorBoard
 
-    Pictures, distributions and the graph are made from the finished run: here they would take a
-    tenth of its time.
+    Images, histograms and the graph are written from the finished run by ``mlpfit tensorboard``;
+    here they would take a tenth of the training time.
     """
 
     def __init__(self, config: Config, data: ReplicaData, snapshots: Snapshots) -> None:
@@ -223,23 +223,23 @@ class Scalars(pl.Callback):
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("question", self.config.question)
                 logger.experiment.add_text("command", command)
-        self._tell(trainer, self._of_snapshot(module, 0), 0)
+        self._log(trainer, self._snapshot_metrics(module, 0), 0)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         done, trace = trainer.global_step, module.losses[-1][:, 0].tolist()
         for step, loss in enumerate(trace, start=done - len(trace) + 1):
             if step % self.every == 0 or step == 1:
-                self._tell(trainer, {"train/loss": loss}, step)
+                self._log(trainer, {"train/loss": loss}, step)
         if done in self.snapshots.steps:
             learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
-            numbers = self._of_snapshot(module, done) | {"learning_rate": learning_rate}
-            self._tell(trainer, numbers, done)
+            numbers = self._snapshot_metrics(module, done) | {"learning_rate": learning_rate}
+            self._log(trainer, numbers, done)
 
-    def _tell(self, trainer: pl.Trainer, metrics: dict[str, float], step: int) -> None:
+    def _log(self, trainer: pl.Trainer, metrics: dict[str, float], step: int) -> None:
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step)
 
-    def _of_snapshot(self, module: Regression, step: int) -> dict[str, float]:
+    def _snapshot_metrics(self, module: Regression, step: int) -> dict[str, float]:
         with torch.no_grad():
             outputs = module.mlp.outputs(self.x.to(module.device))
         error = (outputs[-1] - self.truth.to(module.device)).square().mean()

@@ -1,4 +1,4 @@
-"""How far things are: bars on a terminal, plain lines when piped."""
+"""Display of progress: bars on a terminal, plain lines if piped."""
 
 import math
 import time
@@ -12,7 +12,7 @@ OnStep = Callable[[int, float], None]  # steps done, last loss (median over the 
 
 console = Console(highlight=False)
 if not console.is_terminal:
-    console.width = 200  # piped: tables keep their columns, lines are not cut
+    console.width = 200  # so that piped tables and lines are not cut
 
 
 def counted(number: int, noun: str) -> str:
@@ -24,42 +24,42 @@ def counted(number: int, noun: str) -> str:
 
 
 class Bar:
-    """Of one run: called with the steps done and the loss."""
+    """Progress bar of one run; call it with the steps done and the loss."""
 
     def __init__(self, display: "Display", name: str, steps: int) -> None:
         self.display, self.name, self.steps = display, name, steps
-        self.started, self.last = time.time(), (0, math.nan)
+        self.started, self.steps_done, self.loss = time.time(), 0, math.nan
         self.task = display.bars.add_task(name, total=max(steps, 1), note="")
 
     def __call__(self, step: int, loss: float) -> None:
-        self.last = step, loss
+        self.steps_done, self.loss = step, loss
         note = "" if math.isnan(loss) else f"loss {loss:.4g}"
         self.display.bars.update(self.task, completed=step, note=note)
 
     def end(self) -> None:
-        """Say in a line how it went."""
+        """Replace the bar by a line with steps, loss and seconds."""
         self.display.bars.remove_task(self.task)
         self.display.bars.advance(self.display.overall)
-        taken, value = self.last
-        loss = "" if math.isnan(value) else f", loss {value:<10.4g}"  # an ensemble has no one loss
-        trained = f"{taken:>5} steps{loss}" if taken else "evaluated" + " " * 18
-        done = trained if self.steps else "closed form" + " " * 16
-        console.print(f"{self.name:<26} {done} {time.time() - self.started:5.1f} s")
+        loss = "" if math.isnan(self.loss) else f", loss {self.loss:<10.4g}"  # NaN: an ensemble
+        outcome = f"{'evaluated' if self.steps else 'closed form':<27}"
+        if self.steps and self.steps_done:
+            outcome = f"{self.steps_done:>5} steps{loss}"
+        console.print(f"{self.name:<26} {outcome} {time.time() - self.started:5.1f} s")
 
 
 class Display:
-    """One bar for all runs (if there are several) and one for each current run with its loss."""
+    """A bar for each current run with its loss and, if there are several runs, one for all."""
 
     def __init__(self, bars: Progress, runs: int) -> None:
         self.bars = bars
         self.overall = bars.add_task("all", total=runs, note="", visible=runs > 1)
 
-    def run(self, name: str, steps: int) -> Bar:
+    def add_run(self, name: str, steps: int) -> Bar:
         return Bar(self, name, steps)
 
     @contextmanager
     def counter(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Yields what to call with how many are done."""
+        """A bar that counts to total; yields a function to call with the number done."""
         task = self.bars.add_task(name, total=total, note="")
         yield lambda done: self.bars.update(task, completed=done, note=f"{done:,} of {total:,}")
         self.bars.remove_task(task)
@@ -69,8 +69,10 @@ class Display:
 def display(runs: int) -> Iterator[Display]:
     """The display for this many runs."""
     columns = (
-        *(TextColumn("{task.description:<26}"), BarColumn()),
-        *(TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn()),
+        TextColumn("{task.description:<26}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:

@@ -1,4 +1,4 @@
-"""Replicas that one Trainer trains: all of a run, or some of an ensemble."""
+"""Shards: the replicas that one Trainer trains, all of a run or some of an ensemble."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from mlpfit.runs.run import MARKER, SHARDS
 
 @dataclass(frozen=True)
 class Shard:
-    """whole: config of the run they belong to; seeds: one per replica; folder: for their files."""
+    """whole: config of the run they belong to; seeds: of the replicas; folder: of their files."""
 
     whole: Config
     seeds: tuple[int, ...]
@@ -23,18 +23,18 @@ class Shard:
 
     @cached_property
     def config(self) -> Config:
-        """Of these replicas alone."""
+        """The config of these replicas only."""
         return replace(self.whole, seeds=self.seeds, replicas=1)
 
     @property
     def single(self) -> bool:
-        """Whether the run has one replica: it is recorded as it develops, an ensemble at its
-        beginning and its end."""
+        """Whether the run has one replica, which is recorded at many steps; an ensemble is recorded
+        only at the beginning and the end."""
         return len(self.whole.replica_seeds) == 1
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the run has no other replicas."""
+    def has_all_replicas(self) -> bool:
+        """Whether these are all replicas of the run."""
         return len(self.seeds) == len(self.whole.replica_seeds)
 
     @property
@@ -43,25 +43,25 @@ class Shard:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of which run, and which of its replicas, a checkpoint is."""
+        """Hash of the run's identity and the seeds, which identifies the shard's checkpoints."""
         content = json.dumps([identity(self.whole), list(self.seeds)])
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def model_steps(self) -> int:
+        """Replicas times steps."""
         return len(self.seeds) * self.whole.trainer.max_steps
 
     @property
     def seconds(self) -> float:
-        """Predicted from the operations of a step and the rate that ``make bench`` finds, some 80
-        billion a second and core, half in double precision; and half a second for the Trainer and
-        the files."""
+        """Predicted duration: operations at the rate measured by ``make bench``, 80 billion a
+        second and core, half in double precision; half a second for the Trainer and the files."""
         rate = 40e9 if self.whole.trainer.precision == "64-true" else 80e9
         return self.model_steps * (self.whole.operations / rate + 2e-7) + 0.5
 
     @property
     def snapshots(self) -> list[int]:
-        """Steps after which the weights are kept, close together at the beginning."""
+        """Steps after which the weights are saved, geometrically spaced for a single run."""
         steps, count = self.whole.trainer.max_steps, self.whole.recording.snapshots
         spaced = np.geomspace(1, steps, count).round().astype(int).tolist() if steps else []
         return self._chunk_ends({0, steps, *(spaced if self.single else ())})
@@ -73,22 +73,22 @@ class Shard:
         return self._chunk_ends({*range(every, steps, every), steps} - {0})
 
     def _chunk_ends(self, steps: set[int]) -> list[int]:
-        """These steps; where callbacks watch, so that validations are equally far apart, or the
-        first chunk is repeated, the ends of equally long chunks that they lie in."""
+        """The steps; with callbacks or overfit_batches, each rounded up to the end of its chunk, so
+        that chunks, and validations after them, are equally long."""
         trainer = self.whole.trainer
-        equal = self.whole.callbacks or "overfit_batches" in trainer.arguments
-        chunk = trainer.chunk_steps if equal else 1
+        equal_chunks = self.whole.callbacks or "overfit_batches" in trainer.arguments
+        chunk = trainer.chunk_steps if equal_chunks else 1
         return sorted({min(-(-step // chunk) * chunk, trainer.max_steps) for step in steps})
 
     def recorded_steps(self, steps: int) -> np.ndarray:
-        """Of these steps, those whose loss is kept, counted from 1: all of a single run; of an
-        ensemble the first, the last and every 1st, 2nd, 5th or 10th, so that about
-        ``ensemble.history_points`` remain."""
+        """Which of the steps 1 .. steps have their loss saved: all of a single run; of an ensemble
+        the first, the last and every 1st, 2nd, 5th or 10th, for about ``ensemble.history_points``
+        of them."""
         numbers = np.arange(1, steps + 1)
         if self.single:
             return numbers
-        most = self.whole.ensemble.history_points
-        stride = next((k for k in (1, 2, 5) if steps / k <= most), 10)
+        points = self.whole.ensemble.history_points
+        stride = next((k for k in (1, 2, 5) if steps / k <= points), 10)
         return numbers[(numbers % stride == 0) | (numbers == 1) | (numbers == steps)]
 
 

@@ -1,8 +1,8 @@
-"""Train the run of a config, whatever its number of replicas.
+"""Train the run of a config, with one or many replicas.
 
-An ensemble is split into shards, trained in parallel processes. Each shard is a run of its own
-seeds in a folder of its own, so a killed ensemble goes on with the shards that are missing, and
-memory does not grow with the number of replicas.
+An ensemble is split into shards, trained in parallel processes, each with its own seeds and folder.
+So a killed ensemble resumes with the missing shards, and memory does not grow with the number of
+replicas.
 """
 
 import gc
@@ -26,39 +26,39 @@ from mlpfit.training.shard import Shard, shards
 def train(
     config: Config, folder: Path | None = None, on_step: OnStep = lambda step, loss: None
 ) -> bool:
-    """Train the run of this config into a folder (its own, if none is named) unless the same run is
-    complete there. Returns whether anything was trained.
+    """Train the run of this config into a folder (default: config.folder) unless the same run is
+    finished there. Returns whether anything was trained.
 
-    An interrupted run of the same identity goes on from its last checkpoint, an ensemble with its
-    missing shards. Raises ConfigError before anything is created, RunError if an interrupted run of
-    another identity is in the way, or if the loss of a single run diverges.
+    An interrupted run of the same identity resumes from its last checkpoint, an ensemble with its
+    missing shards. Raises ConfigError before anything is created, RunError if there is an
+    interrupted run of another identity, Diverged if the loss of a single run is not finite.
     """
     final = folder or config.folder
     if config.force or not is_current(config, final):
-        try_out(config)
+        check_by_trial(config)
     with unfinished_folder(config, final) as partial:
         if partial is None:
             return False
         try:
             _train(config, partial, on_step)
         except (ConfigError, Diverged):
-            shutil.rmtree(partial)  # going on from there would only end the same way
+            shutil.rmtree(partial)  # resuming would fail again
             raise
     return True
 
 
 def train_all(configs: Sequence[Config]) -> None:
-    """Train these runs, several at once where there are several cores, and show how far they are.
+    """Train these runs in parallel processes, one per core, and display their progress.
 
     Raises ConfigError before anything is created, RunError if some fail, after all others are done.
     """
     for config in configs:
-        try_out(config)
+        check_by_trial(config)
     order = sorted(configs, key=lambda config: -config.uncompiled_seconds)
     failures: list[str] = []
     with display(len(order)) as shown:
         if len(order) == 1:
-            bar = shown.run(order[0].name, order[0].trainer.max_steps)
+            bar = shown.add_run(order[0].name, order[0].trainer.max_steps)
             train(order[0], on_step=bar)
             bar.end()
             return
@@ -66,7 +66,7 @@ def train_all(configs: Sequence[Config]) -> None:
 
         def on_message(index: int, step: int, loss: float) -> None:
             if index not in bars:
-                bars[index] = shown.run(order[index].name, order[index].trainer.max_steps)
+                bars[index] = shown.add_run(order[index].name, order[index].trainer.max_steps)
             bars[index](step, loss)
 
         def on_end(index: int, failure: str | None) -> None:
@@ -86,31 +86,31 @@ def _train_task(config: Config) -> None:
 
 
 def train_some_shards(config: Config, final: Path) -> None:
-    """Train only the shards that ``ensemble.only`` names, beside other processes that train others.
+    """Train only the shards named by ``ensemble.only``, while other processes may train others.
 
-    The ensemble is put together by whoever trains it whole, from finished shards alone if they are
-    all there. Raises RunError if an interrupted run of another identity is in the way.
+    A later training of the whole ensemble finishes it. Raises RunError if there is an interrupted
+    run of another identity.
     """
     whole = replace(config, ensemble=replace(config.ensemble, only=None))
     if (partial := join_unfinished(whole, final)) is not None:
         all_shards = shards(whole, partial)
-        named = [all_shards[k] for k in config.ensemble.only or ()]
-        train_shards(named, whole.ensemble.processes or 1, lambda done: None)
+        selected = [all_shards[k] for k in config.ensemble.only or ()]
+        train_shards(selected, whole.ensemble.processes or 1, lambda done: None)
 
 
-def try_out(config: Config) -> None:
-    """Raises ConfigError for what shows only when it is tried: the device, callbacks, loggers and
-    arguments of the Trainer, a given checkpoint, and the target on the first replica."""
+def check_by_trial(config: Config) -> None:
+    """Raises ConfigError for what only a trial shows: the target on the first replica, a
+    checkpoint, and the Trainer with its device, callbacks, loggers and arguments."""
     try_target(config)
-    plain = config.trainer.arguments == {"devices": 1} and config.trainer.accelerator == "cpu"
-    if not plain or config.callbacks or config.logger.keys() - {"tensorboard"}:
+    standard = config.trainer.arguments == {"devices": 1} and config.trainer.accelerator == "cpu"
+    if not standard or config.callbacks or config.logger.keys() - {"tensorboard"}:
         from mlpfit.training.trainer import try_trainer
 
         try_trainer(config)
     if config.ckpt_path is not None:
-        from mlpfit.training.trainer import given_checkpoint
+        from mlpfit.training.trainer import checkpoint_of_config
 
-        given_checkpoint(Shard(config, config.shard_seeds[0], Path()).config)
+        checkpoint_of_config(Shard(config, config.shard_seeds[0], Path()).config)
 
 
 def try_target(config: Config) -> None:
@@ -126,18 +126,16 @@ def _train(config: Config, partial: Path, on_step: OnStep) -> None:
 
         return train_into(Shard(config, config.replica_seeds, partial), on_step)
     todo = shards(config, partial)
-    worth = sum(shard.seconds for shard in todo) > 20  # starting a process takes five seconds
-    processes = config.ensemble.processes or (cores() if worth else 1)
-    if multiprocessing.current_process().daemon:  # one of several already
+    seconds = sum(shard.seconds for shard in todo)  # starting a process takes five
+    processes = config.ensemble.processes or (cores() if seconds > 20 else 1)
+    if multiprocessing.current_process().daemon:  # it runs beside others, and can't start any
         processes = 1
     return train_shards(todo, processes, lambda done: on_step(done // replicas, math.nan))
 
 
 def train_shards(todo: Sequence[Shard], processes: int, on_progress: Callable[[int], None]) -> None:
-    """Train the shards that are not finished; on_progress gets the model-steps done so far.
-
-    Raises RunError if a shard fails, after all others are done.
-    """
+    """Train the shards that are not finished; on_progress is called with the model-steps done.
+    Raises RunError if a shard fails, after all others are done."""
     missing = [shard for shard in todo if not shard.finished]
     steps = sum(shard.model_steps for shard in todo) - sum(s.model_steps for s in missing)
     failures: list[str] = []
@@ -166,7 +164,7 @@ def train_shards(todo: Sequence[Shard], processes: int, on_progress: Callable[[i
 
 
 def train_shard(shard: Shard) -> None:
-    """Train a shard, unless another process has finished it, or the ensemble, in the meantime."""
+    """Train a shard, unless another process has meanwhile finished it or the ensemble."""
     from mlpfit.training.run import train_into
 
     with locked(shard.whole, shard.folder):
@@ -174,9 +172,9 @@ def train_shard(shard: Shard) -> None:
             return
         shard.folder.mkdir(parents=True, exist_ok=True)
         train_into(shard, lambda step, loss: None)
-        # only for going on with an unfinished shard
+        # needed only to resume
         shutil.rmtree(shard.folder / "checkpoints", ignore_errors=True)
         seal(shard.folder, identity(shard.whole))
-    # Trainer and module refer to each other: without this, memory grows. They are young objects; to
-    # look through all takes a fifth of a second.
+    # Trainer and module are a reference cycle, so memory would grow. Both are young: collecting
+    # all generations takes a fifth of a second.
     gc.collect(1)
