@@ -3,7 +3,7 @@
 import pytest
 from conftest import run
 
-from mlpfit.sweeps.summary import read
+from mlpfit.sweeps.summary import read_summary
 
 
 @pytest.mark.slow
@@ -19,7 +19,7 @@ def test_a_killed_sweep_is_closed_by_one_command(tmp_path, own):
     assert named.returncode == 2 and relative in named.stderr
     closed = run("mlpfit", "sweep", f"{relative}/", cwd=tmp_path, MLPFIT_PATH=own)
     assert closed.returncode == 1 and "1 of 2 jobs failed" in closed.stderr
-    keys, rows = read(folder)
+    keys, rows = read_summary(folder)
     assert keys == ["target.slope"] and [row["target.slope"] for row in rows] == ["1", "2"]
     assert rows[0]["failure"] == "" and "killed" in rows[1]["failure"]
     assert (folder / "figure.svg").is_file()

@@ -13,7 +13,7 @@ from conftest import run
 
 from mlpfit import load_run
 from mlpfit.config.compose import compose
-from mlpfit.sweeps.summary import read
+from mlpfit.sweeps.summary import read_summary
 from mlpfit.training.train import train
 
 pytestmark = pytest.mark.slow
@@ -69,7 +69,7 @@ def test_a_search_is_the_same_whatever_launches_it(tmp_path, launcher):
         done = run(*given, *space, cwd=tmp_path / name, **OPEN)
         assert done.returncode == 0, done.stderr
         (summary,) = (tmp_path / name).rglob("summary.csv")
-        tables.append([row | {"seconds": ""} for row in read(summary.parent)[1]])
+        tables.append([row | {"seconds": ""} for row in read_summary(summary.parent)[1]])
     assert tables[0] == tables[1] and len(tables[0]) == 4
 
 

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from mlpfit import ConfigError
 from mlpfit.figures.sweep import search_figure
 from mlpfit.sweeps.search import distribution
-from mlpfit.sweeps.summary import read
+from mlpfit.sweeps.summary import read_summary
 
 SPACE = ("optimizer.lr=tag(log,interval(0.001,0.2))", "model.hidden=choice(2,4,8)")
 BASE = ("experiment=parabola/eight_neurons", "trainer.max_steps=5", "replicas=3", "logger=none")
@@ -58,7 +58,7 @@ def test_a_space_that_is_none_is_refused_by_its_key(text):
         ((), "nothing to search"),
         (("optimizer.lr=interval(-1,0.1)",), "optimizer.lr=-1"),
         (("model.hidden=choice(4,x)",), "model.hidden=x"),
-        (("force=choice(true,false)", *SPACE), "force: decides nothing"),
+        (("force=choice(true,false)", *SPACE), "force: changes no result"),
         ((*SPACE, "hydra.sweeper.sampler=annealing"), "hydra.sweeper.sampler=annealing"),
         ((*SPACE, "hydra.sweeper.n_trials=0"), "hydra.sweeper.n_trials=0"),
         ((*SPACE, "hydra.sweeper.direction=maximize"), "hydra.sweeper.direction=maximize"),
@@ -108,7 +108,7 @@ def test_a_search_in_two_commands_is_the_search_in_one(command, tmp_path):
     two, in_two = trials_of(tmp_path / "two")
     assert in_two == at_once and one.name == two.name
     assert len({params["optimizer.lr"] for params, _, _ in at_once}) == 6
-    keys, rows = read(two)
+    keys, rows = read_summary(two)
     assert keys == ["optimizer.lr", "model.hidden"] and len(rows) == 6
     values = [value for _, value, _ in at_once]
     assert [float(row["mse_median"]) for row in rows] == pytest.approx(values, rel=1e-5)
@@ -152,7 +152,7 @@ def test_a_job_that_fails_is_a_failed_trial_and_tried_again(tmp_path, own):
     folder, trials = trials_of(tmp_path)
     failed = next(trial for trial in trials if trial[2] == "FAIL")
     assert len(trials) == 3 and trials[2][0] == failed[0] and math.isfinite(trials[2][1])
-    assert len(read(folder)[1]) == 2
+    assert len(read_summary(folder)[1]) == 2
 
 
 def test_a_diverged_trial_is_infinite_and_no_failure(command, tmp_path):

@@ -106,7 +106,7 @@ def test_two_commands_at_once_make_one_sound_ensemble(tmp_path):
     "overrides, message",
     [
         (("replicas=1",), "has one replica"),
-        ((*FIVE, "seed=1,2"), "seed: hydra/sweeper=shards sweeps experiment=... alone"),
+        ((*FIVE, "seed=1,2"), "seed: hydra/sweeper=shards sweeps experiment=... only"),
         ((*FIVE, "ensemble.only=[1]"), "sets ensemble.only itself"),
         ((*FIVE, "hydra.sweeper.shards_per_job=0"), "must be a whole number above 0"),
         ((*FIVE, "optimizer.lr=-1"), "optimizer.lr=-1"),

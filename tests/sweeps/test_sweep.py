@@ -12,7 +12,7 @@ from mlpfit.config.catalogue import ready_sweep, ready_sweeps, tutorial
 from mlpfit.config.compose import compose
 from mlpfit.config.sources import job_folder, sweep_folder
 from mlpfit.sweeps.closing import answer, draw_sweep
-from mlpfit.sweeps.summary import measured, objective, read, sharpness_at
+from mlpfit.sweeps.summary import numbers_of_run, objective, read_summary, sharpness_at
 from mlpfit.training.train import train
 
 SWEEP = ("-m", "experiment=tower/small", "trainer.max_steps=30", "model.hidden=4", "logger=none")
@@ -72,7 +72,7 @@ def test_failing_jobs_of_a_users_own_target_stop_no_other_and_run_again(tmp_path
         assert first.stderr.count(cause) == 1
     assert "3 of 5 jobs failed" in first.stderr and "Traceback" not in first.stderr
     folder = tmp_path / "outputs/sweeps/own/ramp/target.fault"
-    _, rows = read(folder)
+    _, rows = read_summary(folder)
     sound = ("none", "fine")
     assert [r["failure"] == "" for r in rows] == [r["target.fault"] in sound for r in rows]
     assert (folder / "figure.svg").is_file()
@@ -87,7 +87,7 @@ def test_failing_jobs_of_a_users_own_target_stop_no_other_and_run_again(tmp_path
     assert again.returncode == 1 and "3 jobs, 1 need no training" in again.stdout
     kept = [path.stat().st_mtime_ns == time for path, time in zip(done, times, strict=True)]
     assert kept == [False, True] and victim.read_bytes() == content
-    assert [r["target.fault"] for r in read(folder)[1]] == ["none", "raise", "fine"]
+    assert [r["target.fault"] for r in read_summary(folder)[1]] == ["none", "raise", "fine"]
     refuses_damaged(folder / "summary.csv")
 
 
@@ -111,7 +111,7 @@ def refuses_damaged(summary):
         (["optimizer.lr=1,2"], "experiment=...: name one"),
         (["experiment=tower/small", "optimizer.lr=1,,2"], "optimizer.lr=1,,2"),
         (["experiment=tower/small", "optimizer.lr=0.1,abc"], "optimizer.lr=abc: must be"),
-        (["experiment=tower/small", "output_dir=a,b"], "output_dir: decides nothing"),
+        (["experiment=tower/small", "output_dir=a,b"], "output_dir: changes no result"),
         (["experiment=tower/small", "seed=range(0,1000000000)"], "more than 10000 jobs"),
         (["experiment=glob(towel/*)"], "experiment=glob(towel/*)"),
     ],
@@ -132,7 +132,7 @@ def test_a_sweep_whose_every_job_fails_says_why_and_a_forced_one_too(tmp_path):
     assert done.returncode == 1 and done.stderr.count("diverged at step") == 2
     assert "Traceback" not in done.stderr
     assert "no figure: no job has finished" in done.stdout and not before.exists()
-    keys, rows = read(before.parent)
+    keys, rows = read_summary(before.parent)
     assert keys == ["optimizer.lr"] and all("diverged at step" in row["failure"] for row in rows)
 
 
@@ -177,7 +177,7 @@ def test_grids_ranges_choices_and_globs_are_hydras(tmp_path):
     done = run("mlpfit", "-m", *given, "optimizer=choice(adam,sgd)", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     name = "plane/experiment+seed+optimizer,trainer.max_steps=3"
-    keys, rows = read(tmp_path / "outputs/sweeps" / name)
+    keys, rows = read_summary(tmp_path / "outputs/sweeps" / name)
     assert keys == ["experiment", "seed", "optimizer"]
     jobs = {(row["experiment"], row["seed"], row["optimizer"]) for row in rows}
     names = ("plane/scratch", "plane/sequential")
@@ -233,7 +233,7 @@ def test_a_summary_says_what_the_runs_hold(quick):
     config = quick("experiment=parabola/eight_neurons", "trainer.max_steps=50", "replicas=7")
     train(config)
     run_ = load_run(config.folder)
-    row = measured(run_, sharpness=True)
+    row = numbers_of_run(run_, sharpness=True)
     for name in ("mse", "truth_mse", "val_mse"):
         expected = np.sort(run_.metrics[name])[3]
         assert float(row[f"{name}_median"]) == pytest.approx(expected, rel=1e-5)
@@ -274,7 +274,7 @@ def test_every_ready_sweep_composes_and_has_its_question_and_an_answer():
 
 
 def test_width_is_held_against_depth_at_equal_parameters():
-    _, rows = read(ROOT / "outputs/sweeps/tower/width_and_depth")
+    _, rows = read_summary(ROOT / "outputs/sweeps/tower/width_and_depth")
     counts = np.array([int(row["parameters"]) for row in rows])
     for group in counts.reshape(3, 3):
         assert group.max() < 1.1 * group.min()
@@ -286,7 +286,7 @@ def test_the_kept_summaries_are_of_the_sweeps_and_answer_them(name, tmp_path):
     folder = tmp_path / "sweeps" / name
     folder.mkdir(parents=True)
     shutil.copy(kept / "summary.csv", folder)
-    keys, rows = read(folder)
+    keys, rows = read_summary(folder)
     params = ready_sweep(name).params
     assert keys == list(params)
     values = itertools.product(*(value.split(",") for value in params.values()))

@@ -42,7 +42,7 @@ def trained_sweep(folder, experiment, key, *values):
         train(config, folder / value)
         digest = hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()
         Job(number, (f"{key}={value}",), "now", digest).write(folder / value)
-    assert not any(row["failure"] for row in summary.write(folder))
+    assert not any(row["failure"] for row in summary.write_summary(folder))
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def test_a_real_server_shows_scalars_images_and_hparams(outputs):
         assert len(get("plugin/images/images?tag=fit&run=runs/tower/small&sample=0")) >= 10
         keys = get("plugin/hparams/experiment", {"experimentName": ""})["hparamInfos"]
         assert {k["name"] for k in keys} >= {"optimizer.lr", "sweep", "parameters"}
-        _, rows = summary.read(outputs / "sweeps/tower/rates")
+        _, rows = summary.read_summary(outputs / "sweeps/tower/rates")
         medians = {float(row["optimizer.lr"]): float(row["mse_median"]) for row in rows}
         shown = {}
         for row in rows_of_hparams(get):

@@ -1,4 +1,4 @@
-"""What is made from finished runs: figures, the ledger, the report, TensorBoard's files."""
+"""Commands on finished runs: figures, sweeps, ledger, report, playground, TensorBoard."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ from mlpfit.judging.statistics import QUANTILES
 from mlpfit.report import page
 from mlpfit.report import playground as live
 from mlpfit.report import table as results
-from mlpfit.sweeps.closing import close, draw_sweep
+from mlpfit.sweeps.closing import draw_sweep, finish_sweep
 from mlpfit.sweeps.summary import SWEEP
 from mlpfit.training.progress import console, counted
 
@@ -43,15 +43,15 @@ def figures() -> int:
         drawn, current = draw_all(names, OUTPUTS)
         print(f"{counted(drawn, 'figure')} drawn, {current} up to date ({OUTPUTS}/figures)")
         if missing := unfinished(drawings(), OUTPUTS) if not names else []:
-            print(f"not drawn, for want of their runs: figures of {', '.join(missing)}")
+            print(f"not drawn, since their runs are missing: figures of {', '.join(missing)}")
     return 0
 
 
 def sweep() -> int:
     """mlpfit sweep outputs/sweeps/tower/width_and_depth | tower/width_and_depth ...
 
-    Summary, figure and answer of sweeps that are there, as far as they have come; exit code 1 if
-    jobs have failed or are missing.
+    Write summary and figure of sweeps from the jobs finished so far, and print the answer; exit
+    code 1 if jobs have failed or are missing.
     """
     if not (names := sys.argv[1:]):
         known = sorted(str(file.parent) for file in OUTPUTS.glob(f"sweeps/**/{SWEEP}"))
@@ -60,40 +60,41 @@ def sweep() -> int:
         )
     folders = [OUTPUTS / "sweeps" / name for name in names]
     pairs = zip(folders, map(Path, names), strict=True)
-    return int(max(close(folder if folder.is_dir() else named) for folder, named in pairs))
+    return int(max(finish_sweep(folder if folder.is_dir() else named) for folder, named in pairs))
 
 
 def ledger() -> int:
     """mlpfit ledger [tutorial ...]
 
-    Judge the published numbers and write outputs/ledger.json; of tutorials that are named, only
-    say how they are judged, from their ensembles alone: the p of a trace is then adjusted among
-    theirs, so that its verdict may be another than in the ledger of all.
+    Judge the published numbers and write outputs/ledger.json. For named tutorials only print their
+    verdicts, from their ensembles only: the p of traces is then adjusted among these, so verdicts
+    can differ from those of the whole ledger.
     """
     if names := sys.argv[1:]:
         check_tutorials(names)
         content = judging.ledger(judging.ensembles(OUTPUTS, names), names)
-        show(content)
-        show_variants(content)
-        console.print("p of traces adjusted among these tutorials alone; nothing was written")
+        print_ledger(content)
+        print_variants(content)
+        console.print("p of traces adjusted among these tutorials only; nothing was written")
         return 0
     content = judging.ledger(judging.ensembles(OUTPUTS))
     changed = judging.write(content, OUTPUTS)
     results.update_readme(OUTPUTS)
-    show(content)
+    print_ledger(content)
     if changed:
         print(f"mlpfit: {len(changed)} verdicts changed: {'; '.join(changed)}", file=sys.stderr)
     return judging.CHANGED if changed else 0
 
 
 def check_tutorials(names: list[str]) -> None:
-    """Raises ConfigError for a name of none."""
+    """Raises ConfigError for a name that is not a tutorial."""
     known = [tutorial.name for tutorial in tutorials()]
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(f"{unknown[0]}: no such tutorial; {allowed(unknown[0], known)}")
 
 
-def show(content: dict[str, Any]) -> None:
+def print_ledger(content: dict[str, Any]) -> None:
+    """Print a ledger."""
     heads = ("published number", "value", "verdict", "percentile", "p", "median", "5 to 95 %")
     table = Table(*heads, box=None)
     for e in content["numbers"]:
@@ -126,8 +127,8 @@ def show(content: dict[str, Any]) -> None:
         console.print(f"other verdicts in either half of the seeds: {', '.join(flips)}")
 
 
-def show_variants(content: dict[str, Any]) -> None:
-    """What other recipes say: of the named tutorials' alone, since all are nearly a hundred."""
+def print_variants(content: dict[str, Any]) -> None:
+    """Print a ledger's results of variants."""
     for e in content["power"]:
         shares = (f"{e[test]['share']:.0%} ({test})" for test in ("final", "trace") if test in e)
         console.print(f"{e['experiment']}: {e['change']}: noticed in {', '.join(shares)} of seeds")
@@ -142,15 +143,16 @@ def show_variants(content: dict[str, Any]) -> None:
 def report() -> int:
     """mlpfit report [--judge] [tutorial ...]
 
-    Write outputs/report.html from what is finished; --judge writes figures and ledger before. Of
-    tutorials that are named: their figures, their verdicts and outputs/report-<tutorial>.html.
+    Write outputs/report.html from finished runs, with --judge after drawing figures and writing the
+    ledger. For named tutorials: draw their figures, judge them and write
+    outputs/report-<tutorial>.html.
     """
     if names := [a for a in sys.argv[1:] if a != "--judge"]:
         check_tutorials(names)
         draw_all(names, OUTPUTS)
         content = judging.ledger(judging.ensembles(OUTPUTS, names), names)
         return _write(f"report-{'-'.join(names)}.html", page.report(OUTPUTS, content, names))
-    if "--judge" in sys.argv:  # first the figures over their bands, and the ledger
+    if "--judge" in sys.argv:
         draw_all([], OUTPUTS)
         for line in judging.write(judging.ledger(judging.ensembles(OUTPUTS)), OUTPUTS):
             print(f"verdict changed: {line}")
@@ -172,14 +174,14 @@ def playground() -> int:
     evidence = live.evidence(OUTPUTS)
     _write("playground.html", live.page(evidence))
     if missing := live.missing(evidence, OUTPUTS):
-        print(f"not in it, since they are not there: {missing}")
+        print(f"not in it, since they are missing: {missing}")
     return 0
 
 
 def tensorboard() -> int:
     """mlpfit tensorboard [folder]
 
-    Write what TensorBoard shows of finished runs, ensembles and sweeps (under outputs).
+    Write event files of finished runs, ensembles and sweeps (default: under outputs).
     """
     outputs = Path(sys.argv[1]) if sys.argv[1:] else OUTPUTS
     from mlpfit.tensorboard.outputs import ADDRESSES, write_outputs
@@ -189,7 +191,7 @@ def tensorboard() -> int:
         raise ConfigError(f"{outputs}: no such folder; name one with runs, or none for outputs")
     written, seconds = write_outputs(outputs), time.time() - started
     print(f"TensorBoard of {outputs}: {written} event files written ({seconds:.1f} s)")
-    print("Of more than 40 runs TensorBoard shows those that are chosen. These addresses choose:")
-    for what, address in ADDRESSES.items():
-        print(f"  {what:<28} http://localhost:6006/#{address}")
+    print("Of more than 40 runs TensorBoard shows only selected ones. These addresses select:")
+    for label, address in ADDRESSES.items():
+        print(f"  {label:<28} http://localhost:6006/#{address}")
     return 0

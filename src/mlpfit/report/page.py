@@ -24,7 +24,7 @@ from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import Run
 from mlpfit.sealed import read_svg
 from mlpfit.sweeps.closing import answer
-from mlpfit.sweeps.summary import read
+from mlpfit.sweeps.summary import read_summary
 
 # Keys of the ledger with lists whose entries each belong to a tutorial.
 LISTS = "experiments numbers joint findings conclusions slips power assumptions sensitivity"
@@ -116,7 +116,7 @@ def sweep(name: str, outputs: Path) -> dict[str, Any]:
     entry = {"name": name, "question": question, "image": None}
     if not (folder / "figure.svg").is_file():
         return entry
-    keys, rows = read(folder)
+    keys, rows = read_summary(folder)
     finished = [row for row in rows if not row["failure"]]
     picture = image(f"sweep {name}", folder / "figure.svg") | {"caption": question}
     return entry | {"answer": answer(name, rows), "image": picture, "swept": keys, "rows": finished}

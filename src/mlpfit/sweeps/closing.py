@@ -1,4 +1,4 @@
-"""How a sweep ends: its table, what it answers, its figure, and which jobs failed."""
+"""End of a sweep: its table, answer and figure, and the jobs that failed."""
 
 import json
 import sys
@@ -16,30 +16,31 @@ from mlpfit.sweeps.summary import (
     QUANTITIES,
     Row,
     diverged,
-    name_of,
-    read,
+    read_summary,
     read_sweep,
-    ready_of,
+    ready_sweep_name,
     stability_of,
+    sweep_name,
     sweep_note,
-    write,
+    write_summary,
 )
 from mlpfit.training.progress import console
 
-BEST = 10  # trials that the end of a search shows
+BEST = 10  # trials of a search in its table
 
 
-def close(folder: Path) -> bool:
-    """Write a sweep's summary and figure, say what they answer and whether any jobs failed."""
+def finish_sweep(folder: Path) -> bool:
+    """Write a sweep's summary and figure, print them and the answer. Returns whether jobs
+    failed."""
     keys, _ = read_sweep(folder)
-    rows = write(folder)
+    rows = write_summary(folder)
     metric = sweep_note(folder, "search")
-    console.print(closing_table(rows, keys) if metric is None else best_table(rows, keys, metric))
+    console.print(summary_table(rows, keys) if metric is None else best_table(rows, keys, metric))
     console.print(f"{folder}/summary.csv, {draw_sweep(folder)}", soft_wrap=True)
-    if ready := ready_of(folder):
+    if ready := ready_sweep_name(folder):
         console.print(answer(ready, rows) or "no answer: jobs have failed, or answers.py has none")
     failed = [row for row in rows if row["failure"]]
-    if metric is not None:  # to a search, that is an answer
+    if metric is not None:  # to a search, a diverged trial is a result
         failed = [row for row in failed if not diverged(row["failure"])]
     for row in failed:
         values = ", ".join(f"{key}={row[key]}" for key in keys) or row["job"]
@@ -51,16 +52,17 @@ def close(folder: Path) -> bool:
 
 
 def best_table(rows: list[Row], keys: list[str], metric: str) -> Table:
-    """The trials of a search with the least numbers."""
-    done = [row for row in rows if not row["failure"]]
-    best = sorted(done, key=lambda row: float(row[f"{metric}_median"]))[:BEST]
-    table = closing_table(best, keys)
+    """Table of the trials of a search with the lowest metric."""
+    finished = [row for row in rows if not row["failure"]]
+    best = sorted(finished, key=lambda row: float(row[f"{metric}_median"]))[:BEST]
+    table = summary_table(best, keys)
     table.title = f"the best {len(best)} of {len(rows)} trials"
     table.title_justify = "left"
     return table
 
 
-def closing_table(rows: list[Row], keys: list[str]) -> Table:
+def summary_table(rows: list[Row], keys: list[str]) -> Table:
+    """Table of the jobs: swept keys, error, seconds."""
     heads = (*keys, "replicas", "diverged", "mse, median (5 to 95 %)", "seconds")
     table = Table(*heads, box=None, pad_edge=False)
     for row in rows:
@@ -74,8 +76,8 @@ def closing_table(rows: list[Row], keys: list[str]) -> Table:
 
 
 def answer(ready: str, rows: list[Row]) -> str:
-    """What a ready sweep answers, in a sentence made from its summary by the tutorial's
-    ``answers.py``; empty where it has none, and where jobs have failed."""
+    """The answer of a ready sweep in a sentence, by the tutorial's ``answers.py`` from the
+    summary's rows; "" if there is none or if jobs failed. Raises ConfigError if it fails."""
     make_sentence = answers_of(ready).get(ready.split("/")[1])
     if make_sentence is None or any(row["failure"] for row in rows):
         return ""
@@ -87,17 +89,17 @@ def answer(ready: str, rows: list[Row]) -> str:
 
 
 def answers_of(sweep: str) -> dict[str, Callable[[list[Row]], str]]:
-    """What the tutorial of a ready sweep answers, by the sweep's name."""
+    """``ANSWERS`` of the tutorial of a ready sweep: sweep's name -> function of the rows."""
     return getattr(tutorial(sweep).module("answers", "ANSWERS"), "ANSWERS", {})
 
 
 def draw_sweep(folder: Path) -> str:
-    """Draw figure.svg beside the summary: curves for one swept key, maps for two or three, what its
-    file says for a ready sweep, trials for a search. Returns its path, or why there is none. Raises
-    RunError without a summary."""
-    keys, rows = read(folder)
-    name, metric = name_of(folder), sweep_note(folder, "search")
-    ready = ready_of(folder)
+    """Draw figure.svg beside the summary: for a ready sweep as its YAML says, for a search its
+    trials, else curves for one swept key, maps for two or three. Returns the path, or why there is
+    no figure. Raises RunError if there is no summary."""
+    keys, rows = read_summary(folder)
+    name, metric = sweep_name(folder), sweep_note(folder, "search")
+    ready = ready_sweep_name(folder)
     spec = checked_figure(ready, keys) if ready else None
     if spec is None and metric is None and len(keys) > 3:
         return f"no figure of {len(keys)} swept keys (three at most)"
@@ -105,26 +107,26 @@ def draw_sweep(folder: Path) -> str:
     if not finished:
         (folder / "figure.svg").unlink(missing_ok=True)
         return "no figure: no job has finished"
-    facts = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
-    source = f"{name}, {len(rows)} jobs; data {short_hash(json.dumps(facts).encode())}"
+    untimed = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+    source = f"{name}, {len(rows)} jobs; data {short_hash(json.dumps(untimed).encode())}"
 
     def draw() -> Any:
         if metric is not None:
             return search_figure(rows, keys, metric)
         if spec is None and len(keys) > 1:
             return maps(rows, keys)
-        along = spec or {"x": keys[0] if keys else "parameters"}
-        measured = "sharpness_median" in rows[0]
-        limits = stability_of(finished, along["x"]) if measured else None
-        return curves(rows, **along, stability=limits)
+        axes = spec or {"x": keys[0] if keys else "parameters"}
+        has_sharpness = "sharpness_median" in rows[0]
+        limits = stability_of(finished, axes["x"]) if has_sharpness else None
+        return curves(rows, **axes, stability=limits)
 
     save(folder / "figure.svg", draw, f"Sweep {name}", source)
     return str(folder / "figure.svg")
 
 
 def checked_figure(ready: str, keys: Sequence[str]) -> dict[str, Any] | None:
-    """How a ready sweep's figure is to be drawn: x, and perhaps lines and panels. Raises
-    ConfigError if it can't be, or the tutorial answers a sweep that there is not."""
+    """Axes of a ready sweep's figure: x, optionally lines and panels; None: default figure. Raises
+    ConfigError if they are wrong, or if ``answers.py`` names a sweep that does not exist."""
     owner = tutorial(ready)
     for name in answers_of(ready):
         if (sweep := owner.full_name(name)) not in owner.sweeps():
@@ -133,15 +135,15 @@ def checked_figure(ready: str, keys: Sequence[str]) -> dict[str, Any] | None:
     spec = ready_sweep(ready).figure
     if not spec:
         return spec
-    along = [*keys, "parameters", "layers"]
-    values_of = {"x": along, "lines": along, "panels": [*QUANTITIES]}
+    columns = [*keys, "parameters", "layers"]
+    values_of = {"x": columns, "lines": columns, "panels": [*QUANTITIES]}
     for name, value in spec.items() if isinstance(spec, dict) else [("", spec)]:
         given = f"sweep={ready}: figure.{name}="
         if name not in values_of:
-            raise ConfigError(f"{given}{value}: a figure has x, perhaps lines and panels")
+            raise ConfigError(f"{given}{value}: a figure has x, and may have lines and panels")
         values = value if name == "panels" and isinstance(value, list) else [value]
         if wrong := [v for v in values if v not in values_of[name]]:
             raise ConfigError(f"{given}{wrong[0]}: {allowed(wrong[0], values_of[name])}")
     if "x" not in spec:
-        raise ConfigError(f"sweep={ready}: its figure needs an x; allowed are {', '.join(along)}")
+        raise ConfigError(f"sweep={ready}: its figure needs an x; allowed are {', '.join(columns)}")
     return spec

@@ -1,8 +1,7 @@
-"""Jobs of a multirun: each in its folder, in a few processes of this machine.
+"""Jobs of a multirun in parallel processes of this machine, each with its own folder.
 
-Jobs that are finished are not run again, the longest run first, and one that fails or is killed
-stops no other. The Hydra plugin that uses this is
-``hydra_plugins.mlpfit.launcher.Processes``.
+Finished jobs are not run again, the longest start first, and a job that fails or is killed stops no
+other. It is used by the Hydra plugin ``hydra_plugins.mlpfit.launcher.Processes``.
 """
 
 import os
@@ -26,26 +25,24 @@ from mlpfit.errors import RunError, Stopped, one_line
 from mlpfit.processes import cores, run_tasks
 from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.run import load_run
-from mlpfit.sweeps.summary import Job, hash_of, objective, read_sweep, sweep_note
+from mlpfit.sweeps.summary import Job, identity_hash, objective, read_sweep, sweep_note
 from mlpfit.training.progress import console, display
 from mlpfit.training.shard import shards
 from mlpfit.training.train import train
 
-STARTING = 4.0  # seconds for a process to import torch and Lightning
+START_SECONDS = 4.0  # of a process, to import torch and Lightning
 
 
 def job_of(config: Config | None, settings: Any, started: str | None) -> Job:
-    """The job that Hydra's settings (``hydra``) describe."""
+    """The job of a config (None if it was refused) with Hydra's settings (``hydra``)."""
     overrides = tuple(str(o) for o in settings.overrides.task)
-    own = None if config is None else hash_of(identity(config))
-    return Job(int(settings.job.num), overrides, started or "", own)
+    run_hash = None if config is None else identity_hash(identity(config))
+    return Job(int(settings.job.num), overrides, started or "", run_hash)
 
 
 def run_job(composed: Any, settings: Any) -> float:
-    """Train a job of a sweep in its folder; what goes wrong is left there for the summary.
-
-    Returns its number for a sweeper to minimise, infinite where it failed.
-    """
+    """Train a job of a sweep in its folder, and record a failure there for the summary. Returns the
+    metric for a sweeper to minimise, infinite if the job failed."""
     folder = Path(settings.runtime.output_dir)
     started = sweep_note(Path(settings.sweep.dir), "started")
     job = job_of(None, settings, started)
@@ -54,17 +51,17 @@ def run_job(composed: Any, settings: Any) -> float:
         job = job_of(config, settings, started)
         job.write(folder)
         train(retrain_if_damaged(config, folder), folder)
-        job.write(folder)  # the run has taken the folder's place
+        job.write(folder)  # the run has replaced the folder
         return objective(load_run(folder), config.metric)
     except Stopped:
         raise
-    except (Exception, SystemExit) as error:  # a job must not take the others with it
+    except (Exception, SystemExit) as error:  # a failed job must not stop the others
         replace(job, failure=one_line(error)).write(folder)
         return float("inf")
 
 
 def retrain_if_damaged(config: Config, folder: Path) -> Config:
-    """The config, told to train again where there is a finished run with a damaged file."""
+    """The config, with force=true if the folder holds its finished run with a damaged file."""
     try:
         if is_current(config, folder):
             load_run(folder).check()
@@ -75,7 +72,7 @@ def retrain_if_damaged(config: Config, folder: Path) -> Config:
 
 @dataclass(frozen=True)
 class Task:
-    """One job: what Hydra composed, its checked config and its folder."""
+    """One job: what Hydra composed, its config, its folder and its record."""
 
     composed: DictConfig
     config: Config
@@ -83,46 +80,47 @@ class Task:
     job: Job
 
     @property
-    def part(self) -> bool:
-        """Whether it trains some shards of an ensemble, whose folder is elsewhere."""
+    def trains_shards(self) -> bool:
+        """Whether it trains some shards of an ensemble, into the ensemble's folder."""
         return self.config.ensemble.only is not None
 
     @property
     def unfinished(self) -> bool:
-        """Whether there is something to train."""
-        return self.part or self.config.force or bool(self.job.outcome(self.folder))
+        """Whether it needs training."""
+        return self.trains_shards or self.config.force or bool(self.job.outcome(self.folder))
 
     @property
     def seconds(self) -> float:
-        """Predicted for the job and its files."""
+        """Predicted duration."""
         if not self.config.worth_compiling:
             return 0.5 + self.config.uncompiled_seconds
-        every, only = shards(self.config, Path()), self.config.ensemble.only
-        return sum(s.seconds for s in (every if only is None else [every[k] for k in only]))
+        all_shards, only = shards(self.config, Path()), self.config.ensemble.only
+        selected = all_shards if only is None else [all_shards[k] for k in only]
+        return sum(shard.seconds for shard in selected)
 
 
 def launch(plugin: Processes, overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-    """Run the jobs of these overrides; the first has this number. Returns what each returned."""
+    """Run the jobs of these overrides, numbered from first. Returns the result of each."""
     sweep = Path(str(plugin.config.hydra.sweep.dir))
     tasks = [_task(plugin, list(o), first + i, sweep) for i, o in enumerate(overrides)]
-    whole = [task for task in tasks if not task.part]
+    whole = [task for task in tasks if not task.trains_shards]
     for task in whole:
         task.job.write(task.folder)
     unfinished = [task for task in tasks if task.unfinished]
     unfinished.sort(key=lambda task: -task.seconds)
     failures: dict[int, str] = {}
     if unfinished:
-        seconds = sum(task.seconds for task in unfinished)  # a process takes its time to start
-        useful = max(1, round(seconds / STARTING))
+        seconds = sum(task.seconds for task in unfinished)
+        useful = max(1, round(seconds / START_SECONDS))
         processes = min(plugin.processes or cores(), useful, len(unfinished))
-        if sweep_note(sweep, "search") is None:  # a search tells of each trial
+        if sweep_note(sweep, "search") is None:  # a search prints each trial
             console.print(
                 f"{os.path.relpath(sweep)}: {len(tasks)} jobs, {len(tasks) - len(unfinished)} need "
                 f"no training, {len(unfinished)} in {processes} processes: "
-                f"about {STARTING + seconds / processes:.0f} s",
+                f"about {START_SECONDS + seconds / processes:.0f} s",
                 soft_wrap=True,
             )
-        failures = _run_here(plugin, unfinished, processes)
+        failures = _run_tasks(plugin, unfinished, processes)
     jobs = read_sweep(sweep)[1] if whole else {}
     return [_job_return(task, jobs, failures.get(task.job.number)) for task in tasks]
 
@@ -137,8 +135,8 @@ def _task(plugin: Processes, overrides: list[str], number: int, sweep: Path) -> 
     return Task(composed, config, folder, job)
 
 
-def _run_here(plugin: Processes, tasks: list[Task], processes: int) -> dict[int, str]:
-    """Run the tasks; returns why which of them failed, by their job's number."""
+def _run_tasks(plugin: Processes, tasks: list[Task], processes: int) -> dict[int, str]:
+    """Run the tasks. Returns the failures: job's number -> reason."""
     arguments = [(plugin.context, plugin.function, task.composed) for task in tasks]
     failures: dict[int, str] = {}
     ended = count(1)
@@ -148,7 +146,7 @@ def _run_here(plugin: Processes, tasks: list[Task], processes: int) -> dict[int,
             task = tasks[index]
             if failure is not None:
                 failures[task.job.number] = failure
-                if not task.part:
+                if not task.trains_shards:
                     replace(task.job, failure=failure).write(task.folder)
             report(next(ended))
 
@@ -157,7 +155,7 @@ def _run_here(plugin: Processes, tasks: list[Task], processes: int) -> dict[int,
 
 
 def _run_job(arguments: tuple[HydraContext, TaskFunction, DictConfig]) -> None:
-    """One job in a process of its own, as Hydra's launchers run it."""
+    """Run one job in the current process, as Hydra's launchers do."""
     context, function, composed = arguments
     utils.setup_globals()
     register_with_hydra()
@@ -173,11 +171,10 @@ def _run_job(arguments: tuple[HydraContext, TaskFunction, DictConfig]) -> None:
 
 
 def _job_return(task: Task, jobs: dict[Path, Job], failure: str | None) -> JobReturn:
-    """What Hydra is told; jobs: as they stand in the sweep's folder, of a search also earlier ones.
-    A part of an ensemble is in none of them."""
+    """The result for Hydra. jobs: records in the sweep's folder, without jobs that train shards."""
     result = JobReturn(overrides=list(task.job.overrides), cfg=task.composed)
-    result.status = JobStatus.FAILED if task.part and failure else JobStatus.COMPLETED
-    if task.part:
+    result.status = JobStatus.FAILED if task.trains_shards and failure else JobStatus.COMPLETED
+    if task.trains_shards:
         result.return_value = RunError(failure) if failure else None
     elif jobs.get(task.folder, task.job).outcome(task.folder):
         result.return_value = float("inf")

@@ -1,8 +1,8 @@
-"""A search by Optuna: the space in Hydra's sweep grammar, the trials as jobs of any launcher.
+"""Search by Optuna: the space is in Hydra's sweep grammar, the trials are jobs of any launcher.
 
-Trials are asked ``n_jobs`` at a time, launched and told their number. Each is drawn with a
-generator made from the seed and its own number, so a search that was killed and goes on is the
-search that was not. The Hydra plugin is ``hydra_plugins.mlpfit.sweepers.Optuna``.
+Batches of ``n_jobs`` trials are asked for, launched, and their results told to the study. Each
+trial is drawn with a generator made from the seed and its number, so a search that was killed and
+resumed gives the same trials. It is used by ``hydra_plugins.mlpfit.sweepers.Optuna``.
 """
 
 import math
@@ -41,12 +41,12 @@ from mlpfit.sweeps.summary import diverged, read_sweep
 from mlpfit.training.progress import console
 
 TAGS = {"log", "int"}
-SWEEP, AGAIN, SEARCH = "sweep", "again", "search"  # what is noted in the study
+SWEEP, AGAIN, SEARCH = "sweep", "again", "search"  # keys of attributes of trials and study
 
 
 @dataclass(frozen=True)
 class Settings(Section):
-    """Of the sweeper, explained in ``conf/hydra/sweeper/optuna.yaml``."""
+    """Settings of the sweeper, explained in ``conf/hydra/sweeper/optuna.yaml``."""
 
     n_trials: Count
     n_jobs: Annotated[int, Field(ge=1, le=10_000)]
@@ -59,7 +59,7 @@ class Settings(Section):
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched, and where. overrides: of the command and of the sweeper's params."""
+    """A search, with its space, study and folder. overrides: of command and sweeper's params."""
 
     loader: Any
     master: DictConfig
@@ -78,7 +78,7 @@ class Search:
 
     @property
     def fixed(self) -> list[str]:
-        """Overrides that every trial has."""
+        """Overrides of all trials."""
         fixed = [o for o in self.overrides if not o.is_sweep_override()]
         return [f"{o.get_key_element()}={o.get_value_element_as_str()}" for o in fixed]
 
@@ -89,8 +89,8 @@ class Search:
 
     @cached_property
     def config(self) -> Config:
-        """That of a trial at one corner of the space."""
-        return self.composed({key: ends(d)[0] for key, d in self.space.items()})
+        """The config of a trial at one corner of the space."""
+        return self.composed({key: extremes(d)[0] for key, d in self.space.items()})
 
     def composed(self, params: Mapping[str, Any]) -> Config:
         return checked_config(self.loader.load_sweep_config(self.master, self.arguments(params)))
@@ -101,7 +101,7 @@ class Search:
 
 
 def distribution(override: Override) -> BaseDistribution:
-    """What Optuna draws from for a key. Raises ConfigError."""
+    """Optuna's distribution of a swept key. Raises ConfigError."""
     value, line = override.value(), override.input_line
     tags = set(getattr(value, "tags", ()))
     if unknown := sorted(tags - TAGS):
@@ -110,7 +110,7 @@ def distribution(override: Override) -> BaseDistribution:
     with as_config_error(f"{line}"):
         if isinstance(value, IntervalSweep):
             low, high = value.start, value.end
-            assert low is not None and high is not None  # the grammar has both
+            assert low is not None and high is not None  # required by the grammar
             if "int" in tags or (isinstance(low, int) and isinstance(high, int)):
                 return IntDistribution(int(low), int(high), log)
             return FloatDistribution(float(low), float(high), log)
@@ -122,24 +122,24 @@ def distribution(override: Override) -> BaseDistribution:
         return CategoricalDistribution(list(override.sweep_string_iterator()))
 
 
-def ends(values: BaseDistribution) -> Sequence[Any]:
-    """All choices, or the least and the largest value."""
+def extremes(values: BaseDistribution) -> Sequence[Any]:
+    """All choices, or the lowest and the highest value."""
     if isinstance(values, CategoricalDistribution):
         return values.choices
     return values.low, values.high  # type: ignore[attr-defined]
 
 
 def check(loader: Any, master: DictConfig) -> Search:
-    """A command's search. Raises ConfigError for wrong settings, spaces, values at their ends."""
+    """The search of a command. Raises ConfigError for wrong settings or spaces."""
     search = Search(loader, master, multirun_overrides(loader, master))
     if not search.space:
         raise ConfigError(
             "hydra/sweeper=optuna: nothing to search; give a key several values, such as "
             "'optimizer.lr=tag(log,interval(0.001,0.1))'"
         )
-    first = {key: ends(d)[0] for key, d in search.space.items()}
+    first = {key: extremes(d)[0] for key, d in search.space.items()}
     for key, values in search.space.items():
-        for value in ends(values):
+        for value in extremes(values):
             search.composed(first | {key: value})
     if search.settings.storage is not None:
         open_study(search)
@@ -147,29 +147,29 @@ def check(loader: Any, master: DictConfig) -> Search:
 
 
 def sweep(launcher: Launcher, loader: Any, master: DictConfig, _: Sequence[str]) -> float:
-    """Run the trials that are missing; returns the best number. Raises RunError if the study holds
-    another search, or the launcher gives up."""
+    """Run the missing trials. Returns the lowest metric. Raises RunError if the study is of another
+    search, or if the launcher fails."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     search = Search(loader, master, multirun_overrides(loader, master))
     search.folder.mkdir(parents=True, exist_ok=True)
     with locked(search.config, search.folder), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = own_study(search)
-        failed = ask_again(study)
+        study = study_of_search(search)
+        failed = enqueue_failed(study)
         while batch := list(next_trials(study, search, failed)):
             arguments = [search.arguments(trial.params) for trial in batch]
             try:
                 returns = launcher.launch(arguments, batch[0].number)
-            except Exception as error:  # of whatever kind launchers raise
-                raise RunError(f"{one_line(error)}; the same command goes on") from error
-            numbers = tell(study, batch, arguments, returns, search.folder)
-            for trial, number in zip(batch, numbers, strict=True):
-                print_trial(study, trial, number, search.config.metric)
-    return best(study)[0]
+            except Exception as error:  # launchers raise any kind
+                raise RunError(f"{one_line(error)}; the same command resumes") from error
+            values = tell_results(study, batch, arguments, returns, search.folder)
+            for trial, value in zip(batch, values, strict=True):
+                print_trial(study, trial, value, search.config.metric)
+    return best_trial(study)[0]
 
 
 def open_study(search: Search) -> optuna.Study:
-    """The study, made if there is none. Raises ConfigError where the storage can't be used."""
+    """The study, created if it is missing. Raises ConfigError if the storage can't be used."""
     settings = search.settings
     storage = settings.storage or f"sqlite:///{search.folder.absolute() / 'study.db'}"
     name = settings.study_name or str(search.folder).rpartition("sweeps/")[2]
@@ -179,34 +179,38 @@ def open_study(search: Search) -> optuna.Study:
         return optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
 
 
-def own_study(search: Search) -> optuna.Study:
-    """The study of this search. Raises RunError if the one there is of another."""
+def study_of_search(search: Search) -> optuna.Study:
+    """The study of this search. Raises RunError if it is of another search."""
     study = open_study(search)
     space = {key: distribution_to_json(values) for key, values in search.space.items()}
-    this = {"space": space, "fixed": result_overrides(search.fixed), "metric": search.config.metric}
-    if differing := differences(study.user_attrs.get(SEARCH, this), this):
+    content = {
+        "space": space,
+        "fixed": result_overrides(search.fixed),
+        "metric": search.config.metric,
+    }
+    if differing := differences(study.user_attrs.get(SEARCH, content), content):
         raise RunError(
             f"study {study.study_name} is of another search ({'; '.join(differing)}): name another "
             "with hydra.sweeper.study_name=..., or start anew with force=true"
         )
-    study.set_user_attr(SEARCH, this)
+    study.set_user_attr(SEARCH, content)
     return study
 
 
-def ask_again(study: optuna.Study) -> set[int]:
-    """Ask for trials that have failed once more; returns the numbers of all that ever did."""
+def enqueue_failed(study: optuna.Study) -> set[int]:
+    """Enqueue failed trials once more. Returns the numbers of all failed trials."""
     trials = study.get_trials(deepcopy=False)
-    again = {trial.user_attrs.get(AGAIN) for trial in trials}
+    retried = {trial.user_attrs.get(AGAIN) for trial in trials}
     failed = [trial for trial in trials if trial.state == TrialState.FAIL]
     for trial in failed:
-        if trial.number not in again:
+        if trial.number not in retried:
             study.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number})
     return {trial.number for trial in failed}
 
 
 def next_trials(study: optuna.Study, search: Search, failed: set[int]) -> Iterator[FrozenTrial]:
-    """Those that a killed command has left, and new ones up to a multiple of ``n_jobs``, so that
-    trials are asked for together in one command as in several; failed ones don't count."""
+    """Trials left running by a killed command, and new ones up to a multiple of ``n_jobs``, so that
+    the batches do not depend on interruptions; failed trials do not count."""
     settings, folder = search.settings, str(search.folder)
     trials = study.get_trials(deepcopy=False)
     asked = [t for t in trials if t.state != TrialState.WAITING]
@@ -223,8 +227,8 @@ def next_trials(study: optuna.Study, search: Search, failed: set[int]) -> Iterat
 
 
 def sampler(settings: Settings, number: int) -> samplers.BaseSampler:
-    """What draws the trial of this number."""
-    if settings.sampler == "qmc":  # one sequence for all trials; how far it is, the study holds
+    """The sampler that draws the trial of this number."""
+    if settings.sampler == "qmc":  # one sequence for all trials; the study has the position
         return samplers.QMCSampler(
             scramble=True, seed=settings.seed, warn_independent_sampling=False
         )
@@ -234,42 +238,43 @@ def sampler(settings: Settings, number: int) -> samplers.BaseSampler:
     return (samplers.TPESampler if settings.sampler == "tpe" else samplers.GPSampler)(seed=seed)
 
 
-def tell(
+def tell_results(
     study: optuna.Study,
     batch: Sequence[FrozenTrial],
     arguments: Sequence[Sequence[str]],
     returns: Sequence[JobReturn],
     folder: Path,
 ) -> list[float]:
-    """Tell the study what the jobs returned: a number, infinite where it diverged; a job that
-    failed otherwise is a failed trial. Returns the numbers, NaN for those."""
+    """Tell the study the metric of each job, infinite if it diverged; other failures are failed
+    trials. Returns the metrics, NaN for failed trials."""
     jobs = {job.overrides: job for job in read_sweep(folder)[1].values()}
-    numbers = []
+    values = []
     for trial, overrides, result in zip(batch, arguments, returns, strict=True):
         job = jobs.get(tuple(overrides))
         failed = job is None or (job.failure is not None and not diverged(job.failure))
-        done = result.status == JobStatus.COMPLETED and not failed
-        number = float(result.return_value) if done else math.nan
-        if math.isnan(number):
+        finished = result.status == JobStatus.COMPLETED and not failed
+        value = float(result.return_value) if finished else math.nan
+        if math.isnan(value):
             study.tell(trial.number, state=TrialState.FAIL)
         else:
-            study.tell(trial.number, number)
-        numbers.append(number)
-    return numbers
+            study.tell(trial.number, value)
+        values.append(value)
+    return values
 
 
-def best(study: optuna.Study) -> tuple[float, int]:
-    """The least number of all trials and whose it is; infinite, -1 if there is none."""
-    done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    return min(((trial.values[0], trial.number) for trial in done), default=(math.inf, -1))
+def best_trial(study: optuna.Study) -> tuple[float, int]:
+    """Lowest metric of all trials and the trial's number; infinite and -1 if there is none."""
+    trials = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    return min(((trial.values[0], trial.number) for trial in trials), default=(math.inf, -1))
 
 
-def print_trial(study: optuna.Study, trial: FrozenTrial, number: float, metric: str) -> None:
+def print_trial(study: optuna.Study, trial: FrozenTrial, value: float, metric: str) -> None:
+    """Print a trial's parameters and metric, and the best trial so far."""
     params = ", ".join(
-        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
-        for key, value in trial.params.items()
+        f"{key}={param:.4g}" if isinstance(param, float) else f"{key}={param}"
+        for key, param in trial.params.items()
     )
-    least, whose = best(study)
-    outcome = "failed" if math.isnan(number) else f"{metric} {number:.4g}"
-    line = f"trial {trial.number}: {params}: {outcome} (best {least:.4g}, trial {whose})"
+    lowest, number = best_trial(study)
+    outcome = "failed" if math.isnan(value) else f"{metric} {value:.4g}"
+    line = f"trial {trial.number}: {params}: {outcome} (best {lowest:.4g}, trial {number})"
     console.print(line, soft_wrap=True)

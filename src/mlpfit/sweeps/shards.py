@@ -1,9 +1,9 @@
-"""The shards of ensembles as jobs of a multirun, whatever its launcher.
+"""The shards of ensembles as jobs of a multirun with any launcher.
 
-A job trains its shards into the ensemble's own unfinished folder, which all machines see; the
-command then seals the ensemble as if it had been trained here. A shard that is finished is not
-trained again, and one that is being trained is waited for, whoever trains it. The Hydra plugin
-that uses this is ``hydra_plugins.mlpfit.sweepers.Shards``.
+A job trains its shards into the ensemble's unfinished folder, on a file system that all machines
+share; then the command seals the ensemble as if it had been trained here. Finished shards are not
+trained again; for a shard in training, the lock makes a job wait. It is used by the Hydra plugin
+``hydra_plugins.mlpfit.sweepers.Shards``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,12 +28,12 @@ from mlpfit.training.progress import console
 from mlpfit.training.shard import Shard, shards
 from mlpfit.training.train import check_by_trial
 
-SECONDS = 5.0  # between two looks at what is finished
+POLL_SECONDS = 5.0  # between two counts of the finished shards
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """One ensemble: its overrides, what Hydra composed of them, and its folder."""
+    """One ensemble: its overrides, what Hydra composed of them, its config and its folder."""
 
     overrides: tuple[str, ...]
     composed: DictConfig
@@ -43,12 +43,12 @@ class Ensemble:
     def shards(self, partial: Path) -> list[Shard]:
         return shards(self.config, partial)
 
-    def ready(self, partial: Path) -> bool:
-        """Whether all shards are finished in this folder."""
+    def all_finished(self, partial: Path) -> bool:
+        """Whether all shards in this folder are finished."""
         return all(shard.finished for shard in self.shards(partial))
 
     def jobs(self, partial: Path, per_job: int) -> list[tuple[float, list[str]]]:
-        """Predicted seconds and overrides of each job that is left."""
+        """Predicted seconds and overrides of each remaining job."""
         missing = [(k, s) for k, s in enumerate(self.shards(partial)) if not s.finished]
         groups = [missing[i : i + per_job] for i in range(0, len(missing), per_job)]
         jobs = []
@@ -58,60 +58,60 @@ class Ensemble:
         return jobs
 
 
-Unfinished = tuple[Ensemble, Path]  # and the folder in which it is to be finished
+Unfinished = tuple[Ensemble, Path]  # an ensemble and its unfinished folder
 
 
 def ensembles(loader: Any, master: DictConfig, arguments: Sequence[str]) -> list[Ensemble]:
-    """Those that a command names, in the order of their folders; each of as many replicas as its
-    experiment asks for, where the command says nothing else. Raises ConfigError."""
+    """The ensembles of a command, sorted by folder. The number of replicas is the experiment's
+    ``ensemble.replicas``, unless overridden. Raises ConfigError."""
     overrides = OverridesParser.create(loader).parse_overrides(list(arguments))
-    counted = any(o.key_or_group in ("replicas", "seeds") for o in overrides)
     jobs = BasicSweeper.split_arguments(overrides, None)[0]
-    if not counted:
+    if not any(o.key_or_group in ("replicas", "seeds") for o in overrides):
         jobs = [[*job, "replicas=${ensemble.replicas}"] for job in jobs]
-    named = []
+    all_ensembles = []
     for job in jobs:
         composed = loader.load_sweep_config(master, list(job))
         folder = Path(str(composed.hydra.run.dir))
-        named.append(Ensemble(tuple(job), composed, checked_config(composed), folder))
-    return sorted(named, key=lambda ensemble: ensemble.folder)
+        all_ensembles.append(Ensemble(tuple(job), composed, checked_config(composed), folder))
+    return sorted(all_ensembles, key=lambda ensemble: ensemble.folder)
 
 
 def check(loader: Any, master: DictConfig, arguments: Sequence[str], keys: Sequence[str]) -> None:
-    """Raises ConfigError for what can't be split into shards."""
+    """Raises ConfigError for a command that can't be split into shards."""
     per_job = master.hydra.sweeper.shards_per_job
     if not isinstance(per_job, int) or per_job < 1:
         raise ConfigError(f"hydra.sweeper.shards_per_job={per_job}: must be a whole number above 0")
     if other := [key for key in keys if key != "experiment"]:
         raise ConfigError(
-            f"{other[0]}: hydra/sweeper=shards sweeps experiment=... alone, since each experiment "
+            f"{other[0]}: hydra/sweeper=shards sweeps experiment=... only, since each experiment "
             "has one ensemble; give it one value"
         )
-    named = ensembles(loader, master, arguments)
-    if len({ensemble.folder for ensemble in named}) < len(named):
+    selected = ensembles(loader, master, arguments)
+    if len({ensemble.folder for ensemble in selected}) < len(selected):
         raise ConfigError("hydra/sweeper=shards: two ensembles share a folder; name each once")
-    for config in (ensemble.config for ensemble in named):
+    for config in (ensemble.config for ensemble in selected):
         if len(config.replica_seeds) == 1:
             raise ConfigError(
-                f"hydra/sweeper=shards: {config.name} has one replica; say replicas=..."
+                f"hydra/sweeper=shards: {config.name} has one replica; set replicas=..."
             )
         if config.ensemble.only is not None:
             raise ConfigError("hydra/sweeper=shards: sets ensemble.only itself; leave it out")
 
 
 def sweep(launcher: Launcher, loader: Any, master: DictConfig, arguments: Sequence[str]) -> None:
-    """Train the ensembles. Raises RunError if shards are missing in the end."""
-    named = ensembles(loader, master, arguments)
-    with read_write(master), open_dict(master):  # a job's folder holds nothing
+    """Train the ensembles. Raises RunError if shards are missing at the end."""
+    selected = ensembles(loader, master, arguments)
+    with read_write(master), open_dict(master):  # keep the jobs' own folders empty
         master.hydra.overrides.hydra.append("hydra.output_subdir=null")
     reason = ""
     try:
         with ExitStack() as stack:
             unfinished = []
-            for ensemble in named:
+            for ensemble in selected:
                 if ensemble.config.force or not is_current(ensemble.config, ensemble.folder):
                     check_by_trial(ensemble.config)
-                claim = unfinished_folder(ensemble.config, ensemble.folder, ensemble.ready)
+                config, is_complete = ensemble.config, ensemble.all_finished
+                claim = unfinished_folder(config, ensemble.folder, is_complete)
                 if partial := stack.enter_context(claim):
                     unfinished.append((ensemble, partial))
             with printing_progress(unfinished):
@@ -119,20 +119,20 @@ def sweep(launcher: Launcher, loader: Any, master: DictConfig, arguments: Sequen
             for ensemble, _ in unfinished:
                 save_hydra_files(ensemble)
     finally:
-        for ensemble in named:
+        for ensemble in selected:
             remove_hydra_files(ensemble.folder)
         for folder in Path(str(master.hydra.sweep.dir)).glob("*"):
             remove_empty(folder)
-    if problems := [problem for ensemble in named if (problem := outcome(ensemble, reason))]:
+    outcomes = [report_outcome(ensemble, reason) for ensemble in selected]
+    if problems := [outcome for outcome in outcomes if outcome]:
         raise RunError("; ".join(problems))
 
 
 def launch(launcher: Launcher, unfinished: Sequence[Unfinished], per_job: int) -> str:
-    """Run the jobs that are left, those that take longest first. Returns why one failed, if any
-    did.
+    """Run the remaining jobs, the longest first. Returns why one failed, or "".
 
-    A launcher that loses all jobs with one (a worker of joblib's that is killed) is told of those
-    that are left again, as long as every time some are finished.
+    A launcher may lose all jobs with one (joblib, if a worker is killed). It then gets the
+    remaining jobs again, as long as each time some have been finished.
     """
     first, reason, before = 0, "", -1
     while jobs := [job for e, partial in unfinished for job in e.jobs(partial, per_job)]:
@@ -141,7 +141,7 @@ def launch(launcher: Launcher, unfinished: Sequence[Unfinished], per_job: int) -
         jobs.sort(key=lambda job: -job[0])
         try:
             returns = launcher.launch([overrides for _, overrides in jobs], first)
-        except Exception as error:  # of whatever kind launchers raise
+        except Exception as error:  # launchers raise any kind
             first, reason, before = first + len(jobs), one_line(error), len(jobs)
             continue
         failed = [r for r in returns if r.status == JobStatus.FAILED]
@@ -151,20 +151,20 @@ def launch(launcher: Launcher, unfinished: Sequence[Unfinished], per_job: int) -
 
 @contextmanager
 def printing_progress(unfinished: Sequence[Unfinished]) -> Iterator[None]:
-    """While the jobs run, wherever that is, say at every tenth how many shards are finished."""
-    every = [shard for ensemble, partial in unfinished for shard in ensemble.shards(partial)]
-    if not every:
+    """While the jobs run, on any machine, print each tenth of the shards that is finished."""
+    all_shards = [shard for ensemble, partial in unfinished for shard in ensemble.shards(partial)]
+    if not all_shards:
         yield
         return
-    before, ended = sum(shard.finished for shard in every), Event()
-    console.print(f"{len(every)} shards, {len(every) - before} to be trained")
+    before, ended = sum(shard.finished for shard in all_shards), Event()
+    console.print(f"{len(all_shards)} shards, {len(all_shards) - before} to be trained")
 
     def watch(printed: int) -> None:
-        while not ended.wait(SECONDS):
-            finished = sum(shard.finished for shard in every)
-            if finished * 10 // len(every) > printed * 10 // len(every):
+        while not ended.wait(POLL_SECONDS):
+            finished, count = sum(shard.finished for shard in all_shards), len(all_shards)
+            if finished * 10 // count > printed * 10 // count:
                 printed = finished
-                console.print(f"{finished} of {len(every)} shards finished")
+                console.print(f"{finished} of {count} shards finished")
 
     thread = Thread(target=watch, args=(before,), daemon=True)
     thread.start()
@@ -175,8 +175,8 @@ def printing_progress(unfinished: Sequence[Unfinished]) -> Iterator[None]:
         thread.join()
 
 
-def outcome(ensemble: Ensemble, reason: str) -> str:
-    """Say that an ensemble is complete; else why it is not."""
+def report_outcome(ensemble: Ensemble, reason: str) -> str:
+    """Print that an ensemble is complete and return ""; else return why it is not."""
     count = len(ensemble.config.shard_seeds)
     if is_current(ensemble.config, ensemble.folder):
         console.print(f"{ensemble.folder}: complete, {count} shards", soft_wrap=True)
@@ -188,7 +188,7 @@ def outcome(ensemble: Ensemble, reason: str) -> str:
 
 
 def save_hydra_files(ensemble: Ensemble) -> None:
-    """What Hydra writes for a run: its config, overrides and settings."""
+    """Write the files that Hydra writes for a run: its config, overrides and settings."""
     folder = ensemble.folder / HYDRA
     folder.mkdir(parents=True, exist_ok=True)
     composed = ensemble.composed

@@ -1,20 +1,19 @@
-"""What a sweep leaves in its folder.
+"""Files in the folder of a sweep.
 
-sweep.json           swept keys, when the command was started, the number whose least is searched
-*/job.json           in each job's folder, which is its run folder: overrides and, where it failed,
-                     why
-summary.csv          one row a job, from the finished runs, in these columns:
+sweep.json           swept keys, start of the command, the metric that a search minimises
+*/job.json           in each job's folder, which is its run folder: overrides, and why it failed
+summary.csv          one row per job, from the finished runs, in these columns:
 
 swept keys           as given
-job, failure         folder; why it has no numbers
+job, failure         folder; why it failed, else empty
 replicas, diverged, seconds   diverged: share of the replicas
-parameters, layers   of the net
+parameters, layers   numbers of parameters and of hidden layers
 mse_*, truth_mse_*, val_mse_*   p5, median, p95 over the replicas of the final error on the training
-                     rows, the distance to the noise-free function there, and the error on fresh
-                     rows; a diverged replica counts as infinite; and *_low, *_high, the 95 %
-                     interval of the median
-sharpness_start_*, sharpness_*   largest eigenvalue of the loss's Hessian before and after training,
-                     where asked for
+                     rows, the distance to the noise-free function, and the error on fresh rows, a
+                     diverged replica counting as infinite; *_low, *_high: 95 % interval of the
+                     median
+sharpness_start_*, sharpness_*   the same of the largest eigenvalue of the loss's Hessian before and
+                     after training, if requested
 sha256               of all other cells of the table
 """
 
@@ -37,14 +36,14 @@ from mlpfit.runs.run import Run, load_run
 
 SWEEP, JOB = "sweep.json", "job.json"
 UNKNOWN = "no exit status recorded: killed, or never started"
-FIRST = "job"  # the column after the swept keys
+JOB_COLUMN = "job"  # follows the swept keys
 QUANTITIES = ("mse", "truth_mse", "val_mse")
 Row = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job. identity: a hash of its run's; None if its config was refused."""
+    """Record of a job. identity: hash of its run's identity, None if its config was refused."""
 
     number: int
     overrides: tuple[str, ...]
@@ -56,7 +55,7 @@ class Job:
         write_file(folder / JOB, json.dumps(asdict(self), indent=1).encode())
 
     def outcome(self, folder: Path) -> str:
-        """Why the job is not done; empty if it is."""
+        """Why the job is not finished, or ""."""
         if self.failure is not None:
             return self.failure
         try:
@@ -64,34 +63,34 @@ class Job:
             run.check()
         except RunError as error:
             return str(error) if (folder / "complete.json").exists() else UNKNOWN
-        return "" if hash_of(run.identity) == self.identity else UNKNOWN
+        return "" if identity_hash(run.identity) == self.identity else UNKNOWN
 
 
-def name_of(folder: Path) -> str:
-    """Of the sweep in this folder, "tower/width_and_depth"."""
+def sweep_name(folder: Path) -> str:
+    """Name of the sweep in this folder, "tower/width_and_depth"."""
     return str(folder).rpartition("sweeps/")[2]
 
 
-def ready_of(folder: Path) -> str | None:
-    """The ready sweep that this folder's is, other numbers of replicas or seeds apart; None if it
-    is no ready one, or has other settings."""
-    name, *settings = name_of(folder).split(",")
-    same = all(setting.startswith(("replicas=", "seeds=")) for setting in settings)
-    return name if same and name in ready_sweeps() else None
+def ready_sweep_name(folder: Path) -> str | None:
+    """Name of the ready sweep in this folder, which may have other replicas or seeds; None if it is
+    not a ready sweep, or has other overrides."""
+    name, *settings = sweep_name(folder).split(",")
+    unchanged = all(setting.startswith(("replicas=", "seeds=")) for setting in settings)
+    return name if unchanged and name in ready_sweeps() else None
 
 
-def hash_of(identity: Mapping[str, Any]) -> str:
+def identity_hash(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def write_sweep(folder: Path, keys: Sequence[str], started: str, **notes: Any) -> None:
-    """Note what is swept, when the command starts; notes: see :func:`sweep_note`."""
+    """Write sweep.json, at the start of the command; notes: see :func:`sweep_note`."""
     content = {"keys": list(keys), "started": started} | notes
     write_file(folder / SWEEP, json.dumps(content, indent=1).encode())
 
 
 def read_sweep(folder: Path) -> tuple[list[str], dict[Path, Job]]:
-    """The swept keys, and the jobs of the sweep's last command in order, by folder."""
+    """The swept keys, and the jobs of the last command by folder, in order. Raises RunError."""
     try:
         content = json.loads((folder / SWEEP).read_bytes())
         jobs = {}
@@ -107,8 +106,8 @@ def read_sweep(folder: Path) -> tuple[list[str], dict[Path, Job]]:
 
 
 def sweep_note(sweep: Path, key: str) -> Any:
-    """When the command was "started"; the number whose least is the aim of a "search"; whether
-    "sharpness" is asked for. None of a sweep that is none, or of another version."""
+    """A value of sweep.json: when the command was "started", the metric that a "search" minimises,
+    whether "sharpness" is requested. None if it is missing."""
     try:
         return json.loads((sweep / SWEEP).read_bytes())[key]
     except (OSError, ValueError, KeyError, TypeError):
@@ -116,34 +115,34 @@ def sweep_note(sweep: Path, key: str) -> Any:
 
 
 def diverged(failure: str) -> bool:
-    """Whether a job failed because its loss became infinite."""
+    """Whether a job failed because its loss was not finite."""
     return failure.startswith(Diverged.__name__)
 
 
 def objective(run: Run, metric: str) -> float:
-    """Median of a final number over the replicas, a diverged one counting as infinite."""
+    """Median of a final number over the replicas; diverged ones count as infinite."""
     return float(quantiles(run.final(metric), (0.5,))[0])
 
 
-def write(folder: Path) -> list[Row]:
-    """Write the summary of a sweep's jobs from their folders; returns its rows."""
+def write_summary(folder: Path) -> list[Row]:
+    """Write summary.csv from the folders of the jobs. Returns its rows."""
     keys, jobs = read_sweep(folder)
-    searched, sharpness = sweep_note(folder, "search"), sweep_note(folder, "sharpness")
+    metric, sharpness = sweep_note(folder, "search"), sweep_note(folder, "sharpness")
     rows: list[Row] = []
     for path, job in jobs.items():
         failure, values = job.outcome(path), dict(o.partition("=")[::2] for o in job.overrides)
         row = {key: values.get(key, "") for key in keys} | {"job": path.name, "failure": failure}
-        rows.append(row | ({} if failure else measured(load_run(path), sharpness, searched)))
-    widest = sorted(rows, key=len, reverse=True)
-    columns = list(dict.fromkeys(name for row in widest for name in row))
+        rows.append(row | ({} if failure else numbers_of_run(load_run(path), sharpness, metric)))
+    longest_first = sorted(rows, key=len, reverse=True)
+    columns = list(dict.fromkeys(name for row in longest_first for name in row))
     rows = [{name: row.get(name, "") for name in columns} for row in rows]
     seal = {sealed.KEY: sealed.table_hash(rows)}
     write_table(folder / "summary.csv", [*columns, *seal], (row | seal for row in rows))
     return rows
 
 
-def read(folder: Path) -> tuple[list[str], list[Row]]:
-    """The swept keys and the rows. Raises RunError without a summary as it was written."""
+def read_summary(folder: Path) -> tuple[list[str], list[Row]]:
+    """The swept keys and the rows of a summary. Raises RunError if it is missing or changed."""
     file = folder / "summary.csv"
     try:
         with open(file, newline="", encoding="utf-8") as table:
@@ -151,23 +150,23 @@ def read(folder: Path) -> tuple[list[str], list[Row]]:
         seals = {row.pop(sealed.KEY) for row in rows}
         if seals == {sealed.table_hash(rows)}:
             columns = list(rows[0])
-            return columns[: columns.index(FIRST)], rows
+            return columns[: columns.index(JOB_COLUMN)], rows
     except OSError:
         raise RunError(f"{file} is not there: run the sweep first") from None
     except (ValueError, KeyError, csv.Error):
-        pass  # not text, no table, no such column
+        pass  # not text, not a table, or a missing column
     raise RunError(
         f"{file}: not as it was written; run the sweep again, it trains nothing that is complete"
     )
 
 
-def measured(run: Run, sharpness: bool, searched: str | None = None) -> Row:
-    """The numbers of one finished job; searched: of what a search finds the least."""
+def numbers_of_run(run: Run, sharpness: bool, metric: str | None = None) -> Row:
+    """Numbers of a finished job for its row; metric: what a search minimises."""
     layers = [weight.shape[1:] for weight, _ in run.parameters()]
     parameters = sum((fan_in + 1) * width for fan_in, width in layers)
     values: dict[str, object] = {"replicas": run.replicas, "diverged": run.diverged.mean()}
     values |= {"parameters": parameters, "layers": len(layers) - 1}
-    names = dict.fromkeys([*QUANTITIES, searched or "mse"])
+    names = dict.fromkeys([*QUANTITIES, metric or "mse"])
     quantities = {name: run.final(name) for name in names if name in run.metrics}
     if sharpness:
         final = np.where(run.diverged, np.inf, sharpness_at(run, None))
@@ -181,27 +180,26 @@ def measured(run: Run, sharpness: bool, searched: str | None = None) -> Row:
 
 
 def sharpness_at(run: Run, step: int | None) -> np.ndarray:
-    """Of the training loss on all rows after this many steps (None: all): (R,)."""
-    from mlpfit.model.sharpness import sharpness  # late: it imports torch
+    """Sharpness of the loss on all training rows after this step (None: the last): (R,)."""
+    from mlpfit.model.sharpness import sharpness  # here, since it imports torch
 
     layers, activation = run.parameters(step), run.config["model"]["activation"]
     return sharpness(layers, run.data["x"], run.data["y"], run.config["loss"], activation)
 
 
 def stability_of(rows: list[Row], x: str) -> tuple[float, float, float, float | None]:
-    """2 / sharpness at the minima of the job with the smallest x that has come furthest: 5 %,
-    median, 95 %; and the largest x up to which no replica of any job diverged (None: not even at
-    the smallest)."""
-    gentle = min(rows, key=lambda row: (float(row[x]), float(row["mse_median"])))
-    low, middle, high = (2 / float(gentle[f"sharpness_{q}"]) for q in ("p95", "median", "p5"))
-    lossy = min((float(row[x]) for row in rows if float(row["diverged"]) > 0), default=np.inf)
-    stable = [float(row[x]) for row in rows if float(row[x]) < lossy]
+    """Quantiles 5 %, 50 %, 95 % of 2 / sharpness at the minima, from the job with the smallest x
+    and then the lowest error; and the largest x up to which no replica diverged, or None."""
+    slowest = min(rows, key=lambda row: (float(row[x]), float(row["mse_median"])))
+    low, middle, high = (2 / float(slowest[f"sharpness_{q}"]) for q in ("p95", "median", "p5"))
+    diverging = min((float(row[x]) for row in rows if float(row["diverged"]) > 0), default=np.inf)
+    stable = [float(row[x]) for row in rows if float(row[x]) < diverging]
     return low, middle, high, max(stable, default=None)
 
 
 @dataclass(frozen=True)
 class Median:
-    """Of a number over a job's replicas, with its 95 % interval (bootstrap)."""
+    """Median of a number over a job's replicas, with its 95 % interval."""
 
     value: float
     low: float
@@ -211,22 +209,22 @@ class Median:
         return f"{self.value:.3g} (95 %: {self.low:.3g} to {self.high:.3g})"
 
     def apart(self, other: "Median") -> bool:
-        """Whether the intervals have nothing in common: otherwise not distinguishable."""
+        """Whether the intervals do not overlap."""
         return self.high < other.low or other.high < self.low
 
 
 def interval(row: Row, quantity: str = "mse") -> Median:
-    """The median with its interval."""
+    """A row's median of a quantity with its interval."""
     return Median(*(float(row[f"{quantity}_{end}"]) for end in ("median", "low", "high")))
 
 
 def median(row: Row) -> float:
-    """Of the error on the training rows, over the replicas."""
+    """A row's median of the error on the training rows."""
     return float(row["mse_median"])
 
 
 def alike(best: Row, rows: Sequence[Row], key: str) -> str:
-    """ ", not distinguishable from 4, 8": of these jobs, by their values of a key."""
+    """Jobs whose interval overlaps that of the best, by key: ", not distinguishable from 4, 8"."""
     others = (row for row in rows if row is not best)
     names = ", ".join(row[key] for row in others if not interval(row).apart(interval(best)))
     return f", not distinguishable from {names}" if names else ""

@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from mlpfit.runs.run import MARKER, load_run
-from mlpfit.sweeps.summary import Row, read
+from mlpfit.sweeps.summary import Row, read_summary
 from mlpfit.tensorboard.events import add_curve, add_summary, skipping_damaged, write
 
 MAX_TEXTS = 4  # legible on an axis of parallel coordinates
@@ -41,7 +41,7 @@ def finished_jobs(folder: Path) -> list[tuple[Path, Row, dict[str, Any]]]:
     rows: list[tuple[Path, Row]] = []
     for summary in sorted(folder.rglob("summary.csv")):
         with skipping_damaged():
-            keys, jobs_of_sweep = read(summary.parent)
+            keys, jobs_of_sweep = read_summary(summary.parent)
             swept |= {*keys} - {"experiment"}
             finished = [row for row in jobs_of_sweep if not row["failure"]]
             rows += [(summary.parent / row["job"], row) for row in finished]
