@@ -248,7 +248,7 @@ def test_what_was_composed_is_kept_and_composed_again_when_a_file_changes(tmp_pa
         assert composed() == (1, 0.01)
         (kept,) = tmp_path.glob("outputs/.cache/configs/*.json")
         with monkeypatch.context() as without_hydra:
-            without_hydra.setattr(compose_module, "_by_hydra", None)
+            without_hydra.setattr(compose_module, "_hydra_compose", None)
             assert composed() == (1, 0.01)
         whole = kept.read_text()
         for text in (whole.replace('"lr": 0.01', '"lr": 0.5'), "{damaged", "[]"):
@@ -287,4 +287,4 @@ def test_an_answer_to_no_sweep_is_named_before_anything_is_trained(own, tmp_path
     assert done.stderr == f"mlpfit: own/answers.py: slope: no such sweep; {meant}\n"
     assert list(tmp_path.iterdir()) == []
     alone = run("mlpfit", "sweep=own/slopes", cwd=tmp_path, MLPFIT_PATH=own)
-    assert alone.returncode == 2 and "sweep=own/slopes: goes with -m" in alone.stderr
+    assert alone.returncode == 2 and "sweep=own/slopes: needs -m" in alone.stderr

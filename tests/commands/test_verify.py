@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from mlpfit import RunError, sealed
-from mlpfit.commands.verify import changed_files, compare, reference
+from mlpfit.commands.verify import changed_files, compare, read_reference
 from mlpfit.judging.published import amplifies_rounding
 
 
@@ -60,7 +60,7 @@ def test_what_is_kept_is_named_when_it_changes(tmp_path):
     shutil.copytree(
         ROOT / "outputs", outputs, ignore=shutil.ignore_patterns("runs", "ensembles", ".*", "ready")
     )
-    kept, made = reference(outputs)
+    kept, made = read_reference(outputs)
     assert len(kept) == 14 and changed_files(outputs, made["files"]) == []
     (outputs / "figures/plane/distribution.svg").write_text("other")
     (outputs / "ledger.csv").unlink()
@@ -70,12 +70,12 @@ def test_what_is_kept_is_named_when_it_changes(tmp_path):
     content[1000] ^= 1
     file.write_bytes(content)
     with pytest.raises(RunError, match=r"reference\.npz: not as it was written"):
-        reference(outputs)
+        read_reference(outputs)
     content = json.loads((outputs / "reference.json").read_bytes())
     content["machine"]["threads"] = 7
     (outputs / "reference.json").write_text(json.dumps(content))
     with pytest.raises(RunError, match=r"reference\.json: not as it was written"):
-        reference(outputs)
+        read_reference(outputs)
 
 
 def test_sealed_files_know_themselves(tmp_path):

@@ -4,9 +4,9 @@
 
     mlpfit ensembles --variants [tutorial | experiment ...]
 
-Each experiment says how many replicas it takes (``ensemble.replicas``), unless the command does.
+The number of replicas is that of the experiment (``ensemble.replicas``), unless overridden.
 Variants are other recipes that the ledger compares with (``variants.yaml`` of a tutorial).
-The shards of all ensembles share the processes, the longest first.
+The shards of all ensembles are trained in the same processes, the longest first.
 """
 
 import sys
@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from mlpfit.commands.reproduce import selected
+from mlpfit.commands.reproduce import select_experiments
 from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError
@@ -33,25 +33,27 @@ VARIANTS = "--variants"
 
 def main() -> int:
     overrides = [a for a in sys.argv[1:] if "=" in a]
-    names = selected([a for a in sys.argv[1:] if "=" not in a and a != VARIANTS])
+    names = select_experiments([a for a in sys.argv[1:] if "=" not in a and a != VARIANTS])
     if VARIANTS in sys.argv:
         if overrides:
-            raise ConfigError(f"{overrides[0]}: variants are as variants.yaml has them")
+            raise ConfigError(
+                f"{overrides[0]}: variants take no overrides; they are those of variants.yaml"
+            )
         train_ensembles(variant_configs(names))
     else:
-        train_ensembles([ensemble(name, overrides) for name in names])
+        train_ensembles([ensemble_config(name, overrides) for name in names])
     return 0
 
 
 def variant_configs(experiments: list[str]) -> list[Config]:
-    """The variants of these experiments, by tutorial."""
+    """Configs of the variants of these experiments, grouped by tutorial."""
     tutorials = dict.fromkeys(name.split("/")[0] for name in experiments)
-    listed = [variant for tutorial in tutorials for variant in variants(tutorial)]
-    return [v.config(Path("outputs")) for v in listed if v.experiment in experiments]
+    all_variants = [variant for tutorial in tutorials for variant in variants(tutorial)]
+    return [v.config(Path("outputs")) for v in all_variants if v.experiment in experiments]
 
 
-def ensemble(experiment: str, overrides: list[str]) -> Config:
-    """Its config, with as many replicas as it asks for, where the overrides say nothing else."""
+def ensemble_config(experiment: str, overrides: list[str]) -> Config:
+    """Config of an experiment's ensemble, with ``ensemble.replicas`` replicas unless overridden."""
     config = compose([f"experiment={experiment}", *overrides])
     if any(override.startswith(("replicas=", "seeds=")) for override in overrides):
         return config
@@ -59,7 +61,7 @@ def ensemble(experiment: str, overrides: list[str]) -> Config:
 
 
 def train_ensembles(configs: Sequence[Config]) -> None:
-    """Train these ensembles, unless they are up to date."""
+    """Train these ensembles, unless they are up to date, and print their results."""
     started = time.time()
     with ExitStack() as stack:
         folders = [

@@ -1,4 +1,4 @@
-"""Training from Python, as a notebook does."""
+"""Training from Python, for notebooks and scripts."""
 
 import json
 import re
@@ -15,8 +15,8 @@ FITS = Path("outputs/fits")
 
 
 def fit(experiment: str, *, output_dir: str | Path = FITS, **settings: Any) -> Run:
-    """Train an experiment with other settings and return the finished run; at once if it has been
-    trained before, here or (with the default output_dir) by a command.
+    """Train an experiment with these settings and return the finished run. A run that was trained
+    before, by this function or (with the default output_dir) by a command, is only loaded.
 
     >>> import mlpfit
     >>> given = {"trainer": {"max_steps": 20}, "optimizer": {"lr": 0.05}}
@@ -24,28 +24,27 @@ def fit(experiment: str, *, output_dir: str | Path = FITS, **settings: Any) -> R
     (3,)
 
     Settings are the keys of conf/config.yaml; groups take a dict, or the name of another choice:
-    optimizer="sgd". The run goes to a folder of output_dir named by the settings, so the published
-    runs are left alone. Training stays in this process unless ``ensemble={"processes": n}`` asks
-    for more, which a script then has to allow for with
-    ``if __name__ == "__main__":``.
+    optimizer="sgd". The folder of the run in output_dir is named by the settings, so published runs
+    are not changed. Training is in this process, unless ``ensemble={"processes": n}``; a script
+    then needs ``if __name__ == "__main__":``.
 
     Raises ConfigError for a setting that is not allowed, Diverged if the loss of a single run is
-    lost.
+    not finite.
     """
     from mlpfit.config.sources import job_folder
     from mlpfit.runs.identity import is_current
     from mlpfit.training.train import train
 
     overrides = sorted(_overrides(settings))
-    place = f"output_dir={_as_override(str(output_dir))}"
-    config = compose([f"experiment={_as_override(experiment)}", place, *overrides])
+    output = f"output_dir={_as_override(str(output_dir))}"
+    config = compose([f"experiment={_as_override(experiment)}", output, *overrides])
     tutorial = experiment.rpartition("/")[0]
     folder = Path(output_dir) / tutorial / job_folder(overrides, experiment)
     if config.ensemble.processes is None:
         config = replace(config, ensemble=replace(config.ensemble, processes=1))
-    by_command = replace(config, output_dir="outputs").folder
-    if Path(output_dir) == FITS and not config.force and is_current(config, by_command):
-        return load_run(by_command)
+    command_folder = replace(config, output_dir="outputs").folder
+    if Path(output_dir) == FITS and not config.force and is_current(config, command_folder):
+        return load_run(command_folder)
     train(config, folder)
     return load_run(folder)
 
@@ -62,13 +61,13 @@ def _overrides(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _as_override(value: Any) -> str:
-    """As Hydra's command line has it."""
-    value = value.tolist() if hasattr(value, "tolist") else value  # numpy's numbers and arrays
+    """A value in the grammar of Hydra's overrides. Raises ConfigError."""
+    value = value.tolist() if hasattr(value, "tolist") else value  # of numpy
     if isinstance(value, list | tuple | range):
         return f"[{','.join(map(_as_override, value))}]"
     if isinstance(value, str) and re.fullmatch(r"[\w/-]*\w", value):
         return value
-    try:  # texts quoted: they may hold what Hydra's grammar uses
+    try:  # strings quoted, since they may have special characters
         return json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{error}: allowed are numbers, texts, lists and dicts of them") from None

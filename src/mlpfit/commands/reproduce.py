@@ -1,4 +1,4 @@
-"""Train every experiment and draw every published figure; what is up to date is left alone.
+"""Train every experiment and draw every published figure, unless they are up to date.
 
 mlpfit reproduce [tutorial | experiment | figure ...]
 """
@@ -23,19 +23,19 @@ OUTPUTS = Path("outputs")
 
 def main() -> int:
     started, names = time.time(), sys.argv[1:]
-    wanted = selected(names)
-    configs = [as_published(name) for name in wanted]
+    chosen = select_experiments(names)
+    configs = [as_published(name) for name in chosen]
     stale = [config for config in configs if not is_current(config, config.folder)]
     if stale:
         train_all(stale)
     drawn, current = draw.draw_all(names, OUTPUTS)
     if not stale and not drawn:
-        current_files = f"{counted(len(wanted), 'run')}, {counted(current, 'figure')}"
+        current_files = f"{counted(len(chosen), 'run')}, {counted(current, 'figure')}"
         seconds = time.time() - started
         console.print(f"everything is up to date: {current_files} ({seconds:.1f} s)")
         return 0
-    finished = [results.result(name, OUTPUTS) for name in wanted]
-    if wanted == experiments():
+    finished = [results.result(name, OUTPUTS) for name in chosen]
+    if chosen == experiments():
         results.write([r for r in finished if tutorial(r.experiment).packaged], OUTPUTS)
         results.update_readme(OUTPUTS)
     console.print(closing_table(finished))
@@ -45,20 +45,20 @@ def main() -> int:
     return 0
 
 
-def selected(names: list[str]) -> list[str]:
-    """The experiments that the named tutorials, experiments and figures need; of none, all. Raises
-    ConfigError for an unknown name, and for one in a file of their tutorials."""
-    every = experiments()
-    needed = {p.name: p.experiment for p in draw.drawings()} if names else {}
+def select_experiments(names: list[str]) -> list[str]:
+    """The experiments of the named tutorials, experiments and figures (default: all). Raises
+    ConfigError for an unknown name, here or in a file of these tutorials."""
+    drawn_run = {d.name: d.experiment for d in draw.drawings()} if names else {}
     draw.check_names(names)
-    chosen = {*names, *(needed.get(name) for name in names)}
-    wanted = [e for e in every if not names or {e, e.split("/")[0]} & chosen]
-    for owner in dict.fromkeys(name.split("/")[0] for name in wanted):
+    needed = {*names, *(drawn_run.get(name) for name in names)}
+    chosen = [e for e in experiments() if not names or {e, e.split("/")[0]} & needed]
+    for owner in dict.fromkeys(name.split("/")[0] for name in chosen):
         check(owner)
-    return wanted
+    return chosen
 
 
 def closing_table(finished: list[results.Result]) -> Table:
+    """Table of the finished runs, their final numbers and figures."""
     heads = ("experiment", "steps", "seconds", "final number", "published", "figures")
     table = Table(*heads, box=None, pad_edge=False)
     for r in finished:

@@ -1,4 +1,4 @@
-"""Train one experiment, or with -m many: a Hydra application.
+"""Train an experiment, or with -m a sweep, as a Hydra application.
 
     mlpfit experiment=tower/small [key=value ...]
     mlpfit -m experiment=tower/small optimizer.lr=0.001,0.01 replicas=64
@@ -36,7 +36,7 @@ from mlpfit.training.train import train, train_some_shards
 def main() -> int:
     sys.argv[1:] = flags_first(sys.argv[1:])
     register_with_hydra()
-    # Hydra then raises what it would print as a part of a traceback; it becomes one line here.
+    # With it Hydra raises errors, which become one line here, and does not print them itself.
     earlier = os.environ.get("HYDRA_FULL_ERROR", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     application = hydra.main(version_base="1.3", config_path=None, config_name="config")(task)
@@ -52,7 +52,8 @@ def main() -> int:
 
 
 def flags_first(arguments: list[str]) -> list[str]:
-    """Hydra's parser takes overrides in one piece only; they may stand on either side of flags.
+    """Arguments with the flags moved to the front, since Hydra's parser needs overrides in one
+    block.
 
     >>> flags_first(["experiment=tower/small", "-m", "seed=1,2"])
     ['-m', 'experiment=tower/small', 'seed=1,2']
@@ -62,9 +63,9 @@ def flags_first(arguments: list[str]) -> list[str]:
 
 
 def task(composed: DictConfig) -> float:
-    """Train what Hydra has composed. Returns the number that a sweeper minimises."""
+    """Train the composed config. Returns the metric that a sweeper minimises."""
     settings = HydraConfig.get()
-    os.chdir(settings.runtime.cwd)  # a cluster's process may have begun elsewhere
+    os.chdir(settings.runtime.cwd)  # a process on a cluster may start elsewhere
     if composed.ensemble.only is not None:
         alone = settings.mode == RunMode.RUN
         return train_named_shards(checked_config(composed), Path(settings.run.dir), alone)
@@ -73,13 +74,13 @@ def task(composed: DictConfig) -> float:
     try:
         return _train(checked_config(composed), Path(settings.runtime.output_dir))
     except (ConfigError, RunError, OSError, MemoryError) as error:
-        sys.exit(report_error(error))  # Hydra would print its own line, too
+        sys.exit(report_error(error))  # Hydra would print the error again
 
 
 def _train(config: Config, folder: Path) -> float:
-    place = os.path.relpath(folder)
+    name = os.path.relpath(folder)
     if is_current(config, folder) and not config.force:
-        console.print(f"{place} is up to date (force=true trains it again)", soft_wrap=True)
+        console.print(f"{name} is up to date (force=true trains it again)", soft_wrap=True)
         return objective(load_run(folder), config.metric)
     try:
         with display(runs=1) as shown:
@@ -89,28 +90,28 @@ def _train(config: Config, folder: Path) -> float:
     finally:
         remove_hydra_files(folder)
     run = load_run(folder)
-    console.print(f"{place}: {final_numbers(run)}", soft_wrap=True)
+    console.print(f"{name}: {final_numbers(run)}", soft_wrap=True)
     return objective(run, config.metric)
 
 
 def train_named_shards(config: Config, folder: Path, alone: bool) -> float:
-    """Train the shards that ``ensemble.only`` names, of the ensemble that belongs in this folder;
-    alone: not as a job of a command that puts it together. Returns no number: there is none yet."""
+    """Train the shards named by ``ensemble.only`` of the ensemble in this folder. alone: not as a
+    job of a command that finishes the ensemble. Returns NaN, since there is no metric yet."""
     train_some_shards(config, folder)
     if alone:
         remove_hydra_files(folder)
         only = ", ".join(map(str, config.ensemble.only or ()))
         console.print(
             f"{os.path.relpath(folder)}: trained shards {only} of {len(config.shard_seeds)}; "
-            "the same command without ensemble.only trains the others and ends the ensemble",
+            "the same command without ensemble.only trains the others and finishes the ensemble",
             soft_wrap=True,
         )
     return float("nan")
 
 
 def final_numbers(run: Run) -> str:
-    """In a line; medians where there are several replicas, a diverged one counting as infinite."""
+    """Final numbers in one line: medians over the replicas, diverged ones counting as infinite."""
     names = {"mse": "mse", "sse": "sum of squares", "truth_mse": "distance to the truth"}
-    lost = f"; {run.diverged.sum()} of {run.replicas} replicas diverged" * bool(run.diverged.any())
-    parts = [f"{label} {objective(run, name):.6g}" for name, label in names.items()]
-    return ", ".join(parts) + lost
+    numbers = ", ".join(f"{label} {objective(run, name):.6g}" for name, label in names.items())
+    diverged = int(run.diverged.sum())
+    return numbers + f"; {diverged} of {run.replicas} replicas diverged" * (diverged > 0)

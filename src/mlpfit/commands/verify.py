@@ -1,22 +1,22 @@
-"""Train everything again elsewhere and compare it with what is kept under outputs/: make verify
+"""Train everything again in another folder and compare it with the reference: make verify
 
     mlpfit verify [ensembles=1] [tutorial | experiment ...]
     mlpfit verify --keep [tutorial ...]        # make the runs under outputs/ the reference
 
-outputs/reference.npz holds every loss and the final numbers of every published run; reference.json
-the machine and the versions that made them, and the SHA-256 of that file and of all other files
-kept under outputs/. A user's tutorial has its own, reference-<tutorial>. Each run is found
+outputs/reference.npz has all losses and the final numbers of every published run; reference.json
+has the machine and versions that computed them, and the SHA-256 of that file and of all other files
+kept under outputs/. A user's tutorial has its own reference-<tutorial>. The result for a run is
 
-identical          every loss, final number and figure to the bit: a machine like the reference's
-                   must give no less
-within tolerance   only where machine or versions are others, which round otherwise: all losses and
-                   final numbers within 0.1 %; of recipes that amplify rounding errors
+identical          all losses, final numbers and figures are bit for bit equal, as required on a
+                   machine like the reference's
+within tolerance   only if machine or versions differ, since they round differently: all losses and
+                   final numbers within 0.1 %; for recipes that amplify rounding errors
                    (``sensitive`` in published.yaml) the first ``EARLY`` losses within 0.1 %, the
-                   typical loss of each twentieth of the run and the final numbers within ``FACTOR``
+                   median loss of each twentieth of the run and the final numbers within ``FACTOR``
 different          anything else: another recipe, other code, a damaged file; exit code 1
 
-With ensembles=1 the ledger is computed again from new ensembles: identical, same verdicts, or
-different.
+With ensembles=1 the ledger is also computed again from new ensembles: identical, within tolerance
+(the same verdicts on another machine), or different.
 """
 
 import io
@@ -35,8 +35,8 @@ import numpy as np
 from rich.table import Table
 
 from mlpfit import sealed
-from mlpfit.commands.ensembles import ensemble, train_ensembles
-from mlpfit.commands.reproduce import selected
+from mlpfit.commands.ensembles import ensemble_config, train_ensembles
+from mlpfit.commands.reproduce import select_experiments
 from mlpfit.config.catalogue import experiments, tutorial
 from mlpfit.config.compose import compose
 from mlpfit.errors import ConfigError, RunError
@@ -58,11 +58,11 @@ Numbers = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One run against the reference.
+    """Result for one run.
 
-    first       first step whose loss has other bits
+    first       first step whose loss differs
     difference  largest relative difference of the final numbers
-    figures     of its figures, those with other bytes
+    figures     number of its figures that differ
     """
 
     experiment: str
@@ -74,67 +74,71 @@ class Comparison:
 
 
 def numbers(run: Run) -> Numbers:
-    """What the reference keeps of a run: loss (steps,), final (3,)."""
+    """Numbers of a run in the reference: loss (steps,), final (3,) by ``FINAL``."""
     final = np.array([run.metrics[name][0] for name in FINAL])
     return {"loss": run.history["loss"][:, 0], "final": final}
 
 
 def compare(name: str, ours: Numbers, stored: Numbers, figures: int, alike: bool) -> Comparison:
-    """A run against the reference; figures: how many of its own differ; alike: same machine."""
-    steps, kept = len(ours["loss"]), len(stored["loss"])
-    if steps != kept:
-        why = f"{steps} steps, kept are {kept}"
-        return Comparison(name, "different", min(steps, kept) + 1, math.inf, figures, why)
+    """Compare a run with the reference; figures: how many differ; alike: on an equal machine."""
+    steps, expected = len(ours["loss"]), len(stored["loss"])
+    if steps != expected:
+        why = f"{steps} steps, the reference has {expected}"
+        return Comparison(name, "different", min(steps, expected) + 1, math.inf, figures, why)
     differing = np.flatnonzero(ours["loss"] != stored["loss"])
     first = int(differing[0]) + 1 if len(differing) else None
-    difference = float(relative(ours["final"], stored["final"]).max())
+    difference = float(relative_difference(ours["final"], stored["final"]).max())
     kind: Kind = "different"
     if first is None and difference == 0:
         kind = "identical" if not figures else "different" if alike else "within tolerance"
-        why = "same numbers, other or missing figures" if figures else ""
+        why = "same numbers, different or missing figures" if figures else ""
     elif alike:
-        why = "same machine, other numbers"
-    elif close(name, ours, stored):
+        why = "same machine, different numbers"
+    elif within_tolerance(name, ours, stored):
         kind, why = "within tolerance", ""
     else:
         why = "beyond the tolerance"
     return Comparison(name, kind, first, difference, figures, why)
 
 
-def close(name: str, ours: Numbers, stored: Numbers) -> bool:
-    """Whether only rounding can tell them apart; what is not a number is close to nothing."""
-    deviation = {key: relative(ours[key], stored[key]) for key in ("loss", "final")}
+def within_tolerance(name: str, ours: Numbers, stored: Numbers) -> bool:
+    """Whether they differ by rounding only, see above; NaN is never within the tolerance."""
+    deviation = {key: relative_difference(ours[key], stored[key]) for key in ("loss", "final")}
     if not published.amplifies_rounding(name):
         return all(bool((values < TOLERANCE).all()) for values in deviation.values())
-    ratios = [ours["final"] / stored["final"], typical(ours["loss"]) / typical(stored["loss"])]
+    ratios = [
+        ours["final"] / stored["final"],
+        section_medians(ours["loss"]) / section_medians(stored["loss"]),
+    ]
     near = all(bool((np.abs(np.log(ratio)) < np.log(FACTOR)).all()) for ratio in ratios)
     return near and bool((deviation["loss"][:EARLY] < TOLERANCE).all())
 
 
-def typical(loss: np.ndarray) -> np.ndarray:
-    """Its median in each of ``SECTIONS`` sections of the run."""
+def section_medians(loss: np.ndarray) -> np.ndarray:
+    """Median of the loss in each of ``SECTIONS`` sections of the run."""
     return np.array([np.median(part) for part in np.array_split(loss, min(SECTIONS, len(loss)))])
 
 
-def relative(ours: np.ndarray, stored: np.ndarray) -> np.ndarray:
+def relative_difference(ours: np.ndarray, stored: np.ndarray) -> np.ndarray:
+    """Relative differences, 0 for equal values, also infinite ones."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(ours == stored, 0.0, np.abs(ours / stored - 1))
 
 
-def reference_of(experiment: str) -> str:
-    """The reference that holds this experiment's run."""
+def reference_name(experiment: str) -> str:
+    """Name of the reference that has this experiment's run."""
     owner = tutorial(experiment)
     return REFERENCE if owner.packaged else f"{REFERENCE}-{owner.name}"
 
 
-def held_by(stem: str) -> list[str]:
-    """The experiments of a reference."""
-    return [name for name in experiments() if reference_of(name) == stem]
+def reference_experiments(stem: str) -> list[str]:
+    """The experiments in a reference."""
+    return [name for name in experiments() if reference_name(name) == stem]
 
 
-def keep(outputs: Path, stem: str) -> None:
-    """Make the finished runs a reference."""
-    runs = {name: load_run(outputs / "runs" / name) for name in held_by(stem)}
+def write_reference(outputs: Path, stem: str) -> None:
+    """Write a reference from the finished runs."""
+    runs = {name: load_run(outputs / "runs" / name) for name in reference_experiments(stem)}
     arrays = {f"{name}/{k}": v for name, run in runs.items() for k, v in numbers(run).items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
@@ -146,9 +150,9 @@ def keep(outputs: Path, stem: str) -> None:
 
 
 def kept_files(outputs: Path, stem: str = REFERENCE) -> dict[str, str]:
-    """SHA-256 of the reference's npz and of all files made from runs that are kept beside it."""
+    """SHA-256 of the reference's npz and of the files made from its runs, by path in outputs."""
     patterns = ["ledger.*", "results.csv"] if stem == REFERENCE else []
-    for owner in dict.fromkeys(name.split("/")[0] for name in held_by(stem)):
+    for owner in dict.fromkeys(name.split("/")[0] for name in reference_experiments(stem)):
         patterns += [f"figures/{owner}/*.svg", f"sweeps/{owner}/*/summary.csv"]
         patterns += [f"sweeps/{owner}/*/figure.svg"]
     files = sorted(file for pattern in patterns for file in outputs.glob(pattern))
@@ -157,15 +161,17 @@ def kept_files(outputs: Path, stem: str = REFERENCE) -> dict[str, str]:
 
 
 def machine(run: Run) -> dict[str, Any]:
-    """What may round otherwise."""
+    """The machine and versions of a run, on which rounding depends."""
     return {key: run.provenance[key] for key in MACHINE}
 
 
-def reference(outputs: Path, stem: str = REFERENCE) -> tuple[dict[str, Numbers], dict[str, Any]]:
-    """The kept numbers by experiment, and the reference's JSON. Raises RunError if one is
+def read_reference(
+    outputs: Path, stem: str = REFERENCE
+) -> tuple[dict[str, Numbers], dict[str, Any]]:
+    """Numbers of a reference by experiment, and its JSON. Raises RunError if one is missing or
     damaged."""
     restore = "restore it with git checkout, or " if stem == REFERENCE else ""
-    names = held_by(stem)
+    names = reference_experiments(stem)
     remedy = f"{restore}make another with mlpfit verify --keep {names[0].split('/')[0]}"
     content = sealed.read_json(outputs / f"{stem}.json", remedy)
     file = outputs / f"{stem}.npz"
@@ -175,7 +181,7 @@ def reference(outputs: Path, stem: str = REFERENCE) -> tuple[dict[str, Numbers],
         raise RunError(f"{file}: not as it was written; {remedy}")
     with np.load(file, allow_pickle=False) as arrays:
         if missing := [name for name in names if f"{name}/loss" not in arrays]:
-            raise RunError(f"{file}: nothing of {', '.join(missing)}; {remedy}")
+            raise RunError(f"{file}: has no {', '.join(missing)}; {remedy}")
         keys = ("loss", "final")
         stored = {name: {key: arrays[f"{name}/{key}"] for key in keys} for name in names}
     return stored, content
@@ -184,17 +190,17 @@ def reference(outputs: Path, stem: str = REFERENCE) -> tuple[dict[str, Numbers],
 def verify_runs(
     outputs: Path, scratch: Path, stem: str, names: list[str]
 ) -> tuple[list[Comparison], list[str], bool]:
-    """Train these runs of a reference into scratch and compare each with it. Returns also the kept
-    files that have changed, and whether this machine is like the reference's."""
-    stored, content = reference(outputs, stem)
+    """Train these runs of a reference in scratch and compare each with it. Returns the comparisons,
+    the kept files that have changed, and whether the machine equals the reference's."""
+    stored, content = read_reference(outputs, stem)
     train_all([compose([f"experiment={name}", f"output_dir={scratch}"]) for name in names])
     draw_all(names, scratch)
     differing = differences(content["machine"], machine(load_run(scratch / "runs" / names[0])))
     console.print(f"machine: {'; '.join(differing) if differing else 'as that of the reference'}")
     compared = []
     for name in names:
-        own = [f"figures/{each.name}.svg" for each in drawings() if each.experiment == name]
-        figures = sum(_bytes(scratch / file) != _bytes(outputs / file) for file in own)
+        files = [f"figures/{d.name}.svg" for d in drawings() if d.experiment == name]
+        figures = sum(_bytes(scratch / file) != _bytes(outputs / file) for file in files)
         ours = numbers(load_run(scratch / "runs" / name))
         compared.append(compare(name, ours, stored[name], figures, alike=not differing))
     changed = changed_files(outputs, content["files"], stem)
@@ -202,9 +208,9 @@ def verify_runs(
 
 
 def changed_files(outputs: Path, stored: dict[str, str], stem: str = REFERENCE) -> list[str]:
-    """Files under outputs/ that are not as they were when the reference was made, or are gone."""
-    now = kept_files(outputs, stem)
-    return sorted(name for name in stored if now.get(name) != stored[name])
+    """Files under outputs/ that have changed since the reference was written, or are missing."""
+    current = kept_files(outputs, stem)
+    return sorted(name for name in stored if current.get(name) != stored[name])
 
 
 def _bytes(file: Path) -> bytes | None:
@@ -212,9 +218,10 @@ def _bytes(file: Path) -> bytes | None:
 
 
 def verify_ledger(outputs: Path, scratch: Path, alike: bool) -> Kind:
-    """Train all ensembles into scratch and judge the published numbers again, but no variants."""
+    """Train all ensembles in scratch, judge the published numbers again, without variants, and
+    compare with the ledger."""
     stored = sealed.read_ledger(outputs)
-    train_ensembles([ensemble(name, [f"output_dir={scratch}"]) for name in experiments()])
+    train_ensembles([ensemble_config(name, [f"output_dir={scratch}"]) for name in experiments()])
     now = json.loads(json.dumps(ledger.ledger(ledger.ensembles(scratch))))
     if all(now[key] == stored[key] for key in ("numbers", "traces", "joint", "runs")):
         return "identical"
@@ -229,6 +236,7 @@ def verify_ledger(outputs: Path, scratch: Path, alike: bool) -> Kind:
 
 
 def closing_table(compared: list[Comparison]) -> Table:
+    """Table of the comparisons."""
     heads = ("experiment", "found", "first other step", "final numbers differ by", "other figures")
     table = Table(*heads, "", box=None)
     for c in compared:
@@ -237,34 +245,36 @@ def closing_table(compared: list[Comparison]) -> Table:
     return table
 
 
-def chosen(arguments: list[str]) -> list[str]:
-    """The experiments that the arguments name. Raises ConfigError for an option that is none."""
+def parse_arguments(arguments: list[str]) -> list[str]:
+    """The experiments named by the arguments. Raises ConfigError for an unknown option or name."""
     options = [a for a in arguments if a.startswith("-") or "=" in a]
-    if other := [a for a in options if a not in ("--keep", "ensembles=1", "ensembles=0")]:
-        raise ConfigError(f"{other[0]}: allowed are --keep, ensembles=1 and names of experiments")
+    if unknown := [a for a in options if a not in ("--keep", "ensembles=1", "ensembles=0")]:
+        raise ConfigError(f"{unknown[0]}: allowed are --keep, ensembles=1 and names of experiments")
     if "--keep" in options and len(options) > 1:
         raise ConfigError(f"{' '.join(options)}: --keep trains nothing and takes no ensembles")
-    return selected([a for a in arguments if a not in options])
+    return select_experiments([a for a in arguments if a not in options])
 
 
 def main() -> int:
     outputs, arguments = Path("outputs"), sys.argv[1:]
-    names, judging = chosen(arguments), "ensembles=1" in arguments
-    stems = list(dict.fromkeys(map(reference_of, names)))
+    names, judging = parse_arguments(arguments), "ensembles=1" in arguments
+    stems = list(dict.fromkeys(map(reference_name, names)))
     if "--keep" in arguments:
         for stem in stems:
-            keep(outputs, stem)
+            write_reference(outputs, stem)
         return 0
     if judging and not (outputs / "ledger.json").is_file():
-        raise RunError(f"{outputs}/ledger.json is not there to compare with: make ensembles report")
+        raise RunError(
+            f"{outputs}/ledger.json is not there to compare with: run make ensembles report"
+        )
     started, scratch = time.time(), outputs / ".verify" / str(os.getpid())
-    shutil.rmtree(scratch, ignore_errors=True)  # of a killed process that had this number
+    shutil.rmtree(scratch, ignore_errors=True)  # of a killed process with this number
     kinds: list[Kind] = []
     failed = False
     try:
         for stem in stems:
-            own = [name for name in names if reference_of(name) == stem]
-            compared, changed, alike = verify_runs(outputs, scratch, stem, own)
+            selected_names = [name for name in names if reference_name(name) == stem]
+            compared, changed, alike = verify_runs(outputs, scratch, stem, selected_names)
             console.print(closing_table(compared))
             if changed:
                 where = "" if alike else " (made on this machine?)"
@@ -275,7 +285,7 @@ def main() -> int:
             kinds.append(verify_ledger(outputs, scratch, alike))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        with suppress(OSError):  # another one is under way
+        with suppress(OSError):  # not empty: another verify is running
             scratch.parent.rmdir()
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in KINDS)
     what = counted(len(names), "run") + " and the ledger" * judging
