@@ -46,9 +46,8 @@ class Tutorial:
         return self.conf == CONF
 
     def module(self, name: str, *attributes: str) -> ModuleType | None:
-        """Import its module of this name ("figures"); None if it has no such file. Raises
-        ConfigError if the import fails, or if a constant looks like one of the attributes
-        misspelt."""
+        """Import its module of this name ("figures"); None if there is no such file. Raises
+        ConfigError if the import fails, or if a constant looks like a misspelt attribute."""
         file = self.folder / f"{name}.py"
         if not file.is_file():
             return None
@@ -173,8 +172,7 @@ def group_names(group: str) -> list[str]:
 
 
 def load_targets() -> None:
-    """Import every tutorial's ``targets.py``, which registers its targets. Raises ConfigError if an
-    import fails."""
+    """Register the targets of every tutorial. Raises ConfigError if an import fails."""
     for tutorial in tutorials():
         tutorial.module("targets")
 

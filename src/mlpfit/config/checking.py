@@ -56,8 +56,8 @@ def read_yaml(kind: Any, file: Path) -> Any:
 def _unknown_key(
     kind: Any, location: Sequence[Any], unknown: Sequence[Any], plain: Any, prefix: str
 ) -> UnknownKey:
-    """With the keys of the dataclass in which it lies."""
-    key, _, section, _ = _found(location, plain)
+    """The error of an unknown key, with the keys of the dataclass that it was given to."""
+    key, _, section, _ = _locate(location, plain)
     given = {*section} - {error["loc"][-1] for error in unknown}
     sections = (names for names in _field_names(kind) if given <= {*names})
     above = (prefix + key).rpartition(".")[0]
@@ -65,9 +65,9 @@ def _unknown_key(
     return UnknownKey(prefix + key, names)
 
 
-def _found(location: Sequence[Any], plain: Any) -> tuple[str, Any, Any, int]:
-    """The key at pydantic's location, which has types and tags between keys, its value, what it
-    lies in, and how much of the location that is."""
+def _locate(location: Sequence[Any], plain: Any) -> tuple[str, Any, Any, int]:
+    """Key, value, parent and depth of what pydantic's location points at; in it, types and tags of
+    unions stand between the keys."""
     value, parent, key, depth = plain, plain, "", 0
     for place, part in enumerate(location, start=1):
         keys = range(len(value)) if isinstance(value, list) else value
@@ -79,7 +79,7 @@ def _found(location: Sequence[Any], plain: Any) -> tuple[str, Any, Any, int]:
 
 def _message(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str:
     """pydantic's error as "key=value: must be ..."."""
-    key, value, _, depth = _found(first["loc"], plain)
+    key, value, _, depth = _locate(first["loc"], plain)
     key = prefix + key
     given = f"{key}={value if isinstance(value, str) else json.dumps(value)}"
     if first["type"] == "union_tag_invalid":

@@ -30,8 +30,7 @@ def compose(overrides: Sequence[str]) -> Config:
 
 
 def group_values(kind: str, choice: str) -> dict[str, Any]:
-    """The values of one file of ``conf/``: group_values("optimizer", "sgd")["momentum"]. Raises
-    ConfigError."""
+    """Values of a file of conf/: group_values("optimizer", "sgd")["lr"]. Raises ConfigError."""
     from omegaconf import OmegaConf
 
     with as_config_error(f"{kind}={choice}"):

@@ -237,8 +237,7 @@ class Config(Section):
 
 
 def parse(plain: Mapping[str, Any]) -> Config:
-    """Validate plain values as a Config. Raises ConfigError that names the key and the allowed
-    values."""
+    """Validate plain values as a Config. Raises ConfigError with the key and what is allowed."""
     load_targets()
     plain = dict(plain)
     if isinstance(trainer := plain.get("trainer"), Mapping):

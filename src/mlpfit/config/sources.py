@@ -98,9 +98,8 @@ def kind_of_run(replicas: int, seeds: Sequence[int] | None) -> str:
 
 
 def sweep_folder(overrides: Sequence[str], chosen: Mapping[str, str | None]) -> str:
-    """A sweep's folder, named by swept keys and fixed overrides:
-    "tower/small/optimizer.lr,replicas=64"; a ready sweep's by its name and further overrides:
-    "parabola/learning_rate"."""
+    """A sweep's folder, named by swept keys, or the ready sweep, and fixed overrides:
+    "tower/small/optimizer.lr,replicas=64", "parabola/learning_rate"."""
     swept, fixed, experiment = [], [], chosen.get("experiment") or "all"
     searching, space = chosen.get("hydra/sweeper") == "optuna", []
     for override in OverridesParser.create().parse_overrides([str(o) for o in overrides]):
@@ -138,8 +137,7 @@ def result_overrides(overrides: Sequence[str]) -> list[str]:
 
 
 def multirun_overrides(loader: Any, master: DictConfig) -> list[Override]:
-    """The parsed overrides of a multirun's command and of its sweeper's params; a key given twice
-    has the last."""
+    """Parsed overrides of a multirun's command and its sweeper's params, the last of each key."""
     params = master.hydra.sweeper.get("params") or {}
     texts = [*(f"{k}={v}" for k, v in params.items()), *map(str, master.hydra.overrides.task)]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(texts)

@@ -66,6 +66,7 @@ class ReplicaData(pl.LightningDataModule):
         super().__init__()
         self.target, self.seeds, self.steps = target, list(seeds), steps
         self.chunk_steps, self.fresh_rows = chunk_steps, fresh_rows
+        self.dtype = getattr(torch, dtype)
         self.boundaries = sorted({*range(0, steps, chunk_steps or 1), steps, *stops})
         self.rows_of_a_step = "all rows" if batch_size is None else f"{order} of {batch_size}"
         draw_for = partial(
@@ -80,10 +81,8 @@ class ReplicaData(pl.LightningDataModule):
             weights=weights,
         )
         rows, row_orders = zip(*map(draw_for, self.seeds), strict=True)
-        self.arrays = {
-            name: np.stack([getattr(r, name) for r in rows]) for name in Rows.__dataclass_fields__
-        }
-        self.dtype = getattr(torch, dtype)
+        names = Rows.__dataclass_fields__
+        self.arrays = {name: np.stack([getattr(r, name) for r in rows]) for name in names}
         self.x, self.y = (self._tensor(self.arrays[name]) for name in ("x", "y"))
         self.order = None if order == "full" else orders.stack(row_orders)
         self._fresh: dict[generators.Use, Batches] = {}

@@ -103,8 +103,7 @@ class Target:
         return Rows(pool_x[observed], pool_y[observed], pool_x, pool_y, pool_truth, center, scale)
 
     def _truth(self, x: np.ndarray) -> np.ndarray:
-        """f(x). Raises ConfigError if f fails or its values have a wrong shape or are not
-        finite."""
+        """f(x). Raises ConfigError if f fails, has a wrong shape or is not finite."""
         with as_config_error(f"target {self.name}"), np.errstate(all="ignore"):
             truth = np.asarray(self(x), dtype=float)
         if truth.shape != (len(x), 1):

@@ -97,15 +97,13 @@ class CompiledSteps:
     def __call__(
         self, x: Tensor, y: Tensor, weights: Tensor | None = None, order: Batch | None = None
     ) -> Tensor:
-        """Take K steps on x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None. Returns the
-        losses (K, R) before each update. order: a chunk whose steps see slices of these rows, as
-        from :meth:`mlpfit.data.datamodule.ReplicaData.chunk`."""
+        """Take K steps on x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None; returns losses
+        (K, R) before each. order: ReplicaData's chunk, if steps see slices of these rows."""
         steps, replicas, rows = x.shape[:3]
         done = int(self.optimizer.state[self.parameters[0]].get("step", 0))
         weighted = weights is not None if order is None else order["filled_up"]
-        run = compile_kernel(
-            self._source(rows if order is None else order["batch"], weighted, order)
-        )
+        source = self._source(rows if order is None else order["batch"], weighted, order)
+        run = compile_kernel(source)
         trace, factors = x.new_empty(steps, replicas), self._update_factors(done, steps)
         state = self._state()
         addresses = (ctypes.c_void_p * len(state))(*(values.data_ptr() for values in state))
@@ -138,8 +136,7 @@ class CompiledSteps:
         return trace
 
     def _state(self) -> list[Tensor]:
-        """The parameters, then each of the optimiser's buffers for all of them, created as
-        zeros."""
+        """The parameters, then each of the optimiser's buffers, created as zeros."""
         buffers = [
             self.optimizer.state[p].setdefault(name, torch.zeros_like(p))
             for name in self.buffers
@@ -188,8 +185,7 @@ def _order(chunk: Batch) -> Order:
 
 @functools.cache
 def compile_kernel(source: str) -> Any:
-    """Compile this source and return its function ``run``. Raises RunError if the compiler
-    fails."""
+    """The function ``run`` of this source, compiled. Raises RunError if the compiler fails."""
     from torch._inductor.codecache import CppCodeCache
     from torch._inductor.exc import CppCompileError
 

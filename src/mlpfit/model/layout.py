@@ -26,6 +26,5 @@ def uncompiled_seconds(steps: int, replicas: int, rows: int, widths: Sequence[in
 
 
 def operations(rows: int, units: Sequence[int]) -> int:
-    """Floating-point operations of a step of one replica: 2 forward and 4 backward per weight and
-    row."""
+    """Floating-point operations of one replica's step: 2 forward, 4 backward per weight and row."""
     return 6 * rows * sum(a * b for a, b in pairwise(units))

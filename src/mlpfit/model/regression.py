@@ -80,8 +80,7 @@ class Regression(pl.LightningModule):
         return len(self.hparams["seeds"])
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (R, n, d), or x (n, d) for all replicas -> (R, n, 1); x (n, d) of a single replica ->
-        (n, 1)."""
+        """x (R, n, d) or, for all, x (n, d) -> (R, n, 1); if R = 1, x (n, d) -> (n, 1)."""
         if x.ndim == 3:
             return self.mlp(x)
         outputs = self.mlp(self._per_replica(x))
@@ -158,8 +157,7 @@ class Regression(pl.LightningModule):
 
     @property
     def _replicas_at_once(self) -> int:
-        """Replicas evaluated at once: one on the CPU, so that the layers' outputs stay in the
-        cache."""
+        """Replicas evaluated at once: one on the CPU, whose outputs then stay in the cache."""
         return 1 if self.device.type == "cpu" else self.replicas
 
     @torch.no_grad()
@@ -233,8 +231,7 @@ class Regression(pl.LightningModule):
             self.log(key, value, prog_bar=prog_bar and key == name, logger=logger, batch_size=1)
 
     def solve(self, x: Tensor, y: Tensor) -> None:
-        """Set each linear unit to the least-squares solution with intercept on its rows x (R, n,
-        d), y (R, n, 1)."""
+        """Set each linear unit to the least-squares fit of its rows x (R, n, d), y (R, n, 1)."""
         x, y = x.double(), y.double()
         design = torch.cat([x, torch.ones_like(y)], dim=2)
         solution = torch.linalg.lstsq(design, y, driver="gelsd").solution  # (R, d + 1, 1)

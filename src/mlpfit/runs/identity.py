@@ -26,8 +26,8 @@ COMPUTING_FOLDERS = ("data", "model", "training")  # their code decides a run's 
 
 def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
     """The finished run (kind "ensembles": the ensemble) of a published experiment. Raises RunError
-    if it is missing, damaged or of another recipe; ``INCIDENTAL`` keys and an ensemble's seeds may
-    differ."""
+    if it is missing, damaged or of another recipe, ``INCIDENTAL`` keys and ensembles' seeds
+    apart."""
     path = outputs / kind / experiment
     run = load_run(path)
     incidental = INCIDENTAL + (SEEDS if kind == "ensembles" else ())

@@ -82,8 +82,7 @@ class Shard:
 
     def recorded_steps(self, steps: int) -> np.ndarray:
         """Which of the steps 1 .. steps have their loss saved: all of a single run; of an ensemble
-        the first, the last and every 1st, 2nd, 5th or 10th, for about ``ensemble.history_points``
-        of them."""
+        the first, the last and every 1st, 2nd, 5th or 10th: about ``ensemble.history_points``."""
         numbers = np.arange(1, steps + 1)
         if self.single:
             return numbers

@@ -52,8 +52,8 @@ def run_trainer(
     on_step: OnStep,
 ) -> callbacks.Checkpoints:
     """Train the shard, from its last checkpoint if there is one. Returns the callback of
-    checkpoints, which has the reason for the end. Raises RunError if shards would end at different
-    steps."""
+    checkpoints, which has the reason for the end. Raises RunError if it ends unlike other
+    shards."""
     config, last = shard.config, shard.folder / "checkpoints" / "last.ckpt"
     checkpoints = callbacks.Checkpoints(shard, data)
     source, start = last, last_checkpoint(last, shard)
@@ -86,8 +86,7 @@ def run_trainer(
 
 
 def last_checkpoint(file: Path, shard: Shard) -> dict[str, Any] | None:
-    """The last checkpoint of an interrupted shard, or None. Raises RunError if it is damaged or of
-    another shard."""
+    """An interrupted shard's last checkpoint, or None. Raises RunError if it can't be used."""
     if not file.is_file():
         return None
     checkpoint = callbacks.read_checkpoint(file)
@@ -105,25 +104,18 @@ def checkpoint_of_config(config: Config) -> dict[str, Any]:
         if not {"state_dict", "losses"} <= checkpoint.keys():
             raise KeyError
         saved = checkpoint["hyper_parameters"]
-        settings = {
-            "units": saved["units"],
-            "activation": saved["activation"],
-            "dtype": saved["dtype"],
-            "replicas": len(saved["seeds"]),
-            "optimizer": saved["optimizer"]["name"],
+        settings = {  # name -> the checkpoint's, the config's
+            "units": (saved["units"], list(config.units)),
+            "activation": (saved["activation"], config.model.activation),
+            "dtype": (saved["dtype"], dtype(config)),
+            "replicas": (len(saved["seeds"]), len(config.replica_seeds)),
+            "optimizer": (saved["optimizer"]["name"], config.optimizer.name),
         }
     except (KeyError, TypeError, AttributeError):
         raise ConfigError(f"{given}: no checkpoint of a run, or damaged") from None
-    expected = {
-        "units": list(config.units),
-        "activation": config.model.activation,
-        "dtype": dtype(config),
-        "replicas": len(config.replica_seeds),
-        "optimizer": config.optimizer.name,
-    }
-    for name, value in expected.items():
-        if settings[name] != value and (config.train or name != "optimizer"):
-            raise ConfigError(f"{given}: its {name} is {settings[name]}, the config's {value}")
+    for name, (actual, expected) in settings.items():
+        if actual != expected and (config.train or name != "optimizer"):
+            raise ConfigError(f"{given}: its {name} is {actual}, the config's {expected}")
     return checkpoint
 
 
@@ -185,8 +177,7 @@ def try_trainer(config: Config) -> None:
 
 def instances_of(group: str, nodes: Objects, kind: type, folder: Path) -> list[Any]:
     """Instantiate the callbacks or loggers of a config, each of the class kind. Loggers write into
-    the folder unless configured otherwise. Raises ConfigError for another class, or if one
-    fails."""
+    the folder unless configured otherwise. Raises ConfigError for another class or a failure."""
     from hydra.utils import get_class, instantiate  # here, since most configs have none
 
     instances = []
@@ -213,7 +204,7 @@ def _logger_folder(logger: type, folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Suppress needless messages of Lightning, and turn its errors of configuration into
+    """Suppress needless messages of Lightning; turn its errors of configuration into
     ConfigError."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # no tips, no list of devices
     with warnings.catch_warnings():
