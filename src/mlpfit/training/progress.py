@@ -16,10 +16,7 @@ if not console.is_terminal:
 
 
 def counted(number: int, noun: str) -> str:
-    """
-    >>> counted(1, "run"), counted(2, "run")
-    ('1 run', '2 runs')
-    """
+    """counted(2, "run") is "2 runs"."""
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
