@@ -60,6 +60,14 @@ def test_a_predicate_of_another_kind_is_refused(holds, message):
         Claim("a claim", "a measure", ("a",), holds).per_replica(runs, holds)
 
 
+def test_a_constant_may_be_called_like_a_list_that_is_there(tmp_path, monkeypatch):
+    (folder := tmp_path / "sixth").mkdir()
+    monkeypatch.setenv("MLPFIT_PATH", str(folder))
+    claims_py = "from mlpfit.judging.claims import Slip\nSLIP = Slip('text')\nSLIPS = [SLIP]\n"
+    (folder / "claims.py").write_text(claims_py)
+    assert [slip.what for slip in claims.entries("sixth", "SLIPS")] == ["text"]
+
+
 def test_diverged_replicas_count_in_the_share_and_the_spread():
     runs = {"a": replicas([1, 1, 1, 1], [False, False, False, True])}
     claim = Claim("a claim", "a measure", ("a",), lambda runs: runs["a"].final("mse") > 0)

@@ -53,8 +53,9 @@ class Tutorial:
             return None
         with as_config_error(str(file)):
             module = importlib.import_module(f"{self.package}.{name}")
-        for key in (key for key in vars(module) if key.isupper() and key not in attributes):
-            if similar := get_close_matches(key, attributes, n=1, cutoff=0.8):
+        absent = [name for name in attributes if not hasattr(module, name)]
+        for key in filter(str.isupper, vars(module)):
+            if similar := get_close_matches(key, absent, n=1, cutoff=0.8):
                 raise ConfigError(f"{file}: {key}: is {similar[0]} meant?")
         return module
 
