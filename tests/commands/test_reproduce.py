@@ -120,6 +120,14 @@ def beside(own, name, **changes):
     (Path(own) / f"conf/experiment/own/{name}.yaml").write_text(text)
 
 
+def test_a_missing_table_of_results_is_written_again(reproduced, tmp_path):
+    shutil.copytree(reproduced[0] / "outputs", tmp_path / "outputs")
+    table = (tmp_path / "outputs/results.csv").read_bytes()
+    (tmp_path / "outputs/results.csv").unlink()
+    done = run("mlpfit", "reproduce", cwd=tmp_path)
+    assert done.returncode == 0 and (tmp_path / "outputs/results.csv").read_bytes() == table
+
+
 def test_an_experiment_takes_the_place_of_no_other(own, tmp_path):
     beside(own, "steep", **{"name: own/steep": "name: own/ramp"})
     done = run("mlpfit", "experiment=own/steep", cwd=tmp_path, MLPFIT_PATH=own)

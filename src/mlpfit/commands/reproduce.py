@@ -28,21 +28,29 @@ def main() -> int:
     stale = [config for config in configs if not is_current(config, config.folder)]
     if stale:
         train_all(stale)
+    # Before the figures: if this is killed, some figures are missing, and the next time goes on.
+    missing = not names and not (OUTPUTS / "results.csv").is_file()
+    finished = write_results(chosen) if stale or missing else []
     drawn, current = draw.draw_all(names, OUTPUTS)
     if not stale and not drawn:
         current_files = f"{counted(len(chosen), 'run')}, {counted(current, 'figure')}"
         seconds = time.time() - started
         console.print(f"everything is up to date: {current_files} ({seconds:.1f} s)")
         return 0
-    finished = [results.result(name, OUTPUTS) for name in chosen]
-    if chosen == experiments():
-        results.write([r for r in finished if tutorial(r.experiment).packaged], OUTPUTS)
-        results.update_readme(OUTPUTS)
-    console.print(closing_table(finished))
+    console.print(closing_table(finished or write_results(chosen)))
     trained, figures = counted(len(stale), "run"), counted(drawn, "figure")
     seconds = time.time() - started
     console.print(f"{trained} trained, {figures} drawn, {current} up to date ({seconds:.1f} s)")
     return 0
+
+
+def write_results(chosen: list[str]) -> list[results.Result]:
+    """The results of these experiments; those of all are written to results.csv and README."""
+    finished = [results.result(name, OUTPUTS) for name in chosen]
+    if chosen == experiments():
+        results.write([r for r in finished if tutorial(r.experiment).packaged], OUTPUTS)
+        results.update_readme(OUTPUTS)
+    return finished
 
 
 def select_experiments(names: list[str]) -> list[str]:
