@@ -79,6 +79,15 @@ def as_config_error(culprit: str) -> Iterator[None]:
         raise ConfigError(f"{culprit}: {one_line(error)}{_line_of(error)}") from error
 
 
+@contextmanager
+def naming(culprit: str) -> Iterator[None]:
+    """Begin the message of a ConfigError with the culprit."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{culprit}: {error}") from error
+
+
 def _line_of(error: BaseException) -> str:
     """File and line of the user's code that raised it, " (figures.py, line 17)", or ""."""
     package = Path(__file__).parent

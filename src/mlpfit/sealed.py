@@ -32,9 +32,11 @@ def read_json(file: Path, remedy: str) -> dict[str, Any]:
 
 def read_ledger(outputs: Path) -> dict[str, Any]:
     """Content of ledger.json. Raises RunError if it is missing or changed."""
-    return read_json(
-        outputs / "ledger.json", "remove it, and make ensembles report writes it again"
-    )
+    file = outputs / "ledger.json"
+    if not file.is_file():
+        own = "mlpfit report <tutorial> needs none"
+        raise RunError(f"{file} is not there: make ensembles report writes it; {own}")
+    return read_json(file, "remove it, and make ensembles report writes it again")
 
 
 def svg_bytes(svg: bytes) -> bytes:

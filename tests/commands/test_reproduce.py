@@ -120,6 +120,22 @@ def beside(own, name, **changes):
     (Path(own) / f"conf/experiment/own/{name}.yaml").write_text(text)
 
 
+def test_a_stale_ensemble_keeps_nothing_but_its_band_from_being_drawn(own, tmp_path):
+    figure = 'FIGURES = [Drawing("fit", "ramp", "c", draw, band=True)]'
+    draw = "from mlpfit.figures.parts import new_axes\n\ndef draw(run, replicas=None):\n"
+    (Path(own) / "figures.py").write_text(f"{FIGURE}{draw}    return new_axes()[0]\n{figure}\n")
+    for arguments in (("reproduce", "own"), ("ensembles", "own", "replicas=2"), ("figures", "own")):
+        done = run("mlpfit", *arguments, cwd=tmp_path, MLPFIT_PATH=own)
+        assert done.returncode == 0, done.stderr
+    experiment = Path(own) / "conf/experiment/own/ramp.yaml"
+    experiment.write_text(experiment.read_text().replace("max_steps: 20", "max_steps: 30"))
+    done = run("mlpfit", "reproduce", "own", cwd=tmp_path, MLPFIT_PATH=own)
+    assert done.returncode == 0 and "1 run trained" in done.stdout
+    assert re.fullmatch(r"mlpfit: no bands: .*max_steps: 20, now 30.*\n", done.stderr)
+    refused = run("mlpfit", "figures", "own", cwd=tmp_path, MLPFIT_PATH=own)
+    assert refused.returncode == 1 and "mlpfit ensembles own/ramp trains that" in refused.stderr
+
+
 def test_a_missing_table_of_results_is_written_again(reproduced, tmp_path):
     shutil.copytree(reproduced[0] / "outputs", tmp_path / "outputs")
     table = (tmp_path / "outputs/results.csv").read_bytes()
@@ -164,6 +180,7 @@ MISSPELT = {
         (f"{PUBLISHED[:-1]}, {NUMBER}]", "own/ramp:mse@1: given twice"),
         ("titel: t", "published.yaml: titel: no such key; did you mean title?"),
         ("year: then", "year=then: must be a valid integer"),
+        ("seed: 7", "the page's seed is 7, that of own/ramp is 0; set seed: 7 in its YAML"),
     ],
     "claims.py": [
         (CLAIM + 'CLAIMS = [Claim("c", "m", ("own/rmp",), None)]', "own/rmp: no such experiment"),
@@ -185,6 +202,7 @@ MISSPELT = {
             "figure own/fit: there are two",
         ),
         (FIGURE + 'FIGURES = [Drawing("fit", "tower/small", "", None)]', "must be of own"),
+        (FIGURE + 'FIGURES = [Drawing("fit", "ramp", "", id, band=True)]', "needs draw(run, repl"),
     ],
     "variants.yaml": [
         ("{replicas: 2, power: {rmp: null}}", "own/rmp: no such experiment"),

@@ -51,7 +51,8 @@ def run(seed, shift):
         np.exp(-steps[:, None] / 100) + rng.normal(shift, 0.1, 400) + rng.normal(0, 0.01, (20, 400))
     )
     data = {"x": np.zeros((400, 200, 3))}
-    config = {"loss": "mse", "name": "plane/sequential", "data": {"batch_size": None}}
+    data_of_steps = {"batch_size": None, "order": "full"}
+    config = {"loss": "mse", "name": "plane/sequential", "data": data_of_steps}
     return SimpleNamespace(
         history={"step": steps, "loss": loss},
         data=data,

@@ -31,7 +31,10 @@ def main() -> int:
     # Before the figures: if this is killed, some figures are missing, and the next time goes on.
     missing = not names and not (OUTPUTS / "results.csv").is_file()
     finished = write_results(chosen) if stale or missing else []
-    drawn, current = draw.draw_all(names, OUTPUTS)
+    other = draw.stale_ensembles(chosen, OUTPUTS)
+    for reason in other.values():
+        print(f"mlpfit: no bands: {reason}", file=sys.stderr)
+    drawn, current = draw.draw_all(names, OUTPUTS, [*other])
     if not stale and not drawn:
         current_files = f"{counted(len(chosen), 'run')}, {counted(current, 'figure')}"
         seconds = time.time() - started

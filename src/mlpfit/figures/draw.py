@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 
 from mlpfit.config.catalogue import Tutorial, check_experiment, experiments, tutorial, tutorials
@@ -43,10 +44,20 @@ def _drawings_of(owner: Tutorial) -> list[Drawing]:
         check_experiment(experiment, f"{file}: figure {name}")
         if other := [n for n in (name, experiment) if n.split("/")[0] != owner.name]:
             raise ConfigError(f"{file}: figure {name}: {other[0]}: must be of {owner.name}")
+        if drawing.band and not _takes_two(drawing.draw):
+            raise ConfigError(f"{file}: figure {name}: band=True needs draw(run, replicas=None)")
         if name in [earlier.name for earlier in listed]:
             raise ConfigError(f"{file}: figure {name}: there are two; give one another name")
         listed.append(replace(drawing, name=name, experiment=experiment))
     return listed
+
+
+def _takes_two(draw: Callable[..., Figure]) -> bool:
+    try:
+        signature(draw).bind(None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -60,10 +71,11 @@ def check_names(names: Sequence[str]) -> None:
         raise ConfigError(f"{unknown[0]}: no such {kinds}; {allowed(unknown[0], valid)}")
 
 
-def draw_all(names: Sequence[str], outputs: Path) -> tuple[int, int]:
+def draw_all(names: Sequence[str], outputs: Path, stale: Sequence[str] = ()) -> tuple[int, int]:
     """Draw the figures of these tutorials, experiments or figure names (default: all whose runs are
-    finished). Returns how many were drawn and how many were up to date. Raises ConfigError for an
-    unknown name, RunError for a missing run."""
+    finished); stale: experiments whose ensembles are left out. Returns how many were drawn and how
+    many were up to date. Raises ConfigError for an unknown name, RunError for a missing run, or one
+    of another recipe."""
     check_names(names)
     chosen = [d for d in drawings() if not names or {d.tutorial, d.experiment, d.name} & {*names}]
     missing = unfinished(chosen, outputs)
@@ -73,12 +85,12 @@ def draw_all(names: Sequence[str], outputs: Path) -> tuple[int, int]:
             f"no finished run of {', '.join(missing)} under {outputs}/runs: "
             f"mlpfit reproduce {' '.join(names)}".rstrip()
         )
-    drawn = [is_drawn for drawing in ready for is_drawn in draw_figure(drawing, outputs)]
+    drawn = [new for drawing in ready for new in draw_figure(drawing, outputs, stale)]
     for owner in tutorials():
         if not names or owner.name in {name.split("/")[0] for name in names}:
-            drawn += draw_distribution(owner.name, outputs)
+            drawn += draw_distribution(owner.name, outputs, stale)
     if not names:
-        drawn += draw_overview(outputs)
+        drawn += draw_overview(outputs, stale)
     return sum(drawn), len(drawn) - sum(drawn)
 
 
@@ -88,7 +100,7 @@ def unfinished(chosen: Sequence[Drawing], outputs: Path) -> list[str]:
     return [e for e in needed if not (outputs / "runs" / e / MARKER).is_file()]
 
 
-def draw_figure(drawing: Drawing, outputs: Path) -> list[bool]:
+def draw_figure(drawing: Drawing, outputs: Path, stale: Sequence[str]) -> list[bool]:
     """Draw the figure, and again over the ensemble's band. Returns whether each was out of date."""
     runs = [published_run(drawing.experiment, outputs)]
     code = tutorial(drawing.tutorial).folder / "figures.py"
@@ -96,7 +108,7 @@ def draw_figure(drawing: Drawing, outputs: Path) -> list[bool]:
     caption = drawing.caption + ("; not shown on the page" if drawing.ours else "")
     plot = partial(marked_figure, drawing)
     drawn = [_draw(file, plot, caption, runs, code)]
-    for ensemble in _ensembles([drawing.experiment], outputs) if drawing.band else []:
+    for ensemble in _ensembles([drawing.experiment], outputs, stale) if drawing.band else []:
         diverged = int(ensemble.diverged.sum())
         caption += f"; behind it {ensemble.replicas} replicas"
         caption += f", {diverged} diverged" * (diverged > 0)
@@ -116,18 +128,18 @@ def marked_figure(drawing: Drawing, *runs: Run) -> Figure:
     return figure
 
 
-def draw_distribution(name: str, outputs: Path) -> list[bool]:
+def draw_distribution(name: str, outputs: Path, stale: Sequence[str] = ()) -> list[bool]:
     """Draw the distribution of a tutorial's final numbers, if all its ensembles are finished."""
-    runs = _ensembles(tutorial(name).experiments(), outputs)
+    runs = _ensembles(tutorial(name).experiments(), outputs, stale)
     caption = f"Final numbers of {name} over the replicas, published values marked"
     file = outputs / "figures" / name / "distribution.svg"
     return [_draw(file, distribution, caption, runs, *sources_of(name))] if runs else []
 
 
-def draw_overview(outputs: Path) -> list[bool]:
+def draw_overview(outputs: Path, stale: Sequence[str] = ()) -> list[bool]:
     """Draw all printed traces of losses over the replicas, if their ensembles are finished."""
     names = [name for name in experiments() if printed_trace(name)]
-    runs = _ensembles(names, outputs)
+    runs = _ensembles(names, outputs, stale)
     caption = "Every trace of losses that the pages print, over the replicas of its experiment"
     file = outputs / "figures" / "overview.svg"
     return [_draw(file, overview, caption, runs, *sources_of(*names))] if runs else []
@@ -151,7 +163,20 @@ def _draw(
     return True
 
 
-def _ensembles(names: Sequence[str], outputs: Path) -> list[Run]:
-    """The ensembles of these experiments; empty unless all are finished."""
-    finished = all((outputs / "ensembles" / name / MARKER).is_file() for name in names)
+def stale_ensembles(names: Sequence[str], outputs: Path) -> dict[str, str]:
+    """Those of these experiments that are of another recipe, and why."""
+    reasons = {}
+    for name in names:
+        if (outputs / "ensembles" / name / MARKER).is_file():
+            try:
+                published_run(name, outputs, "ensembles")
+            except RunError as error:
+                reasons[name] = str(error)
+    return reasons
+
+
+def _ensembles(names: Sequence[str], outputs: Path, stale: Sequence[str]) -> list[Run]:
+    """The ensembles of these experiments; empty unless all are finished and none is stale."""
+    folders = [outputs / "ensembles" / name for name in names if name not in stale]
+    finished = len(folders) == len(names) and all((f / MARKER).is_file() for f in folders)
     return [published_run(name, outputs, "ensembles") for name in names] if finished else []

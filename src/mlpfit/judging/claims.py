@@ -177,11 +177,14 @@ def always_falls(experiment: str, interval: int) -> Predicate:
 
     def holds(runs: Ensembles) -> np.ndarray:
         history = runs[experiment].history
+        last = int(history["step"][-1])
+        if last < 2 * interval:
+            raise ValueError(f"of {last} steps every {interval}th are fewer than two")
         kept = history["step"] % interval == 0
-        if kept.sum() != history["step"][-1] // interval:
+        if kept.sum() != last // interval:
             raise ValueError(
                 f"the losses of every {interval}th step of {experiment} are not kept; "
-                f"ensemble.history_points={history['step'][-1]} keeps all"
+                f"ensemble.history_points={last} keeps all"
             )
         losses = history["loss"][kept]
         return (np.diff(losses, axis=0) < 0).all(axis=0)
@@ -193,7 +196,7 @@ def falling_losses(experiment: str, losses: str, interval: int, where: str | Non
     """The claim that the losses a page prints, one per interval of steps, always fall; losses: what
     to call them."""
     return Claim(
-        f"{losses} fall at every step, as on the page",
+        f"{losses} fall at every step",
         f"losses before the update of every {interval}th step",
         (experiment,),
         always_falls(experiment, interval),

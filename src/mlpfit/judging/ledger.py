@@ -50,6 +50,7 @@ CLAIM_COLUMNS = {  # the first whose condition the interval of a claim's share m
     "holds in nearly every seed": lambda low, high: low >= 0.95,
     "holds more often than not": lambda low, high: low > 0.5,
     "fails in nearly every seed": lambda low, high: high <= 0.05,
+    "fails more often than not": lambda low, high: high < 0.5,
     "luck of the draw": lambda low, high: True,
 }
 

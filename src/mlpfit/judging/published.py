@@ -5,8 +5,8 @@ seed (the page's own, if it has one), sensitive (experiments whose recipe amplif
 and numbers, a list of
 
 experiment, quantity  what the values are of
-update                before: before that step's update; after: after the last one; none: no step is
-                      involved
+update                before: before that step's update, of the rows that the step sees;
+                      after: after the last one, of all rows; none: no step is involved
 convention            of the values, in words
 steps, values         as printed
 not_checkable         the reason, where no run has the quantity
@@ -16,9 +16,10 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import BeforeValidator
 
 from mlpfit.config import catalogue
 from mlpfit.config.checking import Section, read_yaml
@@ -29,6 +30,8 @@ from mlpfit.runs.run import Run
 
 LOSSES = ("mse", "sse")
 Update = Literal["before", "after", "none"]
+# YAML takes 1e9 for text.
+Printed = Annotated[float, BeforeValidator(lambda v: float(v) if isinstance(v, str) else v)]
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Entry(Section):
     quantity: str
     update: Update
     steps: tuple[int | None, ...]
-    values: tuple[float, ...]
+    values: tuple[Printed, ...]
     convention: str = ""
     not_checkable: str = ""
 
@@ -132,6 +135,10 @@ def check(name: str) -> None:
         if number.update == "after" and number.step not in (None, last):
             problem = f"after must be at the last step, {last}; losses along the way are before"
             raise ConfigError(f"{file}: {number.key}: {problem}")
+    for experiment in experiments if page.seed is not None else ():
+        if (seed := as_published(experiment).replica_seeds[0]) != page.seed:
+            problem = f"the page's seed is {page.seed}, that of {experiment} is {seed}"
+            raise ConfigError(f"{file}: {problem}; set seed: {page.seed} in its YAML")
     if twice := [key for key, count in Counter(n.key for n in page.numbers).items() if count > 1]:
         raise ConfigError(f"{file}: {twice[0]}: given twice")
     if unknown := [name for name in page.sensitive if name not in experiments]:
@@ -194,12 +201,27 @@ def values_in(run: Run, number: Number | None) -> np.ndarray:
             return quantities[quantity](run)
     if number.update != "before":
         return run.metrics[quantity]
-    rows = run.config["data"]["batch_size"] or run.data["x"].shape[1]
     steps = run.history["step"].tolist()
     if step is None or step > steps[-1]:
         raise RunError(f"{number.key}: not a step of this run, which took {steps[-1]}")
     if step not in steps:
         remedy = f"ensemble.history_points={steps[-1]} keeps all"
         raise RunError(f"{number.key}: {run.path} has not kept the loss of that step; {remedy}")
-    to_mse = {"mse": 1.0, "half_mse": 2.0, "sse": 1 / rows}[run.config["loss"]]
-    return run.history["loss"][steps.index(step)] * to_mse * (rows if quantity == "sse" else 1)
+    loss, trained_on = run.history["loss"][steps.index(step)], run.config["loss"]
+    if trained_on == "sse":
+        return loss if quantity == "sse" else loss * (1 / rows_of_step(run, step))
+    mse = loss * {"mse": 1.0, "half_mse": 2.0}[trained_on]
+    return mse * rows_of_step(run, step) if quantity == "sse" else mse
+
+
+def rows_of_step(run: Run, step: int) -> int:
+    """Rows that a step, counted from 1, sees in every replica. Raises RunError where batches of one
+    step have other lengths in other replicas."""
+    data, rows = run.config["data"], run.data["x"].shape[1]
+    batch = data["batch_size"] or rows
+    if data["order"] in ("shuffle", "sequential"):  # the last batch of an epoch may be shorter
+        return min(batch, rows - (step - 1) % -(-rows // batch) * batch)
+    if data["order"] == "blocks" and (data["macro_batch"] % batch or rows % batch):
+        given = "data.order=blocks with batches of several lengths"
+        raise RunError(f"{run.path}: {given}: publish losses as {run.config['loss']}")
+    return batch

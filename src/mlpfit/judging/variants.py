@@ -22,7 +22,7 @@ from mlpfit.config import catalogue
 from mlpfit.config.checking import Section, read_yaml
 from mlpfit.config.compose import as_one_line, as_published, compose
 from mlpfit.config.schema import Config, Count, parse
-from mlpfit.errors import ConfigError, RunError, allowed, as_config_error
+from mlpfit.errors import ConfigError, RunError, allowed, as_config_error, naming
 from mlpfit.judging import claims, published
 from mlpfit.runs.identity import INCIDENTAL, recipe_differences
 from mlpfit.runs.run import MARKER, SEEDS, Run, differences, load_run
@@ -61,7 +61,7 @@ class Variant:
         own = {"output_dir": f"{outputs}/variants/{self.slug}", "replicas": self.replicas}
         published_recipe = as_published(self.experiment)
         plain: Any = published_recipe.plain()
-        with as_config_error(f"variant {self.key}"):
+        with as_config_error(f"variant {self.key}"), naming(f"variant {self.key}"):
             if any(isinstance(plain.get(o.partition("=")[0]), dict) for o in self.overrides):
                 plain = compose([f"experiment={self.experiment}", *self.overrides]).plain()
             else:

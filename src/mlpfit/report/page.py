@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlpfit.config.catalogue import CONF, Tutorial, ready_sweep, tutorials
 from mlpfit.errors import RunError
-from mlpfit.figures.draw import drawings
+from mlpfit.figures.draw import drawings, stale_ensembles
 from mlpfit.judging import published
 from mlpfit.report.explorer import explorer
 from mlpfit.runs.identity import published_run
@@ -36,6 +36,8 @@ def report(outputs: Path, ledger: dict[str, Any], names: Sequence[str] = ()) -> 
     """The page of these tutorials (default: all). Raises RunError for a missing run or figure."""
     chosen = [t for t in tutorials() if not names or t.name in names]
     runs = {name: published_run(name, outputs) for t in chosen for name in t.experiments()}
+    if stale := stale_ensembles([*runs], outputs):  # their bands would be shown behind these runs
+        raise RunError(next(iter(stale.values())))
     environment = Environment(
         loader=PackageLoader("mlpfit.report"),
         autoescape=True,
@@ -48,7 +50,7 @@ def report(outputs: Path, ledger: dict[str, Any], names: Sequence[str] = ()) -> 
     overview = outputs / "figures" / "overview.svg"
     return environment.get_template("page.html").render(
         ledger=ledger,
-        what="one tutorial" if len(chosen) == 1 else f"{len(chosen)} tutorials",
+        what=chosen[0].name if len(chosen) == 1 else f"{len(chosen)} tutorials",
         playground=not names,
         overview=image("overview", overview) if len(chosen) > 1 and overview.is_file() else None,
         replicas=max(run["replicas"] for run in ledger["runs"].values()),

@@ -27,7 +27,7 @@ import numpy as np
 import yaml
 
 from mlpfit.data.streams import replica_seeds
-from mlpfit.errors import RunError
+from mlpfit.errors import RunError, allowed
 
 MARKER, SHARDS = "complete.json", "shards"
 REPLICAS_AT_ONCE = 64  # in predict: the outputs of their layers stay in the cache
@@ -124,6 +124,8 @@ class Run:
 
     def final(self, name: str) -> np.ndarray:
         """A final number of every replica, infinite if it diverged: (R,)."""
+        if name not in self.metrics:
+            raise ValueError(f"{name}: no such final number; {allowed(name, self.metrics)}")
         values = self.metrics[name]
         return np.where(self.diverged | ~np.isfinite(values), np.inf, values)
 

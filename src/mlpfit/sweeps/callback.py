@@ -20,7 +20,7 @@ from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import INCIDENTAL_KEYS, multirun_overrides
 from mlpfit.errors import ConfigError, RunError, allowed
 from mlpfit.process import report_error
-from mlpfit.sweeps.summary import ready_sweep_name, sweep_note, write_sweep
+from mlpfit.sweeps.summary import figure_sweep_name, sweep_note, write_sweep
 from mlpfit.training.train import try_target
 
 MAX_JOBS = 10_000
@@ -53,7 +53,7 @@ class Experiments(Callback):
                 raise ConfigError(f"{incidental[0]}: changes no result of a job; give it one value")
             metric = check_sweep(config, overrides, keys)
             folder = os.path.abspath(str(config.hydra.sweep.dir))  # the same on all machines
-            if ready := ready_sweep_name(Path(folder)):
+            if ready := figure_sweep_name(Path(folder), keys):
                 from mlpfit.sweeps.closing import checked_figure  # here, for a quick start
 
                 checked_figure(ready, keys)

@@ -16,6 +16,7 @@ from mlpfit.sweeps.summary import (
     QUANTITIES,
     Row,
     diverged,
+    figure_sweep_name,
     read_summary,
     read_sweep,
     ready_sweep_name,
@@ -39,6 +40,8 @@ def finish_sweep(folder: Path) -> bool:
     console.print(f"{folder}/summary.csv, {draw_sweep(folder)}", soft_wrap=True)
     if ready := ready_sweep_name(folder):
         console.print(answer(ready, rows) or "no answer: jobs have failed, or answers.py has none")
+    elif ready := figure_sweep_name(folder, keys):
+        console.print(f"no answer: sweep={ready} has other settings")
     failed = [row for row in rows if row["failure"]]
     if metric is not None:  # to a search, a diverged trial is a result
         failed = [row for row in failed if not diverged(row["failure"])]
@@ -82,7 +85,11 @@ def answer(ready: str, rows: list[Row]) -> str:
     if make_sentence is None or any(row["failure"] for row in rows):
         return ""
     with as_config_error(f"the answer of sweep={ready}"):
-        sentence = make_sentence(rows)
+        try:
+            sentence = make_sentence(rows)
+        except KeyError as error:
+            column = str(error.args[0])
+            raise KeyError(f"{column}: no such column; {allowed(column, rows[0])}") from error
     if not isinstance(sentence, str) or not sentence:
         raise ConfigError(f"the answer of sweep={ready}: {sentence!r}: must be a sentence")
     return sentence
@@ -99,7 +106,7 @@ def draw_sweep(folder: Path) -> str:
     no figure. Raises RunError if there is no summary."""
     keys, rows = read_summary(folder)
     name, metric = sweep_name(folder), sweep_note(folder, "search")
-    ready = ready_sweep_name(folder)
+    ready = figure_sweep_name(folder, keys)
     spec = checked_figure(ready, keys) if ready else None
     if spec is None and metric is None and len(keys) > 3:
         return f"no figure of {len(keys)} swept keys (three at most)"

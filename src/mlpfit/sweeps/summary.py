@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from mlpfit import sealed
-from mlpfit.config.catalogue import ready_sweeps
+from mlpfit.config.catalogue import ready_sweep, ready_sweeps
 from mlpfit.errors import Diverged, RunError
 from mlpfit.files import write_file, write_table
 from mlpfit.judging.statistics import QUANTILES, median_interval, quantiles
@@ -37,6 +37,7 @@ from mlpfit.runs.run import Run, load_run
 SWEEP, JOB = "sweep.json", "job.json"
 UNKNOWN = "no exit status recorded: killed, or never started"
 JOB_COLUMN = "job"  # follows the swept keys
+FEWEST = 6  # replicas whose least and largest values hold the median with 95 %
 QUANTITIES = ("mse", "truth_mse", "val_mse")
 Row = dict[str, str]
 
@@ -77,6 +78,13 @@ def ready_sweep_name(folder: Path) -> str | None:
     name, *settings = sweep_name(folder).split(",")
     unchanged = all(setting.startswith(("replicas=", "seeds=")) for setting in settings)
     return name if unchanged and name in ready_sweeps() else None
+
+
+def figure_sweep_name(folder: Path, keys: Sequence[str]) -> str | None:
+    """Name of the ready sweep whose figure suits the sweep in this folder: it sweeps the same keys,
+    perhaps with other overrides; None if there is none."""
+    name = sweep_name(folder).split(",")[0]
+    return name if name in ready_sweeps() and {*ready_sweep(name).params} == {*keys} else None
 
 
 def identity_hash(identity: Mapping[str, Any]) -> str:
@@ -206,6 +214,8 @@ class Median:
     high: float
 
     def __str__(self) -> str:
+        if np.isinf(self.low):
+            return f"{self.value:.3g} (too few replicas for an interval)"
         return f"{self.value:.3g} (95 %: {self.low:.3g} to {self.high:.3g})"
 
     def apart(self, other: "Median") -> bool:
@@ -215,7 +225,10 @@ class Median:
 
 def interval(row: Row, quantity: str = "mse") -> Median:
     """A row's median of a quantity with its interval."""
-    return Median(*(float(row[f"{quantity}_{end}"]) for end in ("median", "low", "high")))
+    value, low, high = (float(row[f"{quantity}_{end}"]) for end in ("median", "low", "high"))
+    if int(row["replicas"]) < FEWEST:
+        low, high = -np.inf, np.inf
+    return Median(value, low, high)
 
 
 def median(row: Row) -> float:
