@@ -207,11 +207,11 @@ def values_in(run: Run, number: Number | None) -> np.ndarray:
     if step not in steps:
         remedy = f"ensemble.history_points={steps[-1]} keeps all"
         raise RunError(f"{number.key}: {run.path} has not kept the loss of that step; {remedy}")
-    loss, trained_on = run.history["loss"][steps.index(step)], run.config["loss"]
-    if trained_on == "sse":
-        return loss if quantity == "sse" else loss * (1 / rows_of_step(run, step))
-    mse = loss * {"mse": 1.0, "half_mse": 2.0}[trained_on]
-    return mse * rows_of_step(run, step) if quantity == "sse" else mse
+    loss, is_sum = run.config["loss"], quantity == "sse"
+    # A loss of the published kind needs no rows; they cancel.
+    rows = run.data["x"].shape[1] if (loss == "sse") == is_sum else rows_of_step(run, step)
+    to_mse = {"mse": 1.0, "half_mse": 2.0, "sse": 1 / rows}[loss]
+    return run.history["loss"][steps.index(step)] * to_mse * (rows if is_sum else 1)
 
 
 def rows_of_step(run: Run, step: int) -> int:
