@@ -132,6 +132,9 @@ def test_a_stale_ensemble_keeps_nothing_but_its_band_from_being_drawn(own, tmp_p
     done = run("mlpfit", "reproduce", "own", cwd=tmp_path, MLPFIT_PATH=own)
     assert done.returncode == 0 and "1 run trained" in done.stdout
     assert re.fullmatch(r"mlpfit: no bands: .*max_steps: 20, now 30.*\n", done.stderr)
+    beside(own, "flat")
+    flat = run("mlpfit", "reproduce", "own/flat", cwd=tmp_path, MLPFIT_PATH=own)
+    assert flat.returncode == 0 and "mlpfit: no bands: " in flat.stderr
     refused = run("mlpfit", "figures", "own", cwd=tmp_path, MLPFIT_PATH=own)
     assert refused.returncode == 1 and "mlpfit ensembles own/ramp trains that" in refused.stderr
 

@@ -31,7 +31,9 @@ def main() -> int:
     # Before the figures: if this is killed, some figures are missing, and the next time goes on.
     missing = not names and not (OUTPUTS / "results.csv").is_file()
     finished = write_results(chosen) if stale or missing else []
-    other = draw.stale_ensembles(chosen, OUTPUTS)
+    owners = {name.split("/")[0] for name in chosen}  # whose distributions are drawn, too
+    drawable = [name for name in experiments() if name.split("/")[0] in owners]
+    other = draw.stale_ensembles(drawable, OUTPUTS)
     for reason in other.values():
         print(f"mlpfit: no bands: {reason}", file=sys.stderr)
     drawn, current = draw.draw_all(names, OUTPUTS, [*other])

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from mlpfit.errors import ConfigError, UnknownKey, as_config_error
+from mlpfit.errors import ConfigError, UnknownKey, as_config_error, naming
 
 UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name of this error
 SHOULD = "Input should be "
@@ -45,12 +45,9 @@ def validate(kind: Any, plain: Mapping[str, Any], prefix: str = "") -> Any:
 
 def read_yaml(kind: Any, file: Path) -> Any:
     """A YAML file as a dataclass of this kind. Raises ConfigError that names file and key."""
-    with as_config_error(str(file)):
+    with as_config_error(str(file)), naming(str(file)):
         plain = yaml.safe_load(file.read_text())
-    try:
         return validate(kind, {} if plain is None else plain)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
 
 
 def _unknown_key(

@@ -150,10 +150,7 @@ def _files_with(key: str, overrides: Sequence[str]) -> str:
 def as_published(experiment: str) -> Config:
     """The config of an experiment without overrides. Cached until a file of ``conf/`` changes."""
     yaml = [file for conf in conf_folders() for file in sorted(conf.rglob("*.yaml"))]
-    files = [
-        *yaml,
-        *sorted(Path(__file__).parent.glob("*.py")),
-    ]  # code decides, too
+    files = [*yaml, *sorted(Path(__file__).parent.glob("*.py"))]  # this code decides it, too
     try:
         config = _as_published(experiment, tuple((str(f), f.stat().st_mtime_ns) for f in files))
     except ConfigError as error:

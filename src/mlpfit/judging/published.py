@@ -48,20 +48,6 @@ class Entry(Section):
 
 
 @dataclass(frozen=True)
-class Page(Section):
-    """The file."""
-
-    author: str = ""
-    title: str = ""
-    year: int | None = None
-    page: str | None = None
-    summary: str = ""
-    seed: int | None = None
-    sensitive: tuple[str, ...] = ()
-    numbers: tuple[Entry, ...] = ()
-
-
-@dataclass(frozen=True)
 class Number:
     """One printed number."""
 
@@ -80,10 +66,9 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Tutorial:
-    """What is published of a tutorial; of an unpublished one, its name alone."""
+class Page(Section):
+    """What a tutorial says of its page; of an unpublished one, nothing."""
 
-    name: str
     author: str = ""
     title: str = ""
     year: int | None = None
@@ -91,13 +76,26 @@ class Tutorial:
     summary: str = ""
     seed: int | None = None
     sensitive: tuple[str, ...] = ()
-    numbers: tuple[Number, ...] = ()
 
     def citation(self) -> str:
         """Author, title and year; empty if nothing is published."""
         if not self.title:
             return ""
         return f'{self.author}, "{self.title}"' + (f" ({self.year})" if self.year else "")
+
+
+@dataclass(frozen=True)
+class File(Page):
+    """published.yaml as it is written."""
+
+    numbers: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tutorial(Page):
+    """What is published of a tutorial, number by number."""
+
+    numbers: tuple[Number, ...] = ()
 
 
 def tutorial(name: str) -> Tutorial:
@@ -108,11 +106,11 @@ def tutorial(name: str) -> Tutorial:
 @cache
 def _read(name: str, file: Path) -> Tutorial:
     if not file.is_file():
-        return Tutorial(name)
-    page: Page = read_yaml(Page, file)
-    numbers = tuple(number for entry in page.numbers for number in _numbers(entry, name, file))
-    sensitive = tuple(map(catalogue.tutorial(name).full_name, page.sensitive))
-    return Tutorial(name, **vars(page) | {"numbers": numbers, "sensitive": sensitive})
+        return Tutorial()
+    content: File = read_yaml(File, file)
+    numbers = tuple(number for entry in content.numbers for number in _numbers(entry, name, file))
+    sensitive = tuple(map(catalogue.tutorial(name).full_name, content.sensitive))
+    return Tutorial(**vars(content) | {"numbers": numbers, "sensitive": sensitive})
 
 
 def check(name: str) -> None:

@@ -85,14 +85,17 @@ def answer(ready: str, rows: list[Row]) -> str:
     if make_sentence is None or any(row["failure"] for row in rows):
         return ""
     with as_config_error(f"the answer of sweep={ready}"):
-        try:
-            sentence = make_sentence(rows)
-        except KeyError as error:
-            column = str(error.args[0])
-            raise KeyError(f"{column}: no such column; {allowed(column, rows[0])}") from error
+        sentence = make_sentence([Columns(row) for row in rows])
     if not isinstance(sentence, str) or not sentence:
         raise ConfigError(f"the answer of sweep={ready}: {sentence!r}: must be a sentence")
     return sentence
+
+
+class Columns(dict[str, str]):
+    """A row of the summary."""
+
+    def __missing__(self, column: str) -> str:
+        raise ValueError(f"{column}: no such column; {allowed(column, self)}")
 
 
 def answers_of(sweep: str) -> dict[str, Callable[[list[Row]], str]]:
