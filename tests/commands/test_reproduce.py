@@ -147,6 +147,21 @@ def test_a_missing_table_of_results_is_written_again(reproduced, tmp_path):
     assert done.returncode == 0 and (tmp_path / "outputs/results.csv").read_bytes() == table
 
 
+def test_an_installed_package_announces_its_tutorial(own, tmp_path):
+    shutil.copytree(own, tmp_path / "own")
+    (tmp_path / "own/__init__.py").touch()
+    metadata = {
+        "METADATA": "Metadata-Version: 2.1\nName: own\nVersion: 1.0\n",
+        "entry_points.txt": "[mlpfit.tutorials]\nown = own\n",
+    }
+    for name, text in metadata.items():
+        (tmp_path / "own-1.0.dist-info").mkdir(exist_ok=True)
+        (tmp_path / "own-1.0.dist-info" / name).write_text(text)
+    done = run("mlpfit", "reproduce", "own", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert load_run(tmp_path / "outputs/runs/own/ramp").replicas == 1
+
+
 def test_an_experiment_takes_the_place_of_no_other(own, tmp_path):
     beside(own, "steep", **{"name: own/steep": "name: own/ramp"})
     done = run("mlpfit", "experiment=own/steep", cwd=tmp_path, MLPFIT_PATH=own)
