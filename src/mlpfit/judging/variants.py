@@ -90,7 +90,7 @@ class Assumption(Section):
 
 
 @dataclass(frozen=True)
-class Compared(Section):
+class ClaimRecipe(Section):
     """An entry of ``claims`` in the file."""
 
     experiment: str
@@ -106,7 +106,7 @@ class File(Section):
     power: dict[str, Count | None] = field(default_factory=dict)
     sensitivity: dict[str, Count | None] = field(default_factory=dict)
     assumptions: tuple[Assumption, ...] = ()
-    claims: dict[str, Compared] = field(default_factory=dict)
+    claims: dict[str, ClaimRecipe] = field(default_factory=dict)
 
 
 def variants(tutorial: str) -> list[Variant]:
