@@ -1,0 +1,139 @@
+"""Compilation of the kernels by the machine's C++ compiler.
+
+A compiled kernel is cached under a name that is a hash of its source, the command, the compiler's version and the
+processor, so that none is ever loaded that another machine, compiler or version of this package made.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from mlpfit.errors import RunError
+
+KERNELS = Path(__file__).parent / "kernels"
+CACHE = "MLPFIT_KERNEL_CACHE"  # environment variable: folder of compiled kernels
+COMPILERS = ("g++", "clang++", "c++")
+# Without contraction only what the source calls fma() is one: all compilers then compute the same
+# bits, at any level of optimisation. No flag of ours or of the user's may allow more than that.
+# Symbols are hidden, since the loader takes those of equal names in two kernels for one.
+FLAGS = ("-std=c++17", "-O2", "-fno-math-errno", "-fPIC", "-shared", "-fvisibility=hidden", "-Wno-psabi")
+EXACT = ("-fno-fast-math", "-ffp-contract=off")  # last, so that they hold
+
+
+class NoCompiler(RunError):
+    """The kernels can't be compiled; the message says why, in a clause."""
+
+
+def compiler() -> list[str]:
+    """The command of the C++ compiler: the variable CXX, split as a shell does, else the first one
+    found. Raises NoCompiler."""
+    given = os.environ.get("CXX", "").strip()
+    try:
+        command = shlex.split(given)
+    except ValueError as error:
+        raise NoCompiler(f"CXX={given} can't be read ({error})") from None
+    if command:
+        if shutil.which(command[0]) is None:
+            raise NoCompiler(f"CXX={given}: there is no such program")
+        return command
+    for name in COMPILERS:
+        if shutil.which(name):
+            return [name]
+    raise NoCompiler(f"there is no C++ compiler ({', '.join(COMPILERS)}, or name one in CXX)")
+
+
+def load(source: str, folder: Path) -> ctypes.CDLL:
+    """The library of this source, compiled unless the folder of the cache has it. Raises NoCompiler
+    if there is no compiler or if it fails."""
+    return _load(source, str(cache_folder(folder)))
+
+
+def cache_folder(default: Path) -> Path:
+    """The folder of compiled kernels: the one the user names in MLPFIT_KERNEL_CACHE, or this one."""
+    return Path(os.environ.get(CACHE) or default).absolute()
+
+
+@functools.cache
+def _load(source: str, folder: str) -> ctypes.CDLL:
+    command = compiler()
+    native = [f"-m{_native_option()}=native"]
+    flags = [*FLAGS, *native, *EXACT]
+    content = [source, *command, *flags, _version(tuple(command)), _processor()]
+    digest = hashlib.sha256("\0".join(content).encode("utf-8", "surrogateescape")).hexdigest()
+    library = Path(folder) / f"{digest[:32]}.so"
+    if not library.is_file():
+        _compile(source, [*command, *flags], library)
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError:  # damaged
+        _compile(source, [*command, *flags], library)
+        return ctypes.CDLL(str(library))
+
+
+def _compile(source: str, command: list[str], library: Path) -> None:
+    """Compile into a temporary folder beside the library and rename it: others see all or nothing.
+
+    The compiler runs in that folder on names of ours, so nothing in the folder's own path (a space,
+    a quote, a dollar) reaches a shell behind CXX.
+    """
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent, prefix=".compiling-") as folder:
+        (Path(folder) / "kernel.cpp").write_text(source, encoding="utf-8")
+        try:
+            done = subprocess.run(
+                [*command, "kernel.cpp", "-o", "kernel.so", "-lm"],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                errors="replace",
+            )
+        except OSError as error:
+            raise NoCompiler(f"{command[0]} can't be run ({error.strerror})") from None
+        built = Path(folder) / "kernel.so"
+        if done.returncode or not built.is_file():
+            lines = done.stderr.splitlines() or [f"exit code {done.returncode}"]
+            first = next((line for line in lines if "error" in line.lower()), lines[0])
+            raise NoCompiler(f"{command[0]} fails ({first.strip()[:200]})")
+        os.replace(built, library)
+
+
+def _native_option() -> str:
+    """The option that names the processor: on Arm GCC and clang take -mcpu=native."""
+    return "arch" if re.search("86|amd64", platform.machine().lower()) else "cpu"
+
+
+@functools.cache
+def _version(command: tuple[str, ...]) -> str:
+    try:
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True)
+    except OSError as error:
+        raise NoCompiler(f"{command[0]} can't be run ({error.strerror})") from None
+    return done.stdout
+
+
+@functools.cache
+def _processor() -> str:
+    """Name and instruction sets of the processor, on which "native" depends."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        return platform.processor()
+    return "\n".join(sorted(x for x in lines if x.startswith(("model name", "flags", "Features"))))
+
+
+def source(real: str, constants: dict[str, object] | None = None) -> str:
+    """C++ source of the kernels for ``real`` "float" or "double": those for any problem, or, with
+    the constants of one problem, the narrow kernel specialised for it."""
+    names = ["common", "activations", "update", "narrow"]
+    names += ["wide", "evaluate"] if constants is None else []
+    defined = [f"#define {name} {value}" for name, value in (constants or {}).items()]
+    texts = [(KERNELS / f"{name}.h").read_text(encoding="utf-8") for name in names]
+    return "\n".join([f"using real = {real};", *defined, *texts])

@@ -1,0 +1,167 @@
+// What all kernels share: vectors, the arguments of a call, activations, losses, the updates of the optimisers.
+//
+// Every result is a fixed sequence of IEEE operations: additions in the order written, products and sums separate
+// (compiled with -ffp-contract=off) unless fma() says otherwise, and no function of libm but sqrt. So all compilers and
+// processors compute the same bits; they differ in how many lanes they take at a time.
+//
+// compiler.py writes `using real = ...;` before this file and, to specialise a kernel, one problem's constants.
+#include <fenv.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INLINE inline __attribute__((always_inline))
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+
+// The widest vector registers of the processor. A V has 64 bytes everywhere, in one to four of them.
+#if defined(__AVX512F__)
+constexpr int WIDTH = 64;
+#elif defined(__AVX__)
+constexpr int WIDTH = 32;
+#else
+constexpr int WIDTH = 16;
+#endif
+typedef real Register __attribute__((vector_size(WIDTH)));
+template <int BYTES> struct UnsignedOf { using type = uint32_t; };
+template <> struct UnsignedOf<8> { using type = uint64_t; };
+using Unsigned = UnsignedOf<sizeof(real)>::type;  // as wide as a real
+typedef Unsigned UnsignedRegister __attribute__((vector_size(WIDTH)));
+
+// Numbers that are computed together, in PARTS registers, or a single one: Vector<real, 1>.
+template <class Part, int PARTS>
+struct alignas(sizeof(Part) * PARTS) Vector {
+    static constexpr int lanes = sizeof(Part) / sizeof(real) * PARTS;
+    Part part[PARTS];
+    real& operator[](int lane) { return reinterpret_cast<real*>(part)[lane]; }
+    real operator[](int lane) const { return reinterpret_cast<const real*>(part)[lane]; }
+};
+constexpr int REGISTERS = 64 / WIDTH;
+using V = Vector<Register, REGISTERS>;
+using Single = Vector<real, 1>;
+constexpr int LANES = V::lanes;
+
+#define NUMBERS template <class Part, int PARTS> INLINE
+#define EACH_PART _Pragma("GCC unroll 4") for (int i = 0; i < PARTS; ++i)
+NUMBERS Vector<Part, PARTS> operator+(Vector<Part, PARTS> a, Vector<Part, PARTS> b) { EACH_PART a.part[i] += b.part[i]; return a; }
+NUMBERS Vector<Part, PARTS> operator-(Vector<Part, PARTS> a, Vector<Part, PARTS> b) { EACH_PART a.part[i] -= b.part[i]; return a; }
+NUMBERS Vector<Part, PARTS> operator*(Vector<Part, PARTS> a, Vector<Part, PARTS> b) { EACH_PART a.part[i] *= b.part[i]; return a; }
+NUMBERS Vector<Part, PARTS> operator/(Vector<Part, PARTS> a, Vector<Part, PARTS> b) { EACH_PART a.part[i] /= b.part[i]; return a; }
+NUMBERS Vector<Part, PARTS>& operator+=(Vector<Part, PARTS>& a, Vector<Part, PARTS> b) { return a = a + b; }
+NUMBERS Vector<Part, PARTS>& operator*=(Vector<Part, PARTS>& a, Vector<Part, PARTS> b) { return a = a * b; }
+template <class N>
+INLINE N splat(real value) {
+    N v;
+    for (auto& part : v.part) part = __typeof__(part + part){} + value;
+    return v;
+}
+
+// a * b + c, rounded once.
+INLINE real fma(real a, real b, real c) {
+    if constexpr (sizeof(real) == 4) return __builtin_fmaf(a, b, c);
+    else return __builtin_fma(a, b, c);
+}
+INLINE Register fma(Register a, Register b, Register c) {
+    for (unsigned i = 0; i < WIDTH / sizeof(real); ++i) c[i] = fma(a[i], b[i], c[i]);
+    return c;
+}
+NUMBERS Vector<Part, PARTS> fma(Vector<Part, PARTS> a, Vector<Part, PARTS> b, Vector<Part, PARTS> c) {
+    EACH_PART c.part[i] = fma(a.part[i], b.part[i], c.part[i]);
+    return c;
+}
+
+INLINE real root(real v) {
+    if constexpr (sizeof(real) == 4) return __builtin_sqrtf(v);
+    else return __builtin_sqrt(v);
+}
+INLINE Register root(Register v) {
+    for (unsigned i = 0; i < WIDTH / sizeof(real); ++i) v[i] = root(v[i]);
+    return v;
+}
+NUMBERS Vector<Part, PARTS> root(Vector<Part, PARTS> v) { EACH_PART v.part[i] = root(v.part[i]); return v; }
+
+// Sum of the lanes: the upper half onto the lower one, until one is left.
+INLINE real sum_of_lanes(V v) {
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        for (int i = 0; i < half; ++i) v[i] += v[i + half];
+    }
+    return v[0];
+}
+
+// Processors make NaNs of different signs and payloads; stored ones are all the same.
+INLINE real canonical(real value) {
+    if constexpr (sizeof(real) == 4) return value == value ? value : __builtin_nanf("");
+    else return value == value ? value : __builtin_nan("");
+}
+
+// Zeros, at addresses that vectors need.
+template <class T>
+T* zeros(size_t count) {
+    size_t bytes = (count * sizeof(T) + 64) / 64 * 64;
+    return static_cast<T*>(memset(aligned_alloc(64, bytes), 0, bytes));
+}
+
+// The processor's default arithmetic while it lives: to nearest, subnormal numbers not flushed, whatever the process has
+// set for itself.
+struct DefaultArithmetic {
+    fenv_t before;
+    DefaultArithmetic() { fegetenv(&before), fesetenv(FE_DFL_ENV); }
+    ~DefaultArithmetic() { fesetenv(&before); }
+};
+
+// A tensor (steps, R, ...): values of step k and replica r begin at k step + r replica.
+struct Rows {
+    const real* values;
+    int64_t step, replica;
+    const real* at(int64_t k, int64_t r) const { return values + k * step + r * replica; }
+};
+
+// If ordered, which of its rows replica r sees in step k: count(k, r) of them from start(k, r) on. A batch of fewer rows
+// than others is filled up with its first row, at weight 0.
+struct Order {
+    const int64_t *starts, *lengths;  // (R, steps)
+    int64_t steps;
+    int64_t start(int64_t k, int64_t r) const { return starts[r * steps + k]; }
+    int64_t count(int64_t k, int64_t r) const { return lengths[r * steps + k]; }
+};
+
+enum Activation { IDENTITY, RELU, TANH };
+enum Optimizer { SGD, ADAM };
+
+// Arguments of run() (steps.py: Call): all steps of the replicas first .. last - 1.
+struct Call {
+    int64_t steps, first, last, replicas;
+    Rows x, y, weights;   // (steps, R, rows, d), (steps, R, rows, 1), (steps, R, rows); a slice of these if ordered
+    Order order;
+    real* const* state;   // the parameters, then each of the optimiser's buffers of all of them: (R, in, out) each
+    const real* factors;  // (steps, 2), see steps.py: update_factors
+    real* losses;         // (steps, R), before each update
+    double loss, slope;   // the loss is loss x squares, its derivative slope x error, both
+    int64_t mean;         // divided by the rows (by the sum of their weights) if mean
+    double beta1, beta2, eps;
+    int64_t layers, rows, buffers, activation, optimizer, weighted, ordered;  // the problem's shape, and
+    const int64_t* units;                                                     // widths, from input to output
+};
+
+constexpr int MOST_LAYERS = 64;
+
+// The shape of the problem: constants if the kernel is specialised for one, else what the call says.
+#ifdef UNITS
+struct Shape {
+    static constexpr int units[] = UNITS;
+    static constexpr int layers = sizeof(units) / sizeof(int) - 1, rows = ROWS, buffers = BUFFERS;
+    static constexpr int activation = ACTIVATION, optimizer = OPTIMIZER;
+    static constexpr bool weighted = WEIGHTED, ordered = ORDERED;
+    explicit Shape(const Call&) {}
+};
+#else
+struct Shape {
+    int units[MOST_LAYERS + 1];
+    int layers, rows, buffers, activation, optimizer;
+    bool weighted, ordered;
+    explicit Shape(const Call& call)
+        : layers(call.layers), rows(call.rows), buffers(call.buffers), activation(call.activation),
+          optimizer(call.optimizer), weighted(call.weighted), ordered(call.ordered) {
+        for (int l = 0; l <= layers; ++l) units[l] = call.units[l];
+    }
+};
+#endif

@@ -1,0 +1,83 @@
+// The net's outputs on any number of rows, in an order that numpy repeats without effort: every unit is its bias, plus
+// input times weight, one input after the other, products and sums rounded apart. evaluation.py has the same in
+// numpy, bit for bit.
+
+struct Evaluation {
+    int64_t replicas, rows, layers, activation;
+    const int64_t* units;
+    const real *x, *y;           // (R, rows, d), (R, rows, 1)
+    int64_t x_replica, y_replica;  // strides of the replicas; 0: all have the same rows
+    const real* const* parameters;  // (R, in, out), (R, 1, out), next layer's ...
+    double* squares;             // (R,) sums of squared errors
+    int64_t* dead;               // (R,) numbers of hidden units that are zero on all rows; or null
+};
+
+// Rows are taken LANES at a time, one in each lane.
+struct Outputs {
+    const Evaluation& call;
+    V *h, *next;    // outputs of the units of two layers
+    bool* alive;  // of all hidden units
+
+    explicit Outputs(const Evaluation& call) : call(call) {
+        int64_t widest = 0, all = 0;
+        for (int l = 0; l <= call.layers; ++l) {
+            widest = call.units[l] > widest ? call.units[l] : widest, all += call.units[l];
+        }
+        h = zeros<V>(widest), next = zeros<V>(widest), alive = zeros<bool>(all);
+    }
+    ~Outputs() { free(h), free(next), free(alive); }
+
+    void forward(int64_t r) {
+        bool* living = alive;
+        for (int l = 0; l < call.layers; ++l) {
+            const int64_t fan_in = call.units[l], out = call.units[l + 1];
+            const real *weight = call.parameters[2 * l] + r * fan_in * out, *bias = call.parameters[2 * l + 1] + r * out;
+            for (int64_t j = 0; j < out; ++j) next[j] = splat<V>(bias[j]);
+            for (int64_t i = 0; i < fan_in; ++i) {
+                const V value = h[i];
+                for (int64_t j = 0; j < out; ++j) next[j] += value * splat<V>(weight[i * out + j]);
+            }
+            V* const below = h;
+            h = next, next = below;
+            if (l + 1 == call.layers) return;
+            for (int64_t j = 0; j < out; ++j, ++living) {
+                h[j] = activated(call.activation, h[j]);
+                for (int lane = 0; lane < LANES && !*living; ++lane) *living = h[j][lane] != 0;
+            }
+        }
+    }
+
+    // Row i of the last vector is repeated where there are no more rows.
+    void evaluate(int64_t r) {
+        const int64_t inputs = call.units[0];
+        double sums[LANES] = {};
+        int64_t units = 0;
+        for (int l = 1; l < call.layers; ++l) units += call.units[l];
+        memset(alive, 0, units);
+        for (int64_t row = 0; row < call.rows; row += LANES) {
+            const int64_t lanes = call.rows - row < LANES ? call.rows - row : LANES;
+            const real *x = call.x + r * call.x_replica + row * inputs, *y = call.y + r * call.y_replica + row;
+            for (int64_t c = 0; c < inputs; ++c) {
+                for (int lane = 0; lane < LANES; ++lane) h[c][lane] = x[(lane < lanes ? lane : 0) * inputs + c];
+            }
+            forward(r);
+            for (int lane = 0; lane < lanes; ++lane) {
+                const double error = double(h[0][lane]) - double(y[lane]);
+                sums[lane] += error * error;
+            }
+        }
+        for (int half = LANES / 2; half > 0; half /= 2) {
+            for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
+        }
+        call.squares[r] = sums[0] == sums[0] ? sums[0] : __builtin_nan("");
+        if (!call.dead) return;
+        call.dead[r] = 0;
+        for (int64_t j = 0; j < units; ++j) call.dead[r] += !alive[j];
+    }
+};
+
+EXPORTED void evaluate(const Evaluation* call) {
+    const DefaultArithmetic arithmetic;
+    Outputs outputs(*call);
+    for (int64_t r = 0; r < call->replicas; ++r) outputs.evaluate(r);
+}

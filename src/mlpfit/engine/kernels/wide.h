@@ -1,0 +1,213 @@
+// Large nets: a vector holds neighbouring units of one layer, and every replica takes all its steps before the next
+// begins. Layers are filled up with units whose weights are and stay zero.
+
+INLINE int vectors(int units) { return (units + LANES - 1) / LANES; }
+
+// The left factor of a product, (rows, depth), at any strides.
+struct Left {
+    const real* values;
+    int64_t row, depth;
+};
+
+// M rows and N vectors of a product from (row, column) on: sums over k, in order, kept in registers.
+template <int M, int N>
+INLINE void tile(Left left, const V* right, V* out, int depth, int columns, int row, int column) {
+    V sum[M][N] = {};
+    const real* a = left.values + row * left.row;
+    const V* b = right + column;
+    for (int k = 0; k < depth; ++k, a += left.depth, b += columns) {
+        _Pragma("GCC unroll 8") for (int i = 0; i < M; ++i) {
+            const V s = splat<V>(a[i * left.row]);
+            _Pragma("GCC unroll 8") for (int j = 0; j < N; ++j) sum[i][j] = fma(s, b[j], sum[i][j]);
+        }
+    }
+    _Pragma("GCC unroll 8") for (int i = 0; i < M; ++i) {
+        _Pragma("GCC unroll 8") for (int j = 0; j < N; ++j) out[(row + i) * columns + column + j] = sum[i][j];
+    }
+}
+
+// Tiles whose sums fill most of the registers; their size decides no number.
+constexpr int HIGH = 6, BROAD = REGISTERS == 1 ? 4 : 1;
+
+template <int M, int N>
+INLINE void last_rows(Left left, const V* right, V* out, int rows, int depth, int columns, int row, int column) {
+    if (rows - row == M) tile<M, N>(left, right, out, depth, columns, row, column);
+    else if constexpr (M > 1) last_rows<M - 1, N>(left, right, out, rows, depth, columns, row, column);
+}
+
+template <int N>
+void strip(Left left, const V* right, V* out, int rows, int depth, int columns, int column) {
+    int row = 0;
+    for (; row + HIGH <= rows; row += HIGH) tile<HIGH, N>(left, right, out, depth, columns, row, column);
+    last_rows<HIGH - 1, N>(left, right, out, rows, depth, columns, row, column);
+}
+
+template <int N>
+INLINE void last_columns(Left left, const V* right, V* out, int rows, int depth, int columns, int column) {
+    if (columns - column == N) strip<N>(left, right, out, rows, depth, columns, column);
+    else if constexpr (N > 1) last_columns<N - 1>(left, right, out, rows, depth, columns, column);
+}
+
+// out (rows, columns vectors) = left (rows, depth) times right (depth, columns vectors).
+inline void product(Left left, const V* right, V* out, int rows, int depth, int columns) {
+    int column = 0;
+    for (; column + BROAD <= columns; column += BROAD) strip<BROAD>(left, right, out, rows, depth, columns, column);
+    if constexpr (BROAD > 1) last_columns<BROAD - 1>(left, right, out, rows, depth, columns, column);
+}
+
+// One replica: its parameters and buffers, filled up, and what its hidden layers put out.
+struct Wide {
+    const Call& call;
+    const Shape shape{call};
+    const int last = shape.layers - 1, rows = shape.rows, inputs = shape.units[0];
+    int weight_at[MOST_LAYERS], bias_at[MOST_LAYERS];  // vectors of a layer among those of the state
+    int count = 0;                                     // vectors of the parameters
+    V *state, *gradient, *hidden[MOST_LAYERS], *below_layer, *transposed;
+    real* picked;  // if ordered, the rows of this step: inputs, then targets and weights
+    const real *x = nullptr, *y = nullptr, *weights = nullptr;
+    int64_t r = 0;
+
+    // The last layer has one unit, its weights are a vector over its inputs.
+    int weight_vectors(int l) const {
+        return l == last ? vectors(shape.units[l]) : shape.units[l] * vectors(shape.units[l + 1]);
+    }
+
+    explicit Wide(const Call& call) : call(call) {
+        int widest = 0, most = 0;
+        for (int l = 0; l < shape.layers; ++l) {
+            weight_at[l] = count, bias_at[l] = count + weight_vectors(l);
+            count = bias_at[l] + (l == last ? 1 : vectors(shape.units[l + 1]));
+            hidden[l] = l ? zeros<V>(rows * vectors(shape.units[l])) : nullptr;
+            const int own = l ? vectors(shape.units[l]) : 0, above = shape.units[l + 1] * own;
+            widest = own > widest ? own : widest, most = above > most ? above : most;
+        }
+        state = zeros<V>((1 + shape.buffers) * count), gradient = zeros<V>(count);
+        below_layer = zeros<V>(rows * widest), transposed = zeros<V>(most);
+        picked = zeros<real>(rows * (inputs + 2));
+    }
+    ~Wide() {
+        for (int l = 1; l < shape.layers; ++l) free(hidden[l]);
+        free(state), free(gradient), free(below_layer), free(transposed), free(picked);
+    }
+
+    Left inputs_of(int l) const {  // (rows, units)
+        if (l == 0) return {x, inputs, 1};
+        return {reinterpret_cast<const real*>(hidden[l]), vectors(shape.units[l]) * LANES, 1};
+    }
+
+    void forward() {
+        for (int l = 0; l < last; ++l) {
+            const int columns = vectors(shape.units[l + 1]);
+            const V* bias = state + bias_at[l];
+            V* out = hidden[l + 1];
+            product(inputs_of(l), state + weight_at[l], out, rows, shape.units[l], columns);
+            for (int i = 0; i < rows; ++i, out += columns) {
+                for (int j = 0; j < columns; ++j) out[j] = activated(shape.activation, out[j] + bias[j]);
+            }
+        }
+    }
+
+    // The last layer forward and back: the gradients of its weights, and the errors of the units below in place of
+    // their outputs. Returns the sum of the squares.
+    real forward_and_back(real scale) {
+        const int columns = vectors(shape.units[last]);
+        const V* w = state + weight_at[last];
+        const real bias = state[bias_at[last]][0];
+        V *h = hidden[last], *slopes = gradient + weight_at[last];
+        real squares = 0, slope = 0;
+        for (int i = 0; i < rows; ++i, h += columns) {
+            V products = {};
+            for (int j = 0; j < columns; ++j) products = fma(h[j], w[j], products);
+            const real error = sum_of_lanes(products) + bias - y[i];
+            const real weighted = shape.weighted ? error * weights[i] : error, scaled = weighted * scale;
+            squares = fma(error, weighted, squares);
+            slope += scaled;
+            const V broad = splat<V>(scaled);
+            for (int j = 0; j < columns; ++j) {
+                slopes[j] = fma(h[j], broad, slopes[j]);
+                h[j] = below(shape.activation, w[j] * broad, h[j]);
+            }
+        }
+        gradient[bias_at[last]][0] = slope;
+        return squares;
+    }
+
+    // From the errors of the units above a layer, which lie in place of their outputs, to the layer's gradients and the
+    // errors of the units below it.
+    void backward() {
+        for (int l = last - 1; l >= 0; --l) {
+            const int columns = vectors(shape.units[l + 1]), inner = vectors(shape.units[l]);
+            const V* error = hidden[l + 1];
+            V *weight = state + weight_at[l], *slopes = gradient + weight_at[l], *bias = gradient + bias_at[l];
+            for (int i = 0; i < rows; ++i) {
+                for (int j = 0; j < columns; ++j) bias[j] += error[i * columns + j];
+            }
+            const Left in = inputs_of(l);
+            product({in.values, 1, in.row}, error, slopes, shape.units[l], rows, columns);
+            if (l == 0) break;
+            for (int i = 0; i < shape.units[l]; ++i) {
+                for (int j = 0; j < shape.units[l + 1]; ++j) {
+                    transposed[j * inner + i / LANES][i % LANES] = weight[i * columns + j / LANES][j % LANES];
+                }
+            }
+            product(inputs_of(l + 1), transposed, below_layer, rows, shape.units[l + 1], inner);
+            V* h = hidden[l];
+            for (int i = 0; i < rows * inner; ++i) h[i] = below(shape.activation, below_layer[i], h[i]);
+        }
+    }
+
+    void pick(int64_t k) {
+        const int64_t start = call.order.start(k, r), length = call.order.count(k, r);
+        const real *from_x = call.x.at(k, r) + start * inputs, *from_y = call.y.at(k, r) + start;
+        real *to_y = picked + rows * inputs, *to_weights = to_y + rows;
+        for (int i = 0; i < rows; ++i) {
+            const int64_t row = i < length ? i : 0;
+            memcpy(picked + i * inputs, from_x + row * inputs, inputs * sizeof(real));
+            to_y[i] = from_y[row];
+            to_weights[i] = i < length;
+        }
+    }
+
+    void step(int64_t k) {
+        if (shape.ordered) pick(k);
+        x = shape.ordered ? picked : call.x.at(k, r);
+        y = shape.ordered ? picked + rows * inputs : call.y.at(k, r);
+        weights = !shape.weighted ? nullptr : shape.ordered ? y + rows : call.weights.at(k, r);
+        real n = shape.weighted ? 0 : rows;
+        for (int i = 0; shape.weighted && i < rows; ++i) n += weights[i];
+        n = call.mean ? n : 1;
+        memset(gradient, 0, count * sizeof(V));
+        forward();
+        const real squares = forward_and_back(real(call.slope) / n);
+        backward();
+        call.losses[k * call.replicas + r] = canonical(squares * real(call.loss) / n);
+        update(shape, state, gradient, count, call.factors + 2 * k, call);
+    }
+
+    template <class Move>
+    void each_number(Move move) const {  // move(number in the filled-up state, the one in torch's tensors)
+        for (int s = 0; s < 2 * shape.layers * (1 + shape.buffers); ++s) {
+            const int l = s % (2 * shape.layers) / 2, fan_in = s % 2 ? 1 : shape.units[l], out = shape.units[l + 1];
+            const int at = count * (s / (2 * shape.layers)) + (s % 2 ? bias_at[l] : weight_at[l]);
+            const int row = l == last ? 1 : vectors(out) * LANES;
+            real *ours = reinterpret_cast<real*>(state + at), *torchs = call.state[s] + r * fan_in * out;
+            for (int i = 0; i < fan_in; ++i) {
+                for (int j = 0; j < out; ++j) move(ours[i * row + j], torchs[i * out + j]);
+            }
+        }
+    }
+
+    void run() {
+        for (r = call.first; r < call.last; ++r) {
+            memset(state, 0, (1 + shape.buffers) * count * sizeof(V));  // one that diverged fills layers up with NaN
+            each_number([](real& ours, real& torchs) { ours = torchs; });
+            for (int64_t k = 0; k < call.steps; ++k) step(k);
+            each_number([](real& ours, real& torchs) { torchs = canonical(ours); });
+        }
+    }
+};
+
+EXPORTED void run_wide(const Call* call) {
+    const DefaultArithmetic arithmetic;
+    Wide(*call).run();
+}
