@@ -62,6 +62,12 @@ def allowed(given: object, names: Iterable[str]) -> str:
     return f"{question}allowed are {', '.join(names)}"
 
 
+def check_name(key: str, given: object, names: Iterable[str]) -> None:
+    """Raises ConfigError unless the value given for a key is one of these names."""
+    if given not in (names := list(names)):
+        raise ConfigError(f"{key}={given}: {allowed(given, names)}")
+
+
 def _tail(name: str) -> str:
     """Last part of the name of a key or an experiment: "lr" of "optimizer.lr"."""
     return re.split("[./]", name)[-1]

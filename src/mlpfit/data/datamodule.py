@@ -1,14 +1,9 @@
-"""A LightningDataModule of the synthetic rows of R replicas, in the order of training.
-
-A batch of the Trainer is a chunk: ``chunk_steps`` optimiser steps, which
-:class:`mlpfit.model.regression.Regression` takes in one training_step. With ``chunk_steps=None``
-a batch is one step, for any LightningModule.
-"""
+"""A LightningDataModule of the synthetic rows of R replicas, in the order of training."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
+from typing import Any, get_args
 
 import lightning.pytorch as pl
 import numpy as np
@@ -18,6 +13,7 @@ from torch import Tensor
 from mlpfit.data import order as orders
 from mlpfit.data import streams as generators
 from mlpfit.data.targets import Rows, Target
+from mlpfit.errors import ConfigError, check_name
 
 FRESH_ROWS = 2_000  # of validation and of test: 3 % standard error of the noise's mean square
 
@@ -25,25 +21,34 @@ Batch = dict[str, Any]
 
 
 class ReplicaData(pl.LightningDataModule):
-    """Rows and batch order of the replicas with these seeds; each depends on its own seed only.
+    """Rows and batches of the replicas with these seeds; each depends on its own seed only.
 
     target        the function and how its rows are sampled
-    steps         optimiser steps of the training, which is one epoch of the Trainer
-    order, batch_size, macro_batch, start_below   rows of each step: :mod:`mlpfit.data.order`
+    order, batch_size, macro_batch, start_below   rows of each batch: :mod:`mlpfit.data.order`
     streams       how generators are made from a seed: :mod:`mlpfit.data.streams`
     weights       function that draws the initial weights; called before the order is drawn, so
                   that ``legacy`` streams have the same state as in training
-    chunk_steps   steps of a chunk at most; None: one step a batch, without the axis of steps
-    stops         further steps at which a chunk ends
+    fresh_rows    rows of validation and of test
 
     x (R, n, d), y (R, n, 1); ``arrays``: the fields of :class:`mlpfit.data.targets.Rows` with the
-    replica axis first. A chunk of K steps is {"x": (1, R, n, d), "y": (1, R, n, 1), "steps": K}. If
-    steps see different rows, x and y hold them in the order of the steps, and "starts" and
-    "lengths" (R, K) are the slice of each step: :func:`batches`. Validation and test use
-    ``fresh_rows`` new rows of the same function with new noise, from their own generators,
-    standardised like the replica's rows; prediction uses every row generated.
+    replica axis first. A batch is {"x": (R, b, d), "y": (R, b, 1)}; where the replicas' batches
+    have different lengths (``blocks``), shorter ones are filled up with their first row at weight
+    0: "weights" (R, b). An epoch is one batch of all rows (``full``), one pass over the rows
+    (``shuffle``, ``sequential``, ``blocks``), or as many draws (``slices``, ``consecutive``).
+    Validation and test use new rows of the same function with new noise, from their own
+    generators, standardised like the replica's rows; prediction uses every row generated.
 
-    ``Trainer(max_steps=500).fit(module, ReplicaData(target, steps=500))``
+    Batches are numbered from 0 at the start of training, across epochs, and are a function of the
+    seed and that number. A Trainer takes next the number of batches that it has completed,
+    ``fit_loop.epoch_loop.batch_progress.total.completed``: Lightning saves it in every checkpoint,
+    increases it once a batch whatever accumulate_grad_batches, and counts on where an epoch is cut
+    short (limit_train_batches, max_steps). So a resumed training has exactly the batches that it
+    has not seen, in the middle of an epoch, too, and each training starts at batch 0. (With
+    overfit_batches every epoch has the first batches.) Every process of a distributed training has
+    the same batches, so its numbers are those of one process; to divide the rows among processes,
+    give the Trainer a DataLoader of them, which gets a sampler.
+
+    ``Trainer(max_steps=500).fit(module, ReplicaData(target))``
     """
 
     def __init__(
@@ -51,7 +56,6 @@ class ReplicaData(pl.LightningDataModule):
         target: Target,
         seeds: Sequence[int] = (0,),
         *,
-        steps: int,
         order: orders.Kind = "full",
         batch_size: int | None = None,
         macro_batch: int | None = None,
@@ -59,47 +63,89 @@ class ReplicaData(pl.LightningDataModule):
         streams: generators.Kind = "spawned",
         weights: Callable[[Any], Any] | None = None,
         dtype: str = "float32",
-        chunk_steps: int | None = 200,
-        stops: Sequence[int] = (),
         fresh_rows: int = FRESH_ROWS,
     ) -> None:
         super().__init__()
-        self.target, self.seeds, self.steps = target, list(seeds), steps
-        self.chunk_steps, self.fresh_rows = chunk_steps, fresh_rows
-        self.dtype = getattr(torch, dtype)
-        self.boundaries = sorted({*range(0, steps, chunk_steps or 1), steps, *stops})
-        self.rows_of_a_step = "all rows" if batch_size is None else f"{order} of {batch_size}"
-        draw_for = partial(
-            draw,
-            target,
-            steps=steps,
-            order=order,
-            batch_size=batch_size,
-            macro_batch=macro_batch,
-            start_below=start_below,
-            streams=streams,
-            weights=weights,
-        )
-        rows, row_orders = zip(*map(draw_for, self.seeds), strict=True)
+        check_name("dtype", dtype, ("float32", "float64"))
+        if not (seeds := list(seeds)):
+            raise ConfigError("seeds=[]: must name at least one seed, one per replica")
+        if type(fresh_rows) is not int or fresh_rows < 1:
+            raise ConfigError(f"fresh_rows={fresh_rows}: must be a whole number from 1 on")
+        self.target, self.seeds, self.fresh_rows = target, seeds, fresh_rows
+        self.dtype: torch.dtype = getattr(torch, dtype)
+        begin = partial(_begin, target, order=order, streams=streams, weights=weights)
+        batching = _batching(target, order, batch_size, macro_batch, start_below, streams)
+        rows, rngs = zip(*map(begin, seeds), strict=True)
         names = Rows.__dataclass_fields__
         self.arrays = {name: np.stack([getattr(r, name) for r in rows]) for name in names}
         self.x, self.y = (self._tensor(self.arrays[name]) for name in ("x", "y"))
-        self.order = None if order == "full" else orders.stack(row_orders)
+        self._draws = None if batching is None else orders.Draws(batching, rngs)
         self._fresh: dict[generators.Use, Batches] = {}
 
     def __repr__(self) -> str:
         replicas, rows, inputs = self.x.shape
         seeds = ", ".join(map(str, self.seeds[:3])) + (", ..." if replicas > 3 else "")
-        unit = "batches" if self.chunk_steps is None else "chunks"
+        batches = "1 batch of all rows"
+        if self._draws is not None:
+            kind, count = self._draws.batching.kind, self.batches_per_epoch
+            shorter = ", some shorter" if self._draws.batching.varies else ""
+            batches = f"{count} batches of {self.batch_size} rows{shorter}, order {kind}"
         return (
             f"ReplicaData({self.target.name}: {rows} rows of {inputs} inputs, {self.dtype}; "
-            f"{replicas} replicas, seeds {seeds}; "
-            f"{self.steps} steps on {self.rows_of_a_step} in {len(self.boundaries) - 1} {unit}; "
+            f"{replicas} replicas, seeds {seeds}; epochs of {batches}; "
             f"{self.fresh_rows} fresh rows each for validation and test)"
         )
 
-    def train_dataloader(self) -> "Chunks":
-        return Chunks(self)
+    __str__ = __repr__
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return 1 if self._draws is None else len(self._draws.batching.epoch)
+
+    @property
+    def batch_size(self) -> int | None:
+        """Rows of a batch; None: all. It may be set, as Lightning's BatchSizeFinder does: a number
+        above what there is means the largest batch. Training then starts at batch 0 of the new
+        size."""
+        return None if self._draws is None else self._draws.batching.batch
+
+    @batch_size.setter
+    def batch_size(self, size: int) -> None:
+        if self._draws is None:
+            raise ConfigError(f"batch_size={size}: needs another order than full, such as shuffle")
+        batching = self._draws.batching
+        most = batching.macro or (batching.below - 1 if batching.below else batching.rows)
+        if type(size) is not int or size < 1:
+            raise ConfigError(f"batch_size={size}: must be a whole number of rows from 1 on")
+        self._draws.restart(replace(batching, batch=min(size, most, batching.rows)))
+
+    def order_of(self, first: int, last: int) -> orders.Order | None:
+        """Row numbers of batches first .. last - 1, counted from the start of training; None if
+        every batch has all rows. Of earlier batches than those asked for last the order is drawn
+        again from the start."""
+        return None if self._draws is None else self._draws.between(first, last)
+
+    def batch(self, number: int) -> Batch:
+        """The batch of this number, counted from 0 at the start of training."""
+        if (order := self.order_of(number, number + 1)) is None:
+            return {"x": self.x, "y": self.y}
+        offset = np.arange(order.lengths.max())
+        inside = offset < order.lengths  # (R, b)
+        rows = np.take_along_axis(order.rows, order.starts + offset * inside, axis=1)
+        replica = np.arange(len(rows))[:, None]
+        batch = {"x": self.x[replica, rows], "y": self.y[replica, rows]}
+        return batch if inside.all() else batch | {"weights": self._tensor(inside)}
+
+    def next_batch(self) -> int | None:
+        """Number of the batch that the Trainer takes next; None if it is not training."""
+        if self.trainer is None or not self.trainer.training:
+            return None
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        overfits = getattr(self.trainer, "overfit_batches", 0)
+        return (progress.current if overfits else progress.total).completed
+
+    def train_dataloader(self) -> "Epochs":
+        return Epochs(self)
 
     def val_dataloader(self) -> "Batches":
         return self.fresh("validation")
@@ -110,29 +156,6 @@ class ReplicaData(pl.LightningDataModule):
     def predict_dataloader(self) -> "Batches":
         """All generated rows in one batch {"x": (R, m, d)}."""
         return Batches([{"x": self._tensor(self.arrays["pool_x"])}])
-
-    def chunk(self, first: int, last: int) -> Batch:
-        """The chunk of steps first .. last - 1, counted from 0."""
-        if self.order is None:
-            return {"x": self.x[None], "y": self.y[None], "steps": last - first}
-        x, y = self._in_order
-        starts, lengths = self.order.starts[:, first:last], self.order.lengths[:, first:last]
-        return {
-            "x": x[None],
-            "y": y[None],
-            "steps": last - first,
-            "starts": torch.from_numpy(starts),
-            "lengths": torch.from_numpy(lengths),
-            "batch": self.order.longest,
-            "filled_up": self.order.varies,
-        }
-
-    @cached_property
-    def _in_order(self) -> tuple[Tensor, Tensor]:
-        """x (R, L, d), y (R, L, 1) in the order of the steps, so that each batch is a slice."""
-        assert self.order is not None
-        rows, replica = torch.from_numpy(self.order.rows), torch.arange(len(self.x))[:, None]
-        return self.x[replica, rows], self.y[replica, rows]
 
     def fresh(self, use: generators.Use) -> "Batches":
         """New rows of every replica in one batch {"x": (R, m, d), "y": (R, m, 1)}; each replica's
@@ -158,54 +181,69 @@ class Batches(list[Batch]):
     """Batches of one dataloader; the Trainer takes a plain list as several dataloaders."""
 
 
-class Chunks:
-    """The remaining chunks of a training, a dataloader for the Trainer. It has no position of its
-    own: iteration starts at the Trainer's ``global_step``, so a resumed run gets exactly the
-    batches that it has not seen."""
+class Epochs:
+    """The dataloader of the training: each iteration is one epoch, from the Trainer's next batch
+    on. Given to a Trainer without the datamodule it counts the batches itself, and Lightning
+    restores the count when it resumes within an epoch or with max_steps, but not at the end of an
+    epoch with max_epochs alone: give ``fit`` the datamodule."""
 
     def __init__(self, data: ReplicaData) -> None:
-        self.data = data
+        self.data, self._next = data, 0
+        self.dataset = data.y[0]  # whose length limits Lightning's BatchSizeFinder
 
     def __len__(self) -> int:
-        return len(self.data.boundaries) - 1
+        return self.data.batches_per_epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        data = self.data
-        done = data.trainer.global_step if data.trainer is not None else 0
-        if getattr(data.trainer, "overfit_batches", 0):
-            done = 0  # repeat the same batches in every epoch
-        for first, last in zip(data.boundaries, data.boundaries[1:], strict=False):
-            if last <= done:
-                continue
-            chunk = data.chunk(max(first, done), last)
-            if data.chunk_steps is None:
-                chunk = {k: v[0] for k, v in batches(chunk).items() if isinstance(v, Tensor)}
-            yield chunk
+        position = self.data.next_batch()  # when the first batch is taken: progress is loaded
+        self._next = self._next if position is None else position
+        for _ in range(len(self)):
+            self._next += 1
+            yield self.data.batch(self._next - 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty; its presence tells Lightning that the dataloader can be resumed."""
-        return {}
+        """Its presence tells Lightning that the dataloader can be resumed."""
+        return {"next": self._next}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See :meth:`state_dict`."""
+        self._next = state["next"]
 
 
-def batches(chunk: Batch) -> Batch:
-    """A chunk with its slices written out: {"x": (K, R, b, d), "y": (K, R, b, 1), "weights": ...};
-    if all steps see the same rows, the chunk unchanged.
+def _batching(
+    target: Target,
+    order: orders.Kind,
+    batch_size: int | None,
+    macro_batch: int | None,
+    start_below: int | None,
+    streams: generators.Kind,
+) -> orders.Batching | None:
+    """None for ``full``. Raises ConfigError for settings that do not fit."""
+    check_name("order", order, get_args(orders.Kind))
+    check_name("streams", streams, get_args(generators.Kind))
+    rows = target.points if target.observed is None else target.observed
+    given = (order, rows, batch_size, macro_batch, start_below, streams)
+    if problem := target.problem() or next(orders.problems(*given), None):
+        raise ConfigError(problem)
+    if batch_size is None:
+        return None
+    return orders.Batching(order, rows, batch_size, macro_batch, start_below)
 
-    A batch shorter than others is padded with its first row at weight 0: weights (K, R, b), or None
-    if no batch is padded.
-    """
-    if "starts" not in chunk:
-        return chunk
-    starts, lengths = (chunk[name].T[..., None] for name in ("starts", "lengths"))  # (K, R, 1)
-    offset = torch.arange(chunk["batch"], device=starts.device)
-    inside = offset < lengths
-    positions = torch.where(inside, starts + offset, starts)
-    replica = torch.arange(len(chunk["starts"]), device=positions.device)[:, None]
-    x, y = (chunk[name][0][replica, positions] for name in ("x", "y"))
-    return {"x": x, "y": y, "weights": inside.to(x) if chunk["filled_up"] else None}
+
+def _begin(
+    target: Target,
+    seed: int,
+    *,
+    order: orders.Kind,
+    streams: generators.Kind,
+    weights: Callable[[Any], Any] | None,
+) -> tuple[Rows, Any]:
+    """Rows of the replica with this seed, and the generator of its order."""
+    rngs = generators.streams(seed, streams)
+    rows = target.rows(rngs.data)
+    if order != "full" and streams == "legacy" and weights is not None:
+        weights(rngs.order)  # the order follows them in the stream
+    return rows, rngs.order
 
 
 def draw(
@@ -219,22 +257,9 @@ def draw(
     start_below: int | None = None,
     streams: generators.Kind = "spawned",
     weights: Callable[[Any], Any] | None = None,
-) -> tuple[Rows, tuple[np.ndarray, ...]]:
-    """Rows and batch order (empty for ``full``) of the replica with this seed. The arguments are
-    those of :class:`ReplicaData`."""
-    rngs = generators.streams(seed, streams)
-    rows = target.rows(rngs.data)
-    if order == "full":
-        return rows, ()
-    if streams == "legacy" and weights is not None:  # the order follows them in the stream
-        weights(rngs.order)
-    assert batch_size is not None  # config.combinations checks it
-    return rows, orders.draw(
-        rngs.order,
-        order,
-        rows=len(rows.x),
-        batch=batch_size,
-        steps=steps,
-        macro=macro_batch or 0,
-        below=start_below or 0,
-    )
+) -> tuple[Rows, orders.Order | None]:
+    """Rows of the replica with this seed and the order of its first batches (None for ``full``).
+    The arguments are those of :class:`ReplicaData`."""
+    batching = _batching(target, order, batch_size, macro_batch, start_below, streams)
+    rows, rng = _begin(target, seed, order=order, streams=streams, weights=weights)
+    return rows, None if batching is None else orders.Draws(batching, [rng]).between(0, steps)
