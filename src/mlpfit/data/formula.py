@@ -1,7 +1,8 @@
 """Parser of f(x) given as text, such as ``x^2 + 0.3 * sin(5 * x)``.
 
 Allowed are numbers, x, pi, e, + - * / ^, single comparisons (1 if true, else 0) and ``FUNCTIONS``.
-The text is parsed by Python, only nodes for these are accepted, and numpy computes the value; the
+The text is parsed by Python, only nodes for these are accepted, and numpy computes the value, with
+the functions of :mod:`mlpfit.data.elementary`, so that it does not depend on the processor; the
 text is never evaluated as code.
 """
 
@@ -14,13 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from mlpfit.data import elementary
 from mlpfit.errors import ConfigError
 
 Function = Callable[[Any], Any]  # x (n, d) -> (n, d), or a number for a constant
 MAX_LENGTH = 200
-UNARY = ("sin", "cos", "tan", "tanh", "exp", "log", "sqrt", "abs", "sign", "floor")
+OURS = ("sin", "cos", "tan", "tanh", "exp", "log", "sqrt")
+EXACT = ("abs", "sign", "floor")
 FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {  # name -> function, number of arguments
-    **{name: (getattr(np, name), 1) for name in UNARY},
+    **{name: (getattr(elementary, name), 1) for name in OURS},
+    **{name: (getattr(np, name), 1) for name in EXACT},
     "min": (np.minimum, 2),
     "max": (np.maximum, 2),
     "where": (np.where, 3),
@@ -31,7 +35,7 @@ BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
+    ast.Pow: elementary.power,
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,

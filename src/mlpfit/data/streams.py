@@ -16,28 +16,153 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mlpfit.data import elementary
+
 Kind = Literal["spawned", "libraries", "legacy"]
 
 
+class Generator(np.random.Generator):
+    """numpy's Generator; ``uniform`` and ``normal`` have the same bits on every processor.
+
+    Compiled for Arm, numpy may fuse the product and the sum of ``uniform``. A normal number beyond
+    TAIL (one in 3,800) is computed with the C library's logarithm; here with ours, from the same
+    words. Elsewhere the C library decides comparisons alone, which would need two numbers that
+    agree to 16 digits.
+    """
+
+    TAIL = 3.6541528853610087963519472518  # where numpy's ziggurat ends
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
+        return low + (high - low) * self.random(size)
+
+    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
+        return loc + scale * self._standard_normal(size)
+
+    def _standard_normal(self, size: Any) -> Any:
+        before = self.bit_generator.state
+        values = self.standard_normal(size)
+        if not (beyond := np.flatnonzero(np.abs(values) > self.TAIL)).size:
+            return values
+        after, flat = self.bit_generator.state, np.atleast_1d(values).ravel()
+        for i in beyond.tolist():
+            self.bit_generator.state = before
+            self.standard_normal(i)
+            flat[i] = np.copysign(self._beyond_tail(), flat[i])
+        self.bit_generator.state = after
+        return flat.reshape(np.shape(values))[()]
+
+    def _beyond_tail(self) -> float:
+        """Size of the next normal number, which lies beyond TAIL: TAIL - log1p(-u) / TAIL of the
+        last u but one that it takes (Marsaglia 1964)."""
+        start = self.bit_generator.state
+        self.standard_normal()
+        end, words = self.bit_generator.state, []
+        self.bit_generator.state = start
+        while self.bit_generator.state != end:
+            words.append(self.bit_generator.random_raw())
+        u = (words[-2] >> 11) * 2.0**-53
+        return self.TAIL - elementary.log1p(-u) * 0.27366123732975827203338247596
+
+
+class RandomState(np.random.RandomState):
+    """numpy's legacy generator; ``uniform`` and ``normal`` have the same bits on every
+    processor, for the reasons given in :class:`Generator`."""
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
+        return low + (high - low) * self.random_sample(size)
+
+    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
+        """The polar method (Marsaglia 1964), whose second number numpy keeps for the next call."""
+        count = 1 if size is None else int(np.prod(size))
+        state = self.get_state(legacy=False)
+        missing = (count - state["has_gauss"] + 1) // 2 if count else 0
+        numbers = [np.array([state["gauss"]])] if count and state["has_gauss"] else []
+        while missing > 0:
+            pairs = 2.0 * self.random_sample((missing, 2)) - 1.0
+            squares = pairs[:, 0] * pairs[:, 0] + pairs[:, 1] * pairs[:, 1]
+            inside = (squares < 1.0) & (squares != 0.0)
+            pairs, squares = pairs[inside], squares[inside]
+            factor = np.sqrt(-2.0 * elementary.log(squares) / squares)
+            numbers.append((factor[:, None] * pairs[:, ::-1]).ravel())
+            missing -= len(pairs)
+        drawn = np.concatenate([*numbers, np.empty(0)])
+        if count:
+            kept = drawn[count:]
+            state = self.get_state(legacy=False)
+            state |= {"has_gauss": len(kept), "gauss": kept[0] if len(kept) else 0.0}
+            self.set_state(state)
+        values = loc + scale * drawn[:count]
+        return values.reshape(size) if size is not None else float(values[0])
+
+
 class TorchUniform:
-    """torch's CPU generator with numpy's ``uniform`` and ``normal``; draws float32, as
-    ``torch.nn.init`` does for float32 layers."""
+    """torch's CPU generator with numpy's ``uniform`` and ``normal``, without torch; draws float32,
+    as ``torch.nn.init`` does for float32 layers.
+
+    torch and numpy's legacy generator make the same 32-bit words from a seed (MT19937). Where torch
+    depends on the processor, in whether it fuses and in its logarithm, sine and cosine, this is
+    what the formula gives when rounded once.
+    """
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.generator: Any = None
+        self.bits: Any = np.random.MT19937()
+        self.bits._legacy_seeding(seed)
+        self.spare: list[float] = []
 
     def uniform(self, low: float, high: float, size: tuple[int, ...]) -> np.ndarray:
-        return self._fill("uniform_", low, high, size)
+        """torch's ``uniform_`` where it fuses (AVX2 and better): u (high - low) + low with 24
+        random bits u, everything float32, rounded once at the end.
+
+        Here in float64, where the product of two numbers of 24 bits is exact, as is the sum with
+        its error (Knuth's two-sum). An inexact sum is rounded to odd: of the two float64 around the
+        exact sum the one whose last bit is 1. It has 29 bits more than float32, so it lies on the
+        same side of every boundary between two float32 as the exact sum, and rounding it again
+        gives what rounding once gives (Boldo and Melquiond 2008, IEEE Trans. Comput. 57).
+        """
+        first, last = np.float32(low), np.float32(high)
+        units = (self._words(int(np.prod(size))) & 0xFFFFFF) * 2.0**-24
+        product, start = units * np.float64(last - first), np.float64(first)
+        total = product + start
+        added = total - product
+        error = (product - (total - added)) + (start - added)
+        even = total.view(np.int64) & 1 == 0
+        odd = np.where((error != 0) & even, np.nextafter(total, np.copysign(np.inf, error)), total)
+        return odd.astype(np.float32).reshape(size)
 
     def normal(self, mean: float, sd: float, size: tuple[int, ...]) -> np.ndarray:
-        return self._fill("normal_", mean, sd, size)
+        """torch's ``normal_``, by the method of Box and Muller (1958): one by one below 16 numbers,
+        else in blocks of 16, the last of which takes new uniform numbers if it is not full."""
+        count = int(np.prod(size))
+        if count < 16:
+            values = np.array([self._single() for _ in range(count)])
+        else:
+            values = (self._words(count) & 0xFFFFFF) * 2.0**-24
+            whole = count - count % 16
+            values[:whole] = _box_muller(values[:whole].reshape(-1, 2, 8)).ravel()
+            if whole < count:
+                again = (self._words(16) & 0xFFFFFF) * 2.0**-24
+                values[-16:] = _box_muller(again.reshape(1, 2, 8)).ravel()
+        return (values * sd + mean).astype(np.float32).reshape(size)
 
-    def _fill(self, method: str, a: float, b: float, size: tuple[int, ...]) -> np.ndarray:
-        import torch  # here, since drawing rows needs no torch
+    def _words(self, count: int) -> np.ndarray:
+        return self.bits.random_raw(count).astype(np.int64)
 
-        self.generator = self.generator or torch.Generator().manual_seed(self.seed)
-        return getattr(torch.empty(size), method)(a, b, generator=self.generator).numpy()
+    def _single(self) -> float:
+        """A standard normal number; the second of the two that are computed is kept."""
+        if self.spare:
+            return self.spare.pop()
+        words = self._words(4)
+        turn, u = (((words[::2] << 32 | words[1::2]) & (2**53 - 1)) * 2.0**-53).tolist()
+        radius = np.sqrt(-2.0 * elementary.log1p(-u))
+        self.spare.append(float(radius * elementary.sin(2.0 * np.pi * turn)))
+        return float(radius * elementary.cos(2.0 * np.pi * turn))
+
+
+def _box_muller(uniform: np.ndarray) -> np.ndarray:
+    """uniform (blocks, 2, 8) -> standard normal, of this shape."""
+    radius = np.sqrt(-2.0 * elementary.log(1.0 - uniform[:, 0]))
+    angle = 2.0 * np.pi * uniform[:, 1]
+    return np.stack([radius * elementary.cos(angle), radius * elementary.sin(angle)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -53,22 +178,23 @@ class Streams:
 def streams(seed: int, kind: Kind) -> Streams:
     """The generators of the replica with this seed."""
     if kind == "spawned":
-        return Streams(*map(np.random.default_rng, np.random.SeedSequence(seed).spawn(3)))
+        children = np.random.SeedSequence(seed).spawn(3)
+        return Streams(*(Generator(np.random.PCG64(child)) for child in children))
     if kind == "libraries":
-        numpy_stream = np.random.RandomState(seed)
+        numpy_stream = RandomState(seed)
         return Streams(numpy_stream, TorchUniform(seed), numpy_stream)
-    shared = np.random.RandomState(seed)
+    shared = RandomState(seed)
     return Streams(shared, shared, shared)
 
 
 Use = Literal["validation", "test"]
 
 
-def fresh(seed: int, use: Use) -> np.random.Generator:
+def fresh(seed: int, use: Use) -> Generator:
     """The generator of a replica's validation or test rows, for every kind of streams: another
     child of the seed, independent of the generators of training."""
     child = {"validation": 3, "test": 4}[use]  # 0, 1, 2: data, weights, order
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(child,)))
+    return Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(child,))))
 
 
 def integers(rng: Any, high: int, size: int) -> np.ndarray:

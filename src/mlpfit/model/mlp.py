@@ -5,7 +5,6 @@ is one ``baddbmm`` without a transpose. With R = 1 the numbers are bit for bit t
 ``torch.nn.Linear``.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain, pairwise
@@ -16,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from mlpfit.model.initial import Init as Init
+from mlpfit.model.initial import initial_parameters as initial_parameters
+
 Activation = str  # a name in activations()
-Init = Literal["torch", "normal", "ones"]
 Gradient = Literal["autograd", "by_hand"]
 Layer = tuple[Tensor, Tensor]  # weight (R, in, out), bias (R, 1, out)
 
@@ -141,24 +142,3 @@ class MLP(nn.Module):
         with torch.no_grad():
             for parameter, values in zip(self.parameters(), by_parameter, strict=True):
                 parameter.copy_(torch.from_numpy(np.stack(values)))
-
-
-def initial_parameters(units: Sequence[int], init: Init, rng: Any) -> list[np.ndarray]:
-    """The initial parameters of one replica: [weight (in, out), bias (1, out), next layer's ...].
-
-    ``torch``   as ``torch.nn.Linear``: weight and bias uniform on +-1/sqrt(fan_in)
-    ``normal``  weights N(0, 1), biases 0 (as on the from-scratch pages)
-    ``ones``    all parameters 1
-    """
-    parameters: list[np.ndarray] = []
-    for fan_in, out in pairwise(units):
-        if init == "ones":
-            parameters += [np.ones((fan_in, out)), np.ones((1, out))]
-        elif init == "normal":
-            parameters += [rng.normal(0.0, 1.0, (fan_in, out)), np.zeros((1, out))]
-        else:
-            # torch writes the weight's bound as sqrt(3) gain / sqrt(fan_in), gain = sqrt(2 / 6).
-            bound = math.sqrt(3.0) * (math.sqrt(2.0 / 6.0) / math.sqrt(fan_in))
-            parameters.append(rng.uniform(-bound, bound, (out, fan_in)).T)  # torch stores (out, in)
-            parameters.append(rng.uniform(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), (1, out)))
-    return parameters

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from mlpfit.data import elementary
 from mlpfit.judging import published
 from mlpfit.judging.claims import (
     Claim,
@@ -102,7 +103,7 @@ def variance(run: Run) -> np.ndarray:
 def truth_explains(runs: Ensembles) -> np.ndarray:
     """Whether the true function, despite the noise, is a good fit on the 20 rows."""
     run = runs[SINE_NETWORK]
-    noise = run.data["y"] - run.config["target"]["amplitude"] * np.sin(run.data["x"])
+    noise = run.data["y"] - run.config["target"]["amplitude"] * elementary.sin(run.data["x"])
     return 1 - (noise[..., 0] ** 2).mean(axis=1) / variance(run) >= GOOD
 
 

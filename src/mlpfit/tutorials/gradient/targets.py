@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlpfit.data import elementary
 from mlpfit.data.targets import Target
 
 
@@ -29,4 +30,4 @@ class Sine(Target, name="sine"):
     text = "{amplitude} * sin(x)"
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        return self.amplitude * np.sin(x)
+        return self.amplitude * elementary.sin(x)

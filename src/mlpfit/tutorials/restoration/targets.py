@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlpfit.data import elementary
 from mlpfit.data.targets import Target
 
 
@@ -17,4 +18,4 @@ class Wave(Target, name="wave"):
     text = "{amplitude} * sin(x) + {offset}"
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        return self.amplitude * np.sin(x) + self.offset
+        return self.amplitude * elementary.sin(x) + self.offset
