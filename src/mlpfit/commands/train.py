@@ -84,7 +84,7 @@ def _train(config: Config, folder: Path) -> float:
         return objective(load_run(folder), config.metric)
     try:
         with display(runs=1) as shown:
-            bar = shown.add_run(config.name, config.trainer.max_steps)
+            bar = shown.add_run(config.name, config.steps)
             train(config, folder, bar)
             bar.end()
     finally:

@@ -32,13 +32,16 @@ def problems(config: Config) -> Iterator[str]:
         yield problem
     yield from _seed_problems(config)
     yield from _data_problems(config)
-    steps, widths = config.trainer.max_steps, config.model.widths()
+    if config.trainer.max_steps is None and config.trainer.max_epochs is None:
+        yield "trainer.max_steps: missing; give it a number of steps, or trainer.max_epochs one"
+        return
+    steps, widths = config.steps, config.model.widths()
     if config.optimizer.name == "least_squares":
         if widths or steps or config.data.order != "full":
             settings = "model.hidden=none, trainer.max_steps=0 and data.order=full"
             yield f"optimizer=least_squares: needs {settings}"
     elif steps < 1:
-        yield f"trainer.max_steps={steps}: must be at least 1"
+        yield f"trainer.max_steps={config.trainer.max_steps}: no step to train; give at least 1"
     if not config.train and config.ckpt_path is None:
         yield "train=false: evaluates a checkpoint; name it with ckpt_path=..."
     packages = (*PACKAGES, *(f"{tutorial.package}." for tutorial in tutorials()))

@@ -2,13 +2,15 @@
 defaults are in ``conf/`` only."""
 
 import dataclasses
+import inspect
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import Field, PlainValidator
 
@@ -18,25 +20,30 @@ from mlpfit.config.combinations import problems
 from mlpfit.data import order, streams
 from mlpfit.data.targets import TARGETS, Target
 from mlpfit.errors import ConfigError, UnknownKey, allowed, as_config_error
-from mlpfit.model import layout
 
-# Arguments of Lightning's Trainer that a config may set: those that change the numbers, and others.
-NUMERICAL_ARGUMENTS = frozenset(
-    ["fast_dev_run", "limit_train_batches", "overfit_batches", "max_time", "deterministic"]
+# What a field decides, declared on it: the numbers of a run (every field that says nothing), only
+# what is recorded of them, or neither. The recipe, a run's identity, the names of sweeps and their
+# jobs and the differences between runs all follow from this.
+RECORDING: dict[str, Any] = {"decides": "recording"}
+NOTHING: dict[str, Any] = {"decides": "nothing"}
+
+# Arguments of Lightning's Trainer that change no number of a run. All others, also those of a later
+# Lightning, count as part of the recipe.
+HARMLESS_ARGUMENTS = frozenset(
+    """
+    barebones benchmark default_root_dir detect_anomaly enable_autolog_hparams enable_checkpointing
+    enable_model_summary enable_progress_bar inference_mode limit_predict_batches limit_test_batches
+    log_every_n_steps num_sanity_val_steps profiler
+    """.split()
 )
-_OTHER_ARGUMENTS = """
-    strategy devices num_nodes sync_batchnorm use_distributed_sampler barebones profiler benchmark
-    max_epochs min_epochs min_steps inference_mode detect_anomaly enable_autolog_hparams
-    limit_val_batches limit_test_batches limit_predict_batches reload_dataloaders_every_n_epochs
-    val_check_interval check_val_every_n_epoch num_sanity_val_steps log_every_n_steps
-    enable_progress_bar enable_model_summary enable_checkpointing
-"""
-TRAINER_ARGUMENTS = NUMERICAL_ARGUMENTS.union(_OTHER_ARGUMENTS.split())
+# Those that a run sets itself: what they are for is done by keys of the config.
+OWN_ARGUMENTS = {"callbacks": "callbacks", "logger": "logger", "plugins": "trainer.precision"}
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+SHARD_REPLICAS = 256  # in one shard, if ensemble.shard is null
 Objects = dict[str, dict[str, Any] | None]  # name -> {_target_: ..., ...}; null: not used
 
 
@@ -51,7 +58,7 @@ class Data(Section):
 @dataclass(frozen=True)
 class Model(Section):
     hidden: int | str  # "8", "64-64-64", or "none" for a linear unit
-    activation: Literal["relu", "tanh", "identity"]
+    activation: str
     init: Literal["torch", "normal", "ones"]
     gradient: Literal["autograd", "by_hand"]
 
@@ -88,13 +95,21 @@ class LeastSquares(Section):
 
 
 @dataclass(frozen=True)
+class OtherOptimizer(Section):
+    """Any other of torch.optim; in YAML the arguments are keys beside the name."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Trainer(Section):
-    max_steps: Annotated[int, Field(ge=0, le=10**8)]  # all losses are in memory
-    accelerator: str
-    precision: Literal["32-true", "64-true"]
-    chunk_steps: Count  # optimiser steps in one training_step
-    compile: bool | Literal["auto"]  # auto: if it saves time (model/layout.py)
-    arguments: dict[str, Any]  # TRAINER_ARGUMENTS that are set; in YAML keys of trainer
+    max_steps: Annotated[int, Field(ge=0, le=10**8)] | None  # null: those of max_epochs
+    max_epochs: Annotated[int, Field(ge=0, le=10**8)] | None
+    accelerator: str = field(metadata=RECORDING)
+    precision: str
+    chunk_steps: Count = field(metadata=RECORDING)  # of the engine between two of the Trainer's events
+    arguments: dict[str, Any]  # others of Lightning's Trainer that are set; in YAML keys of trainer
 
 
 @dataclass(frozen=True)
@@ -106,11 +121,27 @@ class Recording(Section):
 
 @dataclass(frozen=True)
 class Ensemble(Section):
-    replicas: Count  # of `mlpfit ensembles`, unless overridden
+    replicas: Count = field(metadata=NOTHING)  # of `mlpfit ensembles`, unless overridden
     shard: Count | None  # replicas of one Trainer and one folder; null: 256
-    processes: Annotated[int, Field(ge=1, le=1000)] | None  # null: one per core
+    processes: Annotated[int, Field(ge=1, le=1000)] | None = field(metadata=NOTHING)  # null: per core
     history_points: Count  # losses kept per replica, roughly
-    only: tuple[Annotated[int, Field(ge=0)], ...] | None  # train these shards; null: all
+    only: tuple[Annotated[int, Field(ge=0)], ...] | None = field(metadata=NOTHING)  # null: all
+
+
+def _optimizer(plain: Any) -> SGD | Adam | LeastSquares | OtherOptimizer:
+    given = plain if isinstance(plain, Mapping) else {"name": plain}
+    name = str(given.get("name")).lower()
+    known = {"sgd": SGD, "adam": Adam, "least_squares": LeastSquares}
+    names = {field.name for field in dataclasses.fields(known[name])} if name in known else set()
+    if name in known and given.keys() <= names:
+        return validate(known[name], {**given, "name": name}, "optimizer.")
+    if name == "least_squares":
+        raise ConfigError(f"optimizer={name}: takes no {min(given.keys() - names)}")
+    from mlpfit.model.optimizers import optimizer_of  # here, since it imports torch
+
+    arguments = {key: value for key, value in given.items() if key != "name" and value is not None}
+    optimizer_of({"name": name, **arguments}, replicas=1)
+    return OtherOptimizer(name, arguments)
 
 
 def _target(plain: Any) -> Target:
@@ -130,26 +161,27 @@ class Config(Section):
     """The validated config of a run. Its fields are explained in ``conf/config.yaml``."""
 
     name: str
-    question: str
+    question: str = field(metadata=NOTHING)
     seed: Seed
     replicas: Annotated[int, Field(ge=1, le=10**6)]
     seeds: tuple[Seed, ...] | None
     streams: streams.Kind
-    loss: Literal["mse", "sse", "half_mse"]
+    loss: str
     target: Annotated[Target, PlainValidator(_target)]
     data: Data
     model: Model
-    optimizer: Annotated[SGD | Adam | LeastSquares, Field(discriminator="name")]
+    optimizer: Annotated[SGD | Adam | LeastSquares | OtherOptimizer, PlainValidator(_optimizer)]
     trainer: Trainer
+    engine: bool
     callbacks: Objects
-    logger: Objects
-    recording: Recording
-    ensemble: Ensemble
+    logger: Objects = field(metadata=RECORDING)
+    recording: Recording = field(metadata=RECORDING)
+    ensemble: Ensemble = field(metadata=RECORDING)
     ckpt_path: str | None
     train: bool
-    metric: Literal["mse", "sse", "truth_mse", "val_mse"]
-    output_dir: str
-    force: bool
+    metric: Literal["mse", "sse", "truth_mse", "val_mse"] = field(metadata=NOTHING)
+    output_dir: str = field(metadata=NOTHING)
+    force: bool = field(metadata=NOTHING)
 
     @property
     def units(self) -> tuple[int, ...]:
@@ -169,44 +201,40 @@ class Config(Section):
     def shard_seeds(self) -> list[tuple[int, ...]]:
         """The seeds of every shard of an ensemble, in order."""
         seeds = self.replica_seeds
-        size = self.ensemble.shard or layout.SHARD_REPLICAS
+        size = self.ensemble.shard or SHARD_REPLICAS
         return [seeds[i : i + size] for i in range(0, len(seeds), size)]
 
     @property
+    def steps(self) -> int:
+        """Optimiser steps of the training: trainer.max_steps, or those of trainer.max_epochs if
+        they are fewer."""
+        limits = [self.trainer.max_steps]
+        if (epochs := self.trainer.max_epochs) is not None:
+            data, per_epoch = self.data, 1
+            if data.batch_size is not None:
+                batching = (data.order, self.rows, data.batch_size, data.macro_batch)
+                per_epoch = len(order.Batching(*batching, data.start_below).epoch)
+            limits.append(epochs * per_epoch)
+        return min(limit for limit in limits if limit is not None)
+
+    @property
     def sampling(self) -> dict[str, Any]:
-        """Arguments of :func:`mlpfit.data.datamodule.draw` except the seed."""
-        from mlpfit.model import mlp  # here, since it imports torch
+        """Arguments of :func:`mlpfit.data.datamodule.draw` except seed and steps."""
+        from mlpfit.model.initial import initial_parameters
 
         return {
             "target": self.target,
             "streams": self.streams,
-            "weights": partial(mlp.initial_parameters, self.units, self.model.init),
-            "steps": self.trainer.max_steps,
+            "weights": partial(initial_parameters, self.units, self.model.init),
             **vars(self.data),
         }
 
     @property
-    def uncompiled_seconds(self) -> float:
-        """Predicted duration with uncompiled steps."""
-        steps, rows = self.trainer.max_steps, self.data.batch_size or self.rows
-        return layout.uncompiled_seconds(steps, len(self.replica_seeds), rows, self.units[1:])
-
-    @property
-    def worth_compiling(self) -> bool:
-        """Whether to compile the steps: ``trainer.compile``, for auto whether it saves time."""
-        if self.trainer.compile != "auto":
-            return self.trainer.compile
-        return self.uncompiled_seconds >= layout.COMPILED_SECONDS and not self.uses_all_cores
-
-    @property
     def operations(self) -> int:
-        """Floating-point operations of one step of one replica."""
-        return layout.operations(self.data.batch_size or self.rows, self.units)
-
-    @property
-    def uses_all_cores(self) -> bool:
-        """Whether steps use all cores, as for one large net; else each process uses one core."""
-        return len(self.replica_seeds) == 1 and self.operations >= layout.ALL_CORES_OPERATIONS
+        """Floating-point operations of one step of one replica: 2 forward and 4 backward for each
+        weight and row."""
+        rows = self.data.batch_size or self.rows
+        return 6 * rows * sum(a * b for a, b in pairwise(self.units))
 
     @property
     def folder(self) -> Path:
@@ -219,21 +247,39 @@ class Config(Section):
         plain = dataclasses.asdict(self)
         plain["target"] = {"name": self.target.name, **plain["target"]}
         plain["trainer"] |= plain["trainer"].pop("arguments")
+        plain["optimizer"] |= plain["optimizer"].pop("arguments", {})
         return json.loads(json.dumps(plain))
 
-    def recipe(self) -> dict[str, Any]:
-        """The part of the config that decides the results."""
-        incidental = ("question", "output_dir", "force", "metric", "train")
-        recipe = {key: value for key, value in self.plain().items() if key not in incidental}
-        for name in ("replicas", "processes", "only"):
-            recipe["ensemble"].pop(name)
-        for name in TRAINER_ARGUMENTS - NUMERICAL_ARGUMENTS:
-            recipe["trainer"].pop(name, None)
-        return recipe
+    def recipe(self, *, recording: bool = True) -> dict[str, Any]:
+        """The part of the config that decides the numbers of a run and, with recording, what is
+        recorded of them."""
+        plain, left_out = self.plain(), {"nothing"} | (set() if recording else {"recording"})
+        for key in keys_deciding(*left_out):
+            section, name = plain, key
+            while "." in name:
+                head, _, name = name.partition(".")
+                section = section.get(head, {})
+            section.pop(name, None)
+        for name in HARMLESS_ARGUMENTS:
+            plain["trainer"].pop(name, None)
+        return plain
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as plain values, so that a new process imports the user's targets."""
         return parse, (self.plain(),)
+
+
+@cache
+def keys_deciding(*what: str) -> tuple[str, ...]:
+    """Keys whose fields declare that they decide one of these: "recording", "nothing"."""
+    keys = []
+    for outer in dataclasses.fields(Config):
+        if outer.metadata.get("decides") in what:
+            keys.append(outer.name)
+        elif dataclasses.is_dataclass(kind := get_type_hints(Config).get(outer.name)):
+            inner = dataclasses.fields(kind)
+            keys += [f"{outer.name}.{f.name}" for f in inner if f.metadata.get("decides") in what]
+    return tuple(keys)
 
 
 def parse(plain: Mapping[str, Any]) -> Config:
@@ -241,15 +287,35 @@ def parse(plain: Mapping[str, Any]) -> Config:
     load_targets()
     plain = dict(plain)
     if isinstance(trainer := plain.get("trainer"), Mapping):
-        fields = {key: value for key, value in trainer.items() if key not in TRAINER_ARGUMENTS}
         keys = [field.name for field in dataclasses.fields(Trainer) if field.name != "arguments"]
-        if unknown := [key for key in fields if key not in keys]:
-            names = [f"trainer.{key}" for key in [*keys, *sorted(TRAINER_ARGUMENTS)]]
-            raise UnknownKey(f"trainer.{unknown[0]}", names)
-        arguments = {k: v for k, v in trainer.items() if k in TRAINER_ARGUMENTS and v is not None}
-        plain["trainer"] = fields | {"arguments": arguments}
+        given = {key: value for key, value in trainer.items() if key in keys}
+        others = {k: v for k, v in trainer.items() if k not in keys and v is not None}
+        _check_arguments(others, keys)
+        plain["trainer"] = given | {"arguments": others}
     config: Config = validate(Config, plain)
     with as_config_error(f"target {config.target.name}"):
         if problem := next(problems(config), ""):
             raise ConfigError(problem)
     return config
+
+
+# Arguments that conf/trainer names, known without importing Lightning.
+COMMON_ARGUMENTS = """
+    devices strategy max_time fast_dev_run overfit_batches limit_train_batches limit_val_batches
+    limit_test_batches limit_predict_batches deterministic detect_anomaly profiler
+    enable_progress_bar
+""".split()
+
+
+def _check_arguments(arguments: Mapping[str, Any], keys: Sequence[str]) -> None:
+    """Raises ConfigError for what Lightning's Trainer does not take or the config sets elsewhere."""
+    for name in arguments:
+        if name in OWN_ARGUMENTS:
+            raise ConfigError(f"trainer.{name}: is set by the key {OWN_ARGUMENTS[name]}")
+    if unknown := [name for name in arguments if name not in COMMON_ARGUMENTS]:
+        from lightning.pytorch import Trainer as Lightning  # here, since it takes seconds
+
+        names = [*keys, *list(inspect.signature(Lightning.__init__).parameters)[1:]]
+        if wrong := [name for name in unknown if name not in names]:
+            free = [f"trainer.{name}" for name in dict.fromkeys(names) if name not in OWN_ARGUMENTS]
+            raise UnknownKey(f"trainer.{wrong[0]}", free)

@@ -13,6 +13,7 @@ import numpy as np
 from mlpfit.engine import compiler
 
 Layers = Sequence[tuple[np.ndarray, np.ndarray]]  # weight (R, in, out), bias (R, 1, out) of each
+ACTIVATIONS = ("identity", "relu", "tanh")  # as numbered in kernels/common.h
 LANES_BYTES = 64  # of a vector of the kernels; sums of squares go over its lanes
 
 
@@ -100,7 +101,7 @@ def _compiled_errors(
         replicas=replicas,
         rows=x.shape[1],
         layers=len(layers),
-        activation=("identity", "relu", "tanh").index(activation),
+        activation=ACTIVATIONS.index(activation),
         units=ctypes.addressof(units),
         x=rows[0].ctypes.data,
         y=rows[1].ctypes.data,

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from mlpfit.data.order import Order
 from mlpfit.engine import compiler
+from mlpfit.engine.evaluation import ACTIVATIONS
 
 NARROW_PARAMETERS = 768  # at most: with one replica in each lane they fit the L2 cache
 CALL_REPLICAS = 16  # in one call of a kernel: they fill its vectors; signals are handled in between
-ACTIVATIONS = ("identity", "relu", "tanh")  # as numbered in common.h
 LOSSES = {  # (scale, slope, mean): scale * sum of e^2, with derivative slope * e, both over the
     "mse": (1.0, 2.0, True),  # number of rows if mean
     "sse": (1.0, 2.0, False),

@@ -120,7 +120,7 @@ def check(name: str) -> None:
     experiments = catalogue.tutorial(name).experiments()
     quantities = [*LOSSES, *getattr(module, "QUANTITIES", {})]
     file, laws = f"{name}/published.yaml", getattr(module, "LAWS", {})
-    max_steps = {e: as_published(e).trainer.max_steps for e in experiments}
+    max_steps = {e: as_published(e).steps for e in experiments}
     for number in page.numbers:
         if number.not_checkable or number.quantity in laws:
             continue

@@ -24,7 +24,7 @@ from mlpfit.config.compose import as_one_line, as_published, compose
 from mlpfit.config.schema import Config, Count, parse
 from mlpfit.errors import ConfigError, RunError, allowed, as_config_error, naming
 from mlpfit.judging import claims, published
-from mlpfit.runs.identity import INCIDENTAL, recipe_differences
+from mlpfit.runs.identity import recipe_differences
 from mlpfit.runs.run import MARKER, SEEDS, Run, differences, load_run
 
 KINDS = ("power", "sensitivity", "assumptions", "claims")
@@ -161,7 +161,7 @@ def recipe_changes(config: Config) -> dict[str, list[str]]:
     if widths := config.model.widths():
         halved = "-".join(str(width // 2) for width in widths)
         recipes["half the units"] = [f"model.hidden={halved}"]
-    if config.trainer.max_steps:
+    if config.steps:
         other = "torch" if config.model.init == "normal" else "normal"
         recipes[f"initial weights {other}"] = [f"model.init={other}"]
     if noise := target["noise"]:
@@ -193,7 +193,7 @@ def finished(outputs: Path, tutorials: Sequence[str]) -> dict[str, Run]:
         if not (config.folder / MARKER).is_file():
             continue
         run = load_run(config.folder)
-        if changed := recipe_differences(run, config, INCIDENTAL):
+        if changed := recipe_differences(run, config, seeds=True):
             again = f"mlpfit ensembles --variants {variant.experiment} trains it again"
             raise RunError(f"{config.folder}: another recipe ({'; '.join(changed)}); {again}")
         runs[variant.key] = run

@@ -117,7 +117,7 @@ def is_finished(outputs: Path, kind: str, name: str) -> bool:
 
 def obstacle(config: Config) -> str | None:
     """Why the page can't train this experiment, or None."""
-    target, widths, steps = config.target, config.model.widths(), config.trainer.max_steps
+    target, widths, steps = config.target, config.model.widths(), config.steps
     if target.dim != 1:
         return "several inputs"
     if not steps or not hasattr(config.optimizer, "lr"):

@@ -7,31 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from mlpfit.config.compose import as_published
-from mlpfit.config.schema import Config
+from mlpfit.config.schema import Config, keys_deciding
 from mlpfit.errors import RunError
 from mlpfit.runs.provenance import version_of
 from mlpfit.runs.run import SEEDS, Run, differences, load_run
 
-INCIDENTAL = (  # beginnings of differences that do not count as another recipe
-    "trainer.compile:",
-    "trainer.accelerator:",
-    "trainer.chunk_steps:",
-    "recording.",
-    "logger.",
-    "ensemble.",
-)
 COMPUTING_PACKAGES = ("torch", "lightning", "numpy")
-COMPUTING_FOLDERS = ("data", "model", "training")  # their code decides a run's numbers
+COMPUTING_FOLDERS = ("data", "model", "engine", "training")  # their code decides a run's numbers
+NOT_COMPUTING = ("training/progress.py", "training/train.py")  # display, and who trains what when
 
 
 def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
     """The finished run (kind "ensembles": the ensemble) of a published experiment. Raises RunError
-    if it is missing, damaged or of another recipe, ``INCIDENTAL`` keys and ensembles' seeds
-    apart."""
+    if it is missing, damaged or of another recipe, what is recorded and ensembles' seeds apart."""
     path = outputs / kind / experiment
     run = load_run(path)
-    incidental = INCIDENTAL + (SEEDS if kind == "ensembles" else ())
-    if differing := recipe_differences(run, as_published(experiment), incidental):
+    if differing := recipe_differences(run, as_published(experiment), seeds=kind == "runs"):
         command = f"mlpfit {'reproduce' if kind == 'runs' else 'ensembles'} {experiment}"
         raise RunError(
             f"{path}: not the run that experiment={experiment} describes ({'; '.join(differing)}): "
@@ -40,14 +31,14 @@ def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
     return run
 
 
-def recipe_differences(
-    run: Run, config: Config, incidental: tuple[str, ...] = INCIDENTAL + SEEDS
-) -> list[str]:
+def recipe_differences(run: Run, config: Config, seeds: bool = False) -> list[str]:
     """Differences of a run's recipe and target code from the config's, as "optimizer.lr: 0.01, now
-    0.02", without those that begin with one of incidental."""
+    0.02", without those of what is recorded and, unless seeds, of the seeds."""
     differing = differences(run.identity["recipe"], config.recipe())
     if run.identity.get("target") != _hash([target_file(config)]):
         differing.append(f"{target_file(config)} has changed")
+    recorded = tuple(key + end for key in keys_deciding("recording", "nothing") for end in ".:")
+    incidental = recorded + (() if seeds else SEEDS)
     return [difference for difference in differing if not difference.startswith(incidental)]
 
 
@@ -55,6 +46,7 @@ def identity(config: Config) -> dict[str, Any]:
     """Recipe, hashes of the code and versions of the packages; equal for equal runs."""
     folders = [Path(__file__).parents[1] / folder for folder in COMPUTING_FOLDERS]
     files = [f for suffix in ("*.py", "*.h") for folder in folders for f in folder.rglob(suffix)]
+    files = [f for f in files if not str(f).endswith(NOT_COMPUTING)]
     return {
         "recipe": config.recipe(),
         "code": _hash(sorted(files)),

@@ -92,8 +92,6 @@ class Task:
     @property
     def seconds(self) -> float:
         """Predicted duration."""
-        if not self.config.worth_compiling:
-            return 0.5 + self.config.uncompiled_seconds
         all_shards, only = shards(self.config, Path()), self.config.ensemble.only
         selected = all_shards if only is None else [all_shards[k] for k in only]
         return sum(shard.seconds for shard in selected)

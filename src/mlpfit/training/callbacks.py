@@ -17,21 +17,63 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
 from mlpfit.config.schema import Config
-from mlpfit.data.datamodule import ReplicaData
 from mlpfit.errors import Diverged
 from mlpfit.files import write_file
 from mlpfit.model.regression import Regression
+from mlpfit.training.evaluation import Evaluation
 from mlpfit.training.progress import OnStep
 from mlpfit.training.shard import Shard
 
 # ``module`` is a Regression below; it is Any, since Lightning declares its base class.
 
 
+class History(pl.Callback):
+    """The loss of every replica at every optimiser step, before its update. Where several batches
+    are accumulated for a step, their mean."""
+
+    def __init__(self) -> None:
+        self.traces: list[Tensor] = []  # (steps, R) each
+        self.accumulated: list[Tensor] = []  # (R,) each, of batches since the last update
+        self.step = 0  # updates so far
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, index: int
+    ) -> None:
+        if isinstance(outputs, dict) and "losses" in outputs:  # of the engine
+            self.traces.append(outputs["losses"])
+        else:
+            self.accumulated.append(module.replica_losses.cpu())
+            if trainer.global_step > self.step:
+                self.traces.append(torch.stack(self.accumulated).mean(0)[None])
+                self.accumulated = []
+        self.step = trainer.global_step
+
+    @property
+    def last(self) -> Tensor:
+        """The losses of the last batch: (steps, R)."""
+        return self.traces[-1] if self.traces else torch.empty(0, 1)
+
+    def losses(self, replicas: int) -> np.ndarray:
+        """(steps, R)."""
+        if len(self.traces) > 1:
+            self.traces = [torch.cat(self.traces)]
+        return self.traces[0].numpy() if self.traces else np.empty((0, replicas), np.float32)
+
+    def state_dict(self) -> dict[str, Any]:
+        if len(self.traces) > 1:
+            self.traces = [torch.cat(self.traces)]
+        return {"traces": self.traces, "accumulated": self.accumulated, "step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.traces, self.accumulated = list(state["traces"]), list(state["accumulated"])
+        self.step = state["step"]
+
+
 class Snapshots(pl.Callback):
     """Saves parameters and the error on fresh rows after the given steps, and before the first."""
 
-    def __init__(self, steps: Sequence[int], data: ReplicaData) -> None:
-        self.steps, self.data = set(steps), data
+    def __init__(self, steps: Sequence[int], evaluate: Evaluation) -> None:
+        self.steps, self.evaluate = set(steps), evaluate
         self.parameters: dict[int, dict[str, Tensor]] = {}
         self.val_mse: dict[int, Tensor] = {}  # (R,)
 
@@ -40,16 +82,14 @@ class Snapshots(pl.Callback):
             self.take(trainer.global_step, module)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        if trainer.global_step in self.steps:
-            self.take(trainer.global_step, module)
-
-    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
-        if trainer.global_step not in self.parameters:  # stopped early
-            self.take(trainer.global_step, module)
+        step = trainer.global_step
+        if step in self.steps and step not in self.parameters:  # accumulated batches share a step
+            self.take(step, module)
 
     def take(self, step: int, module: Any) -> None:
-        self.parameters[step] = {n: p.detach().clone() for n, p in module.mlp.named_parameters()}
-        self.val_mse[step] = module.mean_squared_error(self.data.val_dataloader())
+        parameters = module.mlp.named_parameters()
+        self.parameters[step] = {n: p.detach().cpu().clone() for n, p in parameters}
+        self.val_mse[step] = torch.from_numpy(self.evaluate.validation(module))
 
     def weights(self) -> dict[str, np.ndarray]:
         """step (S,), weight_i (S, R, in, out), bias_i (S, R, 1, out)."""
@@ -76,9 +116,9 @@ class Checkpoints(pl.Callback):
     training rows is then the lowest so far. Both contain the shard's fingerprint, the seconds of
     training, and why the training ended."""
 
-    def __init__(self, shard: Shard, data: ReplicaData) -> None:
+    def __init__(self, shard: Shard, evaluate: Evaluation) -> None:
         self.folder, self.run = shard.folder / "checkpoints", shard.fingerprint
-        self.steps, self.data = set(shard.checkpoints), data
+        self.steps, self.evaluate = set(shard.checkpoints), evaluate
         self.started, self.earlier_seconds = time.time(), 0.0  # of interrupted processes
         # replicas have no common best step
         self.best = float("inf") if shard.single else float("-inf")
@@ -106,9 +146,7 @@ class Checkpoints(pl.Callback):
 
     def save(self, trainer: pl.Trainer, module: Any) -> None:
         if self.best > float("-inf"):  # an ensemble needs no error
-            error = float(
-                module.mean_squared_error([{"x": self.data.x, "y": self.data.y}]).nanmedian()
-            )
+            error = float(np.nanmedian(self.evaluate.training(module)))
             if error < self.best:
                 self.best = error
                 trainer.save_checkpoint(self.folder / "best.ckpt")
@@ -131,8 +169,10 @@ class Checkpoints(pl.Callback):
 
 def end_reason(trainer: pl.Trainer) -> str:
     """Why a training ended: a key of the config, or the message of a callback."""
-    if trainer.global_step >= trainer.max_steps:
+    if 0 <= trainer.max_steps <= trainer.global_step:
         return "trainer.max_steps"
+    if (epochs := trainer.max_epochs) not in (None, -1) and trainer.current_epoch >= epochs:
+        return "trainer.max_epochs"
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if message := getattr(callback, "stopping_reason_message", None):
             return message
@@ -167,11 +207,12 @@ class Monitor(pl.Callback):
     """Reports progress to the display. Raises Diverged if a single run's loss is not finite; in an
     ensemble the other replicas go on."""
 
-    def __init__(self, on_step: OnStep, single: bool) -> None:
-        self.on_step, self.single = on_step, single
+    def __init__(self, on_step: OnStep, single: bool, history: History) -> None:
+        self.on_step, self.single, self.history = on_step, single, history
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        trace = module.losses[-1]
+        if not len(trace := self.history.last):
+            return
         self.on_step(trainer.global_step, float(trace[-1].nanmedian()))
         if self.single and not trace.isfinite().all():
             first = int((~trace.isfinite()).any(1).nonzero()[0])
@@ -201,19 +242,19 @@ class Scalars(pl.Callback):
     val/mse         on fresh rows; this and all below at the snapshots
     error/truth     mean squared distance to the noise-free function, on the rows generated
     learning_rate   of the optimiser
-    units/dead      share of units of the first hidden layer that are zero on every row generated
+    units/dead      share of hidden units that are zero on every row generated
     question, command   as text, for TensorBoard
 
     Images, histograms and the graph are written from the finished run by ``mlpfit tensorboard``;
     here they would take a tenth of the training time.
     """
 
-    def __init__(self, config: Config, data: ReplicaData, snapshots: Snapshots) -> None:
-        self.config, self.snapshots = config, snapshots
-        self.every = max(1, -(-config.trainer.max_steps // config.recording.scalars))
-        self.x, self.truth = (
-            torch.from_numpy(data.arrays[name]).to(data.x) for name in ("pool_x", "pool_truth")
-        )
+    def __init__(
+        self, config: Config, evaluate: Evaluation, snapshots: Snapshots, history: History
+    ) -> None:
+        self.config, self.snapshots, self.history = config, snapshots, history
+        self.every = max(1, -(-config.steps // config.recording.scalars))
+        self.evaluate = evaluate
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         if trainer.global_step:
@@ -226,7 +267,7 @@ class Scalars(pl.Callback):
         self._log(trainer, self._snapshot_metrics(module, 0), 0)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        done, trace = trainer.global_step, module.losses[-1][:, 0].tolist()
+        done, trace = trainer.global_step, self.history.last[:, 0].tolist()
         for step, loss in enumerate(trace, start=done - len(trace) + 1):
             if step % self.every == 0 or step == 1:
                 self._log(trainer, {"train/loss": loss}, step)
@@ -240,10 +281,8 @@ class Scalars(pl.Callback):
             logger.log_metrics(metrics, step)
 
     def _snapshot_metrics(self, module: Regression, step: int) -> dict[str, float]:
-        with torch.no_grad():
-            outputs = module.mlp.outputs(self.x.to(module.device))
-        error = (outputs[-1] - self.truth.to(module.device)).square().mean()
-        numbers = {"val/mse": float(self.snapshots.val_mse[step][0]), "error/truth": float(error)}
-        if hidden := outputs[1:-1]:
-            numbers["units/dead"] = float((hidden[0][0] == 0).all(0).float().mean())
+        truth, dead = self.evaluate.truth(module)
+        numbers = {"val/mse": float(self.snapshots.val_mse[step][0]), "error/truth": float(truth[0])}
+        if units := sum(module.hparams["units"][1:-1]):
+            numbers["units/dead"] = float(dead[0]) / units
         return numbers

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,94 +11,118 @@ from mlpfit.config.schema import Config, LeastSquares
 from mlpfit.data.datamodule import ReplicaData
 from mlpfit.data.streams import streams
 from mlpfit.files import write_arrays
-from mlpfit.model import mlp
+from mlpfit.model.initial import initial_parameters
+from mlpfit.model.least_squares import least_squares
 from mlpfit.model.regression import Regression
 from mlpfit.processes import cores
 from mlpfit.runs.provenance import provenance
-from mlpfit.training.callbacks import Snapshots
+from mlpfit.training import engine
+from mlpfit.training.callbacks import History, Snapshots
+from mlpfit.training.evaluation import Evaluation
 from mlpfit.training.progress import OnStep, console
 from mlpfit.training.shard import Shard
-from mlpfit.training.trainer import checkpoint_of_config, dtype, restore, run_trainer, will_compile
+from mlpfit.training.trainer import checkpoint_of_config, dtype, restore, run_trainer
 
+ALL_CORES_OPERATIONS = 4e8  # of a step; from here torch is faster with a thread on every core
+SGD = {"name": "sgd", "lr": 0.0}  # of a module that is solved, not trained
 
 def train_into(shard: Shard, on_step: OnStep) -> None:
     """Train these replicas, resuming from a last checkpoint in the folder, and write all files of
     the run except the marker. Raises Diverged if the loss of a single run is not finite."""
     started, config = time.time(), shard.config
-    compiled = will_compile(shard.whole)
-    all_cores = shard.single and config.uses_all_cores and not compiled
+    reason = engine.outside(config)
     # On small tensors two threads are up to a hundred times slower than one.
-    torch.set_num_threads(cores() if all_cores else 1)
-    data, module = make_data(config, [*shard.snapshots, *shard.checkpoints]), make_module(config)
-    snapshots, ended = Snapshots(shard.snapshots, data), None
+    large = reason is not None and shard.single and config.operations >= ALL_CORES_OPERATIONS
+    torch.set_num_threads(cores() if large else 1)
+    data, module = make_data(config), make_module(config, compiled=reason is None)
+    evaluate = Evaluation(data, engine.kernel_cache(config))
+    history, ended = History(), None
+    snapshots = Snapshots(shard.snapshots, evaluate)
     if not config.train:
         checkpoint = checkpoint_of_config(config)
-        restore(checkpoint, module)
+        restore(checkpoint, module, history)
         snapshots.take(checkpoint["global_step"], module)
     elif isinstance(config.optimizer, LeastSquares):
-        module.solve(data.x, data.y)
+        solve(module, data)
         snapshots.take(0, module)
     else:
-        module.compile_steps, module.fused = compiled, all_cores
-        checkpoints = run_trainer(shard, data, module, snapshots, on_step)
+        if reason is not None:
+            console.print(f"{config.name}: trained step by step, since {reason} is outside the engine")
+        checkpoints = run_trainer(shard, data, module, snapshots, history, evaluate, on_step)
+        snapshots.take(history.step, module)  # callbacks may change the weights at the very end
         started, ended = started - checkpoints.earlier_seconds, checkpoints.end_reason
-    steps = write_results(shard, data, module, snapshots)
+    steps = write_results(shard, data, module, snapshots, history, evaluate)
     content = provenance() | {
         "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "steps": steps,
         "seeds": list(shard.seeds),
         "ended": ended,
-        "compiled": module.compile_steps,
+        "outside_engine": reason,
         "seconds": time.time() - started,
     }
     (shard.folder / "provenance.json").write_text(json.dumps(content, indent=1))
-    max_steps = config.trainer.max_steps
-    if config.train and steps < max_steps:
-        console.print(f"{config.name}: ended at step {steps} of {max_steps} ({ended})")
+    if config.train and steps < config.steps:
+        console.print(f"{config.name}: ended at step {steps} of {config.steps} ({ended})")
 
 
-def write_results(shard: Shard, data: ReplicaData, module: Regression, snapshots: Snapshots) -> int:
+def solve(module: Regression, data: ReplicaData) -> None:
+    """Set each linear unit to the least-squares fit of its replica's rows."""
+    weight, bias = least_squares(data.x.double().numpy(), data.y.double().numpy())
+    with torch.no_grad():
+        ((weights, biases),) = module.mlp.layers
+        weights.copy_(torch.from_numpy(weight))
+        biases.copy_(torch.from_numpy(bias))
+
+
+def write_results(
+    shard: Shard,
+    data: ReplicaData,
+    module: Regression,
+    snapshots: Snapshots,
+    history: History,
+    evaluate: Evaluation,
+) -> int:
     """Write all files of the run except its provenance. Returns the number of steps."""
-    folder, history = shard.folder, module.history().numpy()
-    numbers = final_metrics(module, data, history, snapshots)
+    folder, losses = shard.folder, history.losses(len(shard.seeds))
+    numbers = final_metrics(module, data, losses, snapshots, evaluate)
     (folder / "metrics.json").write_text(json.dumps(numbers, indent=1))
-    steps = shard.recorded_steps(len(history))
-    write_arrays(folder / "history.npz", {"step": steps, "loss": history[steps - 1]})
+    steps = shard.recorded_steps(len(losses))
+    write_arrays(folder / "history.npz", {"step": steps, "loss": losses[steps - 1]})
     write_arrays(folder / "weights.npz", snapshots.weights())
     write_arrays(folder / "validation.npz", snapshots.validation())
     rows = {k: v[:1] if (v == v[:1]).all() else v for k, v in data.arrays.items()}
     write_arrays(folder / "data.npz", rows)  # rows shared by all replicas are written once
-    (folder / "config.yaml").write_text(yaml.safe_dump(shard.whole.plain(), sort_keys=False))
-    return len(history)
+    config = yaml.safe_dump(shard.whole.plain(), sort_keys=False)
+    (folder / "config.yaml").write_text(config, encoding="utf-8")
+    return len(losses)
 
 
-def make_data(config: Config, stops: Sequence[int] = ()) -> ReplicaData:
-    """The rows of a config's replicas; stops: further steps at which chunks end."""
-    return ReplicaData(
-        seeds=config.replica_seeds,
-        **config.sampling,
-        dtype=dtype(config),
-        chunk_steps=config.trainer.chunk_steps,
-        stops=stops,
-    )
+def make_data(config: Config) -> ReplicaData:
+    """The rows of a config's replicas."""
+    return ReplicaData(seeds=config.replica_seeds, **config.sampling, dtype=dtype(config))
 
 
-def make_module(config: Config) -> Regression:
-    """The untrained module of a config's replicas."""
-    module = Regression(
+def make_module(config: Config, compiled: bool = False) -> Regression:
+    """The untrained module of a config's replicas; compiled: whose steps the engine takes."""
+    kind = engine.CompiledRegression if compiled else Regression
+    module = kind(
         units=list(config.units),
-        optimizer=config.plain()["optimizer"],
+        optimizer=config.plain()["optimizer"] if config.optimizer.name != "least_squares" else SGD,
         seeds=list(config.replica_seeds),
         streams=config.streams,
         init=config.model.init,
         activation=config.model.activation,
         gradient=config.model.gradient,
-        loss=config.loss,
+        loss=config.loss,  # type: ignore[arg-type]
         dtype=dtype(config),
     )
     if config.streams == "legacy":  # the generator draws the rows first
         module.mlp.load([_after_rows(config, seed) for seed in config.replica_seeds])
+    if isinstance(module, engine.CompiledRegression):
+        operations = config.operations * config.steps * len(config.replica_seeds)
+        specialise = operations >= engine.SPECIALISE_OPERATIONS and len(config.replica_seeds) > 4
+        module.prepare(engine.kernel_cache(config), specialise)
     return module
 
 
@@ -107,11 +130,15 @@ def _after_rows(config: Config, seed: int) -> list[np.ndarray]:
     """Initial parameters from a stream that has drawn the rows before."""
     rngs = streams(seed, config.streams)
     config.target.rows(rngs.data)
-    return mlp.initial_parameters(config.units, config.model.init, rngs.weights)
+    return initial_parameters(config.units, config.model.init, rngs.weights)
 
 
 def final_metrics(
-    module: Regression, data: ReplicaData, history: np.ndarray, snapshots: Snapshots
+    module: Regression,
+    data: ReplicaData,
+    losses: np.ndarray,
+    snapshots: Snapshots,
+    evaluate: Evaluation,
 ) -> dict[str, list[float | None]]:
     """Final numbers of each replica after the last update; None for a number that is not finite.
 
@@ -119,17 +146,18 @@ def final_metrics(
     all rows generated; val_mse: on fresh rows; dead_units: number of hidden units that are zero on
     all rows generated; diverged_at: first step whose loss is not finite.
     """
-    pool_x, truth = (torch.from_numpy(data.arrays[k]).to(data.x) for k in ("pool_x", "pool_truth"))
-    sse, truth_sse = module.sum_of_squares(data.x, data.y), module.sum_of_squares(pool_x, truth)
+    mse = evaluate.training(module)
+    truth_mse, dead_units = evaluate.truth(module)
+    lost = ~np.isfinite(losses)
+    first = lost.argmax(0) + 1 if len(lost) else 0
     numbers = {
-        "mse": (sse / data.x.shape[1]).numpy(),
-        "sse": sse.numpy(),
-        "truth_mse": (truth_sse / pool_x.shape[1]).numpy(),
+        "mse": mse,
+        "sse": mse * data.x.shape[1],
+        "truth_mse": truth_mse,
         "val_mse": snapshots.validation()["mse"][-1],
-        "dead_units": module.dead_units(pool_x).numpy(),
+        "dead_units": dead_units,
+        "diverged_at": np.where(lost.any(0), first, np.nan),
     }
-    lost = ~np.isfinite(history)
-    numbers["diverged_at"] = np.where(lost.any(0), lost.argmax(0) + 1 if len(lost) else 0, np.nan)
     return {
         k: [float(v) if np.isfinite(v) else None for v in values] for k, values in numbers.items()
     }

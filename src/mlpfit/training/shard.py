@@ -50,7 +50,7 @@ class Shard:
     @property
     def model_steps(self) -> int:
         """Replicas times steps."""
-        return len(self.seeds) * self.whole.trainer.max_steps
+        return len(self.seeds) * self.whole.steps
 
     @property
     def seconds(self) -> float:
@@ -62,23 +62,28 @@ class Shard:
     @property
     def snapshots(self) -> list[int]:
         """Steps after which the weights are saved, geometrically spaced for a single run."""
-        steps, count = self.whole.trainer.max_steps, self.whole.recording.snapshots
+        steps, count = self.whole.steps, self.whole.recording.snapshots
         spaced = np.geomspace(1, steps, count).round().astype(int).tolist() if steps else []
         return self._chunk_ends({0, steps, *(spaced if self.single else ())})
 
     @property
     def checkpoints(self) -> list[int]:
         """Steps after which a checkpoint is written."""
-        steps, every = self.whole.trainer.max_steps, self.whole.recording.checkpoint_every
+        steps, every = self.whole.steps, self.whole.recording.checkpoint_every
         return self._chunk_ends({*range(every, steps, every), steps} - {0})
 
+    @property
+    def chunk_ends(self) -> list[int]:
+        """Steps at which the engine's chunks end: after every chunk_steps, or val_check_interval
+        of the Trainer, and where something is recorded."""
+        steps, chunk = self.whole.steps, self.whole.trainer.chunk_steps
+        return sorted({*range(0, steps, chunk), steps, *self.snapshots, *self.checkpoints})
+
     def _chunk_ends(self, steps: set[int]) -> list[int]:
-        """The steps; with callbacks or overfit_batches, each rounded up to the end of its chunk, so
-        that chunks, and validations after them, are equally long."""
-        trainer = self.whole.trainer
-        equal_chunks = self.whole.callbacks or "overfit_batches" in trainer.arguments
-        chunk = trainer.chunk_steps if equal_chunks else 1
-        return sorted({min(-(-step // chunk) * chunk, trainer.max_steps) for step in steps})
+        """The steps; with callbacks each rounded up to the end of its chunk, so that chunks, and
+        the validations after them, are equally long."""
+        chunk = self.whole.trainer.chunk_steps if self.whole.callbacks else 1
+        return sorted({min(-(-step // chunk) * chunk, self.whole.steps) for step in steps})
 
     def recorded_steps(self, steps: int) -> np.ndarray:
         """Which of the steps 1 .. steps have their loss saved: all of a single run; of an ensemble

@@ -54,11 +54,11 @@ def train_all(configs: Sequence[Config]) -> None:
     """
     for config in configs:
         check_by_trial(config)
-    order = sorted(configs, key=lambda config: -config.uncompiled_seconds)
+    order = sorted(configs, key=lambda config: -config.operations * config.steps)
     failures: list[str] = []
     with display(len(order)) as shown:
         if len(order) == 1:
-            bar = shown.add_run(order[0].name, order[0].trainer.max_steps)
+            bar = shown.add_run(order[0].name, order[0].steps)
             train(order[0], on_step=bar)
             bar.end()
             return
@@ -66,7 +66,7 @@ def train_all(configs: Sequence[Config]) -> None:
 
         def on_message(index: int, step: int, loss: float) -> None:
             if index not in bars:
-                bars[index] = shown.add_run(order[index].name, order[index].trainer.max_steps)
+                bars[index] = shown.add_run(order[index].name, order[index].steps)
             bars[index](step, loss)
 
         def on_end(index: int, failure: str | None) -> None:

@@ -3,6 +3,7 @@ resumes from."""
 
 import inspect
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,20 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from mlpfit.config.schema import Config, Objects
 from mlpfit.data.datamodule import ReplicaData
 from mlpfit.errors import ConfigError, RunError, as_config_error, one_line
-from mlpfit.model import compiled
 from mlpfit.model.regression import Regression
-from mlpfit.training import callbacks
+from mlpfit.training import callbacks, engine
+from mlpfit.training.evaluation import Evaluation
 from mlpfit.training.progress import OnStep, console
 from mlpfit.training.shard import Shard
 
 # Arguments of the Trainer that stop all shards at the same step, and that request validation.
+RANKS = {"RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK"}
 SHORTENING = {"fast_dev_run", "limit_train_batches", "overfit_batches"}
 VALIDATING = {"val_check_interval", "check_val_every_n_epoch", "limit_val_batches"}
 
@@ -33,47 +36,39 @@ def dtype(config: Config) -> str:
     return "float64" if config.trainer.precision == "64-true" else "float32"
 
 
-def will_compile(config: Config) -> bool:
-    """Whether the steps will be compiled: if worth it, on the CPU, with a C++ compiler."""
-    if config.trainer.accelerator != "cpu" and torch.accelerator.is_available():
-        return False
-    if config.worth_compiling and compiled.compiler() is None:
-        missing = "no C++ compiler (g++ or clang++)"
-        console.print(f"{missing}: the steps run uncompiled, some hundred times slower")
-        return False
-    return config.worth_compiling
-
-
 def run_trainer(
     shard: Shard,
     data: ReplicaData,
     module: Regression,
     snapshots: callbacks.Snapshots,
+    history: callbacks.History,
+    evaluate: Evaluation,
     on_step: OnStep,
 ) -> callbacks.Checkpoints:
     """Train the shard, from its last checkpoint if there is one. Returns the callback of
     checkpoints, which has the reason for the end. Raises RunError if it ends unlike other
     shards."""
     config, last = shard.config, shard.folder / "checkpoints" / "last.ckpt"
-    checkpoints = callbacks.Checkpoints(shard, data)
+    checkpoints = callbacks.Checkpoints(shard, evaluate)
     source, start = last, last_checkpoint(last, shard)
     if start is not None and start["ended"]:
-        restore(start, module, snapshots, checkpoints)
+        restore(start, module, snapshots, history, checkpoints)
         return checkpoints
     if start is None and config.ckpt_path is not None:
         source, start = Path(config.ckpt_path), checkpoint_of_config(config)
-    module.to_loggers = False
-    compiled.set_kernel_cache(Path(config.output_dir) / ".cache" / "inductor")
-    first: list[pl.Callback] = [snapshots, callbacks.Monitor(on_step, shard.single)]
+    compiled = isinstance(module, engine.CompiledRegression)
+    monitor = callbacks.Monitor(on_step, shard.single, history)
+    first: list[pl.Callback] = [history, snapshots, monitor]
     if shard.single:
-        first.append(callbacks.Scalars(config, data, snapshots))
-    with quiet_lightning():
-        trainer = make_trainer(shard, first, [checkpoints])
-        trainer.fit(module, data, ckpt_path=source if start else None, weights_only=True)
+        first.append(callbacks.Scalars(config, evaluate, snapshots, history))
+    batches = engine.Chunks(data, shard.chunk_ends) if compiled else data
+    with quiet_lightning(), alone():
+        trainer = make_trainer(shard, first, [checkpoints], compiled)
+        trainer.fit(module, batches, ckpt_path=source if start else None, weights_only=True)
     if profile := config.trainer.arguments.get("profiler"):
         console.print(f"{profile} profile of {config.name}", trainer.profiler.summary())  # type: ignore[attr-defined]
-    if len(module.history()) < config.trainer.max_steps:
-        shortened = SHORTENING & config.trainer.arguments.keys()
+    if history.step < config.steps:
+        shortened = sorted(SHORTENING & config.trainer.arguments.keys())
         if not shard.has_all_replicas and not shortened:
             raise RunError(
                 f"{config.name}: ended at step {trainer.global_step} ({checkpoints.end_reason}); "
@@ -81,7 +76,7 @@ def run_trainer(
                 "replicas"
             )
         if shortened:
-            checkpoints.end_reason = ", ".join(f"trainer.{name}" for name in sorted(shortened))
+            checkpoints.end_reason = ", ".join(f"trainer.{name}" for name in shortened)
     return checkpoints
 
 
@@ -101,7 +96,7 @@ def checkpoint_of_config(config: Config) -> dict[str, Any]:
     given = f"ckpt_path={config.ckpt_path}"
     checkpoint: Any = callbacks.read_checkpoint(Path(config.ckpt_path or ""))
     try:
-        if not {"state_dict", "losses"} <= checkpoint.keys():
+        if not {"state_dict", "callbacks"} <= checkpoint.keys():
             raise KeyError
         saved = checkpoint["hyper_parameters"]
         settings = {  # name -> the checkpoint's, the config's
@@ -122,49 +117,73 @@ def checkpoint_of_config(config: Config) -> dict[str, Any]:
 def restore(
     checkpoint: dict[str, Any],
     module: Regression,
-    *stateful: callbacks.Snapshots | callbacks.Checkpoints,
+    *stateful: callbacks.Snapshots | callbacks.History | callbacks.Checkpoints,
 ) -> None:
-    """Load weights, losses and callbacks' states from a checkpoint, without a Trainer."""
+    """Load weights and callbacks' states from a checkpoint, without a Trainer. Raises ConfigError
+    if it has none of these callbacks, as one from elsewhere."""
     module.load_state_dict(checkpoint["state_dict"])
-    module.on_load_checkpoint(checkpoint)
     for callback in stateful:
+        if callback.state_key not in checkpoint["callbacks"]:
+            raise ConfigError(
+                "ckpt_path: this checkpoint has no losses of its steps, so it is none of a run; "
+                "name one of a run folder, checkpoints/last.ckpt"
+            )
         callback.load_state_dict(checkpoint["callbacks"][callback.state_key])
 
 
 def make_trainer(
-    shard: Shard, first: Sequence[pl.Callback] = (), last: Sequence[pl.Callback] = ()
+    shard: Shard,
+    first: Sequence[pl.Callback] = (),
+    last: Sequence[pl.Callback] = (),
+    compiled: bool = True,
 ) -> pl.Trainer:
     """The Trainer of a shard, with the first callbacks, then the config's, then the last ones.
 
-    It validates, after every chunk, only if the config has callbacks or validation arguments. Only
-    single runs have loggers. Raises ConfigError for arguments that Lightning refuses.
+    It validates, after every chunk_steps, only if the config has callbacks or validation arguments.
+    Only single runs have loggers. compiled: by the engine, a batch being a chunk of steps. Raises
+    ConfigError for arguments that Lightning refuses.
     """
     config, folder, arguments = shard.config, shard.folder, shard.config.trainer.arguments
+    if given := [name for name in os.environ if name.startswith("PL_TRAINER_")]:
+        key = given[0].removeprefix("PL_TRAINER_").lower()
+        raise ConfigError(
+            f"{given[0]}={os.environ[given[0]]} is in the environment, where a run does not record "
+            f"it: unset it, and set trainer.{key}"
+        )
     configured = instances_of("callbacks", config.callbacks, pl.Callback, folder)
     loggers = instances_of("logger", config.logger, Logger, folder) if shard.single else []
+    if not loggers and any(isinstance(c, LearningRateMonitor) for c in configured):
+        raise ConfigError(
+            "callbacks: LearningRateMonitor needs a logger, which only a run of one replica has; "
+            "leave it out, or train one replica with a logger"
+        )
+    validated = configured or VALIDATING & arguments.keys()
     defaults: dict[str, Any] = {
-        "max_steps": config.trainer.max_steps,
+        "max_steps": config.steps,
+        "max_epochs": -1 if compiled else config.trainer.max_epochs or -1,
         "accelerator": config.trainer.accelerator,
         "precision": config.trainer.precision,
         "callbacks": [*first, *configured, *last],
         "logger": loggers or False,
         "plugins": [callbacks.AtomicCheckpointIO()],
         "default_root_dir": folder,
-        "log_every_n_steps": 1,  # a step is a chunk
+        "log_every_n_steps": 1 if compiled else config.trainer.chunk_steps,
         "num_sanity_val_steps": 0,
-        "limit_val_batches": 1.0 if configured or VALIDATING & arguments.keys() else 0,
-        "val_check_interval": 1,
+        "limit_val_batches": 1.0 if validated else 0,
+        "val_check_interval": 1 if compiled else config.trainer.chunk_steps,
         "check_val_every_n_epoch": None,  # else an interval of 1 would mean one epoch
         "enable_checkpointing": any(isinstance(c, pl.callbacks.Checkpoint) for c in configured),
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
+    if "check_val_every_n_epoch" in arguments:
+        del defaults["val_check_interval"]
     with as_config_error("trainer"):
         trainer = pl.Trainer(**defaults | arguments)
     if trainer.world_size > 1:
         raise ConfigError(
-            f"trainer.devices={arguments.get('devices')}: a Trainer takes one device here; "
-            "ensemble.processes spreads replicas over processes, hydra/launcher over machines"
+            f"trainer.devices={arguments.get('devices')}: a run takes one device; replicas are "
+            "spread over processes by ensemble.processes, over machines by hydra/launcher"
         )
     return trainer
 
@@ -172,7 +191,8 @@ def make_trainer(
 def try_trainer(config: Config) -> None:
     """Raises ConfigError if the Trainer of this config can't be made. Nothing is written."""
     with quiet_lightning():
-        make_trainer(Shard(config, config.replica_seeds[:1], Path(config.output_dir)))
+        compiled = engine.outside(config) is None
+        make_trainer(Shard(config, config.replica_seeds, Path(config.output_dir)), compiled=compiled)
 
 
 def instances_of(group: str, nodes: Objects, kind: type, folder: Path) -> list[Any]:
@@ -185,7 +205,7 @@ def instances_of(group: str, nodes: Objects, kind: type, folder: Path) -> list[A
         if node is None:
             continue
         with as_config_error(f"{group}.{name}"):
-            cls = get_class(node["_target_"])  # its package is checked by config.combinations
+            cls = get_class(node["_target_"])
             if not issubclass(cls, kind):
                 raise ConfigError(f"{group}.{name}._target_={node['_target_']}: no {kind.__name__}")
             arguments = (_logger_folder(cls, folder) if kind is Logger else {}) | node
@@ -200,6 +220,20 @@ def _logger_folder(logger: type, folder: Path) -> dict[str, Any]:
     if issubclass(logger, TensorBoardLogger) or "flush_logs_every_n_steps" in parameters:
         return {"save_dir": str(folder), "name": "", "version": ""}
     return {"save_dir": str(folder)} if "save_dir" in parameters else {}
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """A run is one process: what torchrun or SLURM say of others in the environment is hidden from
+    Lightning, which would take part of the work for theirs."""
+    names = [n for n in os.environ if n in RANKS or n.startswith(("SLURM_", "TORCHELASTIC_"))]
+    hidden = {name: os.environ.pop(name) for name in names}
+    rank, rank_zero_only.rank = getattr(rank_zero_only, "rank", 0), 0
+    try:
+        yield
+    finally:
+        os.environ |= hidden
+        rank_zero_only.rank = rank
 
 
 @contextmanager

@@ -1,0 +1,178 @@
+"""Training under Lightning's Trainer by the compiled engine: a batch of the Trainer is a chunk of
+optimiser steps, which a kernel takes in one call.
+
+The engine is used where it does all that is asked for (:func:`outside` says what it does not do);
+every other training takes Lightning's own loop, one step at a time, with
+:class:`mlpfit.model.regression.Regression` itself.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from mlpfit.config.schema import Adam, Config, OtherOptimizer
+from mlpfit.data.datamodule import ReplicaData
+from mlpfit.data.order import Order
+from mlpfit.engine import compiler, steps
+from mlpfit.model.regression import Regression
+
+# Callbacks that look at a training, or end it, between batches; all others may reach into a step.
+CALLBACKS = {
+    f"lightning.pytorch.callbacks.{name}"
+    for name in "EarlyStopping LearningRateMonitor ModelCheckpoint ModelSummary Timer "
+    "RichModelSummary RichProgressBar TQDMProgressBar ProgressBar".split()
+}
+# Arguments of the Trainer that mean the same for a chunk as for a step, with their neutral values.
+ARGUMENTS: dict[str, Any] = {
+    "devices": 1,
+    "strategy": "auto",
+    "deterministic": None,
+    **dict.fromkeys(
+        "max_time min_steps limit_val_batches limit_test_batches limit_predict_batches "
+        "enable_progress_bar enable_model_summary enable_checkpointing enable_autolog_hparams "
+        "log_every_n_steps num_sanity_val_steps profiler inference_mode default_root_dir".split(),
+        None,
+    ),
+}
+NEUTRAL_ONLY = ("devices", "strategy")
+SPECIALISE_OPERATIONS = 2e10  # of a whole run; from here a specialised kernel saves its compilation
+
+
+def outside(config: Config) -> str | None:
+    """What the engine does not do of this config, as its key and value; None if it does it all."""
+    trainer, optimizer, model = config.trainer, config.optimizer, config.model
+    if not config.engine:
+        return "engine=false"
+    if trainer.accelerator != "cpu" and torch.accelerator.is_available():
+        return f"trainer.accelerator={trainer.accelerator}"
+    if trainer.precision not in ("32-true", "64-true"):
+        return f"trainer.precision={trainer.precision}"
+    for key, value, known in (
+        ("model.activation", model.activation, steps.ACTIVATIONS),
+        ("loss", config.loss, steps.LOSSES),
+    ):
+        if value not in known:
+            return f"{key}={value}"
+    if isinstance(optimizer, OtherOptimizer):
+        neutral = all(steps.NEUTRAL.get(k, v) == v for k, v in optimizer.arguments.items())
+        if optimizer.name not in ("sgd", "adam") or not neutral:
+            return f"optimizer={optimizer.name}" + " with further arguments" * neutral_name(optimizer)
+    if isinstance(optimizer, Adam) and optimizer.eps < 1e-16:
+        return f"optimizer.eps={optimizer.eps}"
+    for name, node in config.callbacks.items():
+        if node and node.get("_target_") not in CALLBACKS:
+            return f"callbacks.{name}"
+    for name, value in trainer.arguments.items():
+        if name not in ARGUMENTS or (name in NEUTRAL_ONLY and value not in (ARGUMENTS[name], "auto")):
+            return f"trainer.{name}={value}"
+    try:
+        compiler.compiler()
+        compiler.load(compiler.source(_real(config)), kernel_cache(config))
+    except compiler.NoCompiler as error:
+        return str(error)
+    return None
+
+
+def neutral_name(optimizer: OtherOptimizer) -> bool:
+    """Whether the engine has an optimiser of this name, but not with these arguments."""
+    return optimizer.name in ("sgd", "adam")
+
+
+def kernel_cache(config: Config) -> Path:
+    """Folder of compiled kernels, unless MLPFIT_KERNEL_CACHE names another."""
+    return Path(config.output_dir) / ".cache" / "kernels"
+
+
+def _real(config: Config) -> str:
+    return "double" if config.trainer.precision == "64-true" else "float"
+
+
+class Chunk:
+    """Steps on rows x (R, n, d), y (R, n, 1), all of them or the slices of an order. Not a
+    dataclass, whose fields Lightning would look through for tensors to move."""
+
+    def __init__(self, x: Tensor, y: Tensor, steps: int, order: Order | None) -> None:
+        self.x, self.y, self.steps, self.order = x, y, steps, order
+
+
+class CompiledRegression(Regression):
+    """A Regression whose training_step takes a chunk of steps in a kernel. Its checkpoints are
+    those of a Regression."""
+
+    compiled_steps: steps.CompiledSteps
+    cache: Path
+    specialise: bool
+
+    def prepare(self, cache: Path, specialise: bool) -> "CompiledRegression":
+        """cache: folder of compiled kernels; specialise: compile one for this very problem."""
+        # Lightning takes one optimiser step for each batch in its automatic optimisation.
+        self.automatic_optimization = False
+        self.cache, self.specialise = cache, specialise
+        return self
+
+    def on_train_start(self) -> None:
+        (optimizer,) = self.trainer.optimizers
+        self.compiled_steps = steps.CompiledSteps(
+            self.mlp, self.loss, optimizer, self.cache, self.specialise
+        )
+
+    def training_step(self, batch: Any, index: int) -> Any:  # a Chunk
+        """Take the steps of a chunk. Returns {"losses": (steps, R)}, those before each update."""
+        trace = self.compiled_steps(batch.x, batch.y, batch.steps, batch.order)
+        self._advance_global_step(len(trace))
+        self.replica_losses = trace[-1]
+        self._log("train/loss", trace[-1], prog_bar=True, logger=False)
+        return {"losses": trace}
+
+    def _advance_global_step(self, steps: int) -> None:
+        """Advance the Trainer's global_step, as LightningOptimizer.step does; its hooks of every
+        callback at every step would take a fifth of the time. Also the loggers' step, to which
+        Lightning adds one after each batch."""
+        loop = self.trainer.fit_loop.epoch_loop
+        loop.manual_optimization.optim_step_progress.total.ready += steps
+        loop.manual_optimization.optim_step_progress.total.completed += steps
+        loop._batches_that_stepped += steps - 1
+
+
+class Chunks(pl.LightningDataModule):
+    """The batches of a ReplicaData in chunks of steps that end at the boundaries: one epoch of the
+    Trainer.
+
+    Iteration starts at the Trainer's ``global_step``, so a resumed run gets exactly the steps that
+    it has not taken.
+    """
+
+    def __init__(self, data: ReplicaData, boundaries: Sequence[int]) -> None:
+        super().__init__()
+        self.data, self.boundaries = data, sorted({0, *boundaries})
+
+    def train_dataloader(self) -> "Chunks":
+        return self
+
+    def val_dataloader(self) -> Any:
+        return self.data.val_dataloader()
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, index: int) -> Any:
+        return batch  # the engine is on the CPU, and an order is no tensor
+
+    def __len__(self) -> int:
+        return len(self.boundaries) - 1
+
+    def __iter__(self) -> Iterator[Chunk]:
+        done = self.trainer.global_step if self.trainer is not None else 0
+        for first, last in zip(self.boundaries, self.boundaries[1:], strict=False):
+            if last > done:
+                first = max(first, done)
+                order = self.data.order_of(first, last)
+                yield Chunk(self.data.x, self.data.y, last - first, order)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty; its presence tells Lightning that the dataloader can be resumed."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See :meth:`state_dict`."""
