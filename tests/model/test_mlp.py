@@ -1,13 +1,14 @@
 """The hand-derived gradient, the losses and the initial weights."""
 
 import itertools
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
 from mlpfit.data.streams import streams
-from mlpfit.model import losses
+from mlpfit.model import losses, mlp
 from mlpfit.model.mlp import MLP, initial_parameters
 
 
@@ -19,9 +20,9 @@ def random_nets(units, activation, replicas, generator):
     return net
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "identity"])
+@pytest.mark.parametrize("activation", mlp.SLOPES)
 @pytest.mark.parametrize("hidden", [(), (4,), (4, 3), (5, 4, 3)])
-@pytest.mark.parametrize("kind", ["mse", "sse", "half_mse"])
+@pytest.mark.parametrize("kind", get_args(losses.Kind))
 @pytest.mark.parametrize("weighted", [False, True])
 def test_gradient_by_hand_equals_autograd(activation, hidden, kind, weighted):
     generator = torch.Generator().manual_seed(len(hidden))
@@ -32,13 +33,49 @@ def test_gradient_by_hand_equals_autograd(activation, hidden, kind, weighted):
         if weighted
         else None
     )
-    losses.loss(kind, net(x), y, weights).sum().backward()
-    by_autograd = [p.grad.clone() for p in net.parameters()]
-    with torch.no_grad():
-        outputs = net.outputs(x)
-        net.backward_by_hand(outputs, losses.derivative(kind, outputs[-1], y, weights))
-    for parameter, expected in zip(net.parameters(), by_autograd, strict=True):
-        torch.testing.assert_close(parameter.grad, expected, rtol=1e-10, atol=1e-12)
+    inputs = [x.requires_grad_(), *net.parameters()]
+    by_autograd = torch.autograd.grad(losses.loss(kind, net(x), y, weights).sum(), inputs)
+    net.gradient = "by_hand"
+    by_hand = torch.autograd.grad(losses.loss(kind, net(x), y, weights).sum(), inputs)
+    for ours, expected in zip(by_hand, by_autograd, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", losses.SQUARES)
+@pytest.mark.parametrize("weights", [None, torch.tensor([[1.0, 1, 1], [1, 0, 1]])])
+def test_the_derivative_of_a_loss_is_that_of_autograd(kind, weights):
+    p, y = torch.randn(2, 3, 1, generator=torch.Generator().manual_seed(1)), torch.ones(2, 3, 1)
+    loss = losses.loss(kind, p.requires_grad_(), y, weights).sum()
+    (expected,) = torch.autograd.grad(loss, p)
+    torch.testing.assert_close(losses.derivative(kind, p, y, weights), expected)
+
+
+@pytest.mark.parametrize("name", mlp.ACTIVATIONS)
+def test_an_activation_maps_each_number_by_itself_and_has_torchs_name(name):
+    x = torch.linspace(-4, 4, 24).view(2, 3, 4)
+    with torch.random.fork_rng():
+        values = mlp.ACTIVATIONS[name](x)
+    one_by_one = torch.stack([mlp.ACTIVATIONS[name](number) for number in x.flatten()])
+    torch.testing.assert_close(values.flatten(), one_by_one)
+    if name != "identity":
+        assert torch.equal(values, getattr(torch.nn.functional, name)(x))
+
+
+def test_a_loss_is_that_of_its_formula():
+    e, y = torch.tensor([[[0.5], [-3.0]], [[200.0], [0.0]]]), torch.full((2, 2, 1), 7.0)
+    expected = {
+        "mse": [(0.25 + 9) / 2, 200.0**2 / 2],
+        "sse": [0.25 + 9, 200.0**2],
+        "half_mse": [(0.25 + 9) / 4, 200.0**2 / 4],
+        "mae": [3.5 / 2, 200 / 2],
+        "huber": [(0.125 + 2.5) / 2, 199.5 / 2],  # e^2 / 2 below 1, |e| - 1/2 above
+        "smooth_l1": [(0.125 + 2.5) / 2, 199.5 / 2],
+        "log_cosh": [np.log(np.cosh([0.5, 3.0])).mean(), (200 - np.log(2)) / 2],
+    }
+    assert expected.keys() == set(get_args(losses.Kind))
+    for kind, values in expected.items():
+        result = losses.loss(kind, y + e, y)
+        torch.testing.assert_close(result, torch.tensor(values, dtype=torch.float32))
 
 
 def test_rows_of_weight_0_count_for_nothing():

@@ -136,13 +136,17 @@ class ReplicaData(pl.LightningDataModule):
         batch = {"x": self.x[replica, rows], "y": self.y[replica, rows]}
         return batch if inside.all() else batch | {"weights": self._tensor(inside)}
 
-    def next_batch(self) -> int | None:
-        """Number of the batch that the Trainer takes next; None if it is not training."""
+    def position(self) -> tuple[int, int] | None:
+        """Number of the batch that the Trainer takes next, and batches left in its epoch; None if
+        it is not training."""
         if self.trainer is None or not self.trainer.training:
             return None
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        done = progress.current.completed
         overfits = getattr(self.trainer, "overfit_batches", 0)
-        return (progress.current if overfits else progress.total).completed
+        # Resumed at the end of an epoch, Lightning asks for one more batch of it: there is none.
+        left = max(int(min(self.trainer.num_training_batches, 2**62)) - done, 0)
+        return done if overfits else progress.total.completed, left
 
     def train_dataloader(self) -> "Epochs":
         return Epochs(self)
@@ -195,9 +199,9 @@ class Epochs:
         return self.data.batches_per_epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        position = self.data.next_batch()  # when the first batch is taken: progress is loaded
-        self._next = self._next if position is None else position
-        for _ in range(len(self)):
+        position = self.data.position()  # when the first batch is taken: progress is loaded
+        self._next, left = position or (self._next, len(self))
+        for _ in range(left):
             self._next += 1
             yield self.data.batch(self._next - 1)
 

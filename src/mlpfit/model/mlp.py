@@ -6,7 +6,6 @@ is one ``baddbmm`` without a transpose. With R = 1 the numbers are bit for bit t
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from itertools import chain, pairwise
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from mlpfit.model.initial import Init as Init
 from mlpfit.model.initial import initial_parameters as initial_parameters
 
-Activation = str  # a name in activations()
+Activation = str  # a name in ACTIVATIONS
 Gradient = Literal["autograd", "by_hand"]
 Layer = tuple[Tensor, Tensor]  # weight (R, in, out), bias (R, 1, out)
 
@@ -28,18 +27,14 @@ Layer = tuple[Tensor, Tensor]  # weight (R, in, out), bias (R, 1, out)
 OTHERS = "Softmax Softmin LogSoftmax Softmax2d GLU MultiheadAttention PReLU RReLU Threshold"
 
 
-@cache
-def activations() -> dict[str, nn.Module]:
-    """The element-wise activations of ``torch.nn`` with their default arguments, by their names in
-    ``torch.nn.functional``: relu, tanh, leaky_relu, ..., and identity."""
-    functions = {name.replace("_", ""): name for name in dir(nn.functional) if name[-1] != "_"}
-    kinds = {name: getattr(nn, name) for name in nn.modules.activation.__all__}
-    return {"identity": nn.Identity()} | {
-        functions.get(name.lower(), name.lower()): kind()
-        for name, kind in kinds.items()
-        if name not in OTHERS.split()
-    }
-
+_FUNCTIONS = {name.replace("_", ""): name for name in dir(nn.functional) if name[-1] != "_"}
+# The element-wise activations of torch.nn with their default arguments, by their names in
+# torch.nn.functional: relu, tanh, leaky_relu, ..., and identity.
+ACTIVATIONS: dict[str, nn.Module] = {"identity": nn.Identity()} | {
+    _FUNCTIONS.get(name.lower(), name.lower()): getattr(nn, name)()
+    for name in nn.modules.activation.__all__
+    if name not in OTHERS.split()
+}
 
 # d g(z) / dz as a function of h = g(z). The derivative of ReLU at 0 is 0, as in autograd.
 SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -52,7 +47,7 @@ SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
 
 def outputs(layers: Sequence[Layer], x: Tensor, activation: str) -> list[Tensor]:
     """Forward pass: [x, hidden (R, n, h) ..., prediction (R, n, 1)] for x (R, n, d)."""
-    g, values = activations()[activation], [x]
+    g, values = ACTIVATIONS[activation], [x]
     for weight, bias in layers:
         z = torch.baddbmm(bias, values[-1], weight)
         values.append(g(z) if len(values) < len(layers) else z)
@@ -101,6 +96,11 @@ class ByHand(torch.autograd.Function):
         return None, *(g.to(v.dtype) if needed else None for needed, g, v in inputs)
 
 
+@torch.compiler.disable  # torch.compile does not trace it
+def _by_hand(layers: Sequence[Layer], x: Tensor, activation: str) -> Tensor:
+    return ByHand.apply(activation, x, *chain.from_iterable(layers))
+
+
 def _layers(parameters: Sequence[Tensor]) -> list[Layer]:
     return list(zip(parameters[::2], parameters[1::2], strict=True))
 
@@ -132,7 +132,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (R, n, d) -> (R, n, 1)."""
         if self.gradient == "by_hand":
-            return ByHand.apply(self.activation, x, *chain.from_iterable(self.layers))
+            return _by_hand(self.layers, x, self.activation)
         return outputs(self.layers, x, self.activation)[-1]
 
     def load(self, replicas: list[list[np.ndarray]]) -> None:

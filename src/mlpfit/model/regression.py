@@ -27,7 +27,7 @@ class Regression(pl.LightningModule):
                   of that class (:mod:`mlpfit.model.optimizers`)
     seeds         one per replica, for its initial weights: the first numbers of its stream
     init          :func:`mlpfit.model.mlp.initial_parameters`
-    activation    an element-wise one of torch.nn: :func:`mlpfit.model.mlp.activations`
+    activation    an element-wise one of torch.nn: :data:`mlpfit.model.mlp.ACTIVATIONS`
     gradient      "autograd", or "by_hand": :func:`mlpfit.model.mlp.gradients`
     loss          :mod:`mlpfit.model.losses`
     log_replicas  also log the metrics of every replica, as train/loss/seed_3
@@ -64,7 +64,7 @@ class Regression(pl.LightningModule):
             raise ConfigError("seeds=[]: must name at least one seed, one per replica")
         check_name("streams", streams, get_args(generators.Kind))
         check_name("init", init, get_args(mlp.Init))
-        check_name("activation", activation, mlp.activations())
+        check_name("activation", activation, mlp.ACTIVATIONS)
         check_name("gradient", gradient, get_args(mlp.Gradient))
         check_name("loss", loss, get_args(losses.Kind))
         check_name("dtype", dtype, DTYPES)
@@ -186,6 +186,7 @@ class Regression(pl.LightningModule):
             raise ConfigError(f"{name} has shape {tuple(rows.shape)}: must be {shapes}")
         return rows
 
+    @torch.compiler.disable  # torch.compile can't trace Lightning's log
     def _log(self, name: str, values: Tensor, **options: Any) -> None:
         """Log the median of values (R,), where those not finite rank above all others, with
         log_replicas also each value."""
