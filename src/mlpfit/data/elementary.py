@@ -192,6 +192,13 @@ def sqrt(x: Any) -> Any:
         return np.sqrt(np.asarray(x, dtype=np.float64))[()]
 
 
+def geomspace(low: float, high: float, count: int) -> np.ndarray:
+    """``count`` numbers from low to high, both positive and included, of equal ratios."""
+    values = low * exp(np.linspace(0.0, log(high / low), count))
+    values[:1], values[1:][-1:] = low, high
+    return values
+
+
 def sum_rows(values: np.ndarray) -> np.ndarray:
     """Sum over the first axis: (n, ...) -> (...), by adding the second half to the first until one
     row is left (a middle row is added to the first). Unlike with ``np.sum`` the order does not
