@@ -159,3 +159,12 @@ def test_a_sum_of_rows_does_not_depend_on_its_neighbours(rows):
     np.testing.assert_allclose(sums, values.sum(axis=0), atol=1e-14 * max(rows, 1))
     np.testing.assert_array_equal(sums[2], elementary.sum_rows(values[:, 2]))
     np.testing.assert_array_equal(sums[2, 1], elementary.sum_rows(values[:, 2, 1]))
+
+
+@pytest.mark.parametrize(
+    "low, high, count", [(1, 1000, 4), (0.1, 3, 5), (1, 1, 1), (2, 5, 1), (1, 7, 2)]
+)
+def test_a_geometric_space_has_both_ends_and_equal_ratios(low, high, count):
+    values = elementary.geomspace(low, high, count)
+    np.testing.assert_allclose(values, np.geomspace(low, high, count), rtol=1e-14)
+    assert values[0] == low and (count == 1 or values[-1] == high)

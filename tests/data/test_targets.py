@@ -1,13 +1,17 @@
 """Laws of the targets and their rows."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from conftest import run
 
-from mlpfit.config.catalogue import CONF
+from mlpfit.config.catalogue import CONF, experiments
 from mlpfit.config.compose import as_published, compose
+from mlpfit.data import elementary
 from mlpfit.data.datamodule import draw
 from mlpfit.data.streams import streams
+from mlpfit.data.targets import Rows
 from mlpfit.errors import ConfigError
 
 
@@ -82,6 +86,31 @@ def test_noise_has_the_deviation_asked_for_and_0_means_none():
     np.testing.assert_allclose(
         (v := rows("plane/scratch", 0, "target.noise=0")).y, v.pool_truth, rtol=1e-6
     )
+
+
+NUMPYS: dict[str, Any] = {
+    "spawned": lambda seed: np.random.default_rng(np.random.SeedSequence(seed).spawn(3)[0]),
+    "libraries": np.random.RandomState,
+    "legacy": np.random.RandomState,
+}
+
+
+@pytest.mark.parametrize("experiment", experiments())
+def test_rows_are_those_of_numpys_generators_and_functions(experiment, monkeypatch):
+    """Equal where they are stored as float32. In float64 a sine differs by less than one ulp, and
+    the noise that is added to it rounds once more; standardising divides by the deviation, with
+    which the rows grow and the errors, too."""
+    config = as_published(experiment)
+    for seed in (config.replica_seeds[0], 0, 1, 2):
+        ours = config.target.rows(streams(seed, config.streams).data)
+        with monkeypatch.context() as patch:
+            patch.setattr(elementary, "sin", np.sin)
+            numpys = config.target.rows(NUMPYS[config.streams](seed))
+        for name in Rows.__dataclass_fields__:
+            drawn, expected = getattr(ours, name), getattr(numpys, name)
+            exact = config.target.float32 and name in ("x", "y", "pool_x", "pool_y")
+            bound = 0 if exact else 4 * 2.0**-52 * np.abs(expected).max()
+            np.testing.assert_allclose(drawn, expected, rtol=0, atol=bound)
 
 
 def test_one_point_is_enough():

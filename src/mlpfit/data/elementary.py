@@ -186,10 +186,17 @@ def tanh(x: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(x), np.nan, np.where(size < 2.0**-55, x, y))
 
 
-def sqrt(x: Any) -> Any:
-    """numpy's: IEEE 754 rounds square roots correctly."""
-    with np.errstate(invalid="ignore"):
-        return np.sqrt(np.asarray(x, dtype=np.float64))[()]
+@_elementwise
+def sqrt(x: np.ndarray) -> np.ndarray:
+    """numpy's, since IEEE 754 rounds square roots correctly; the sign of its NaN differs."""
+    return np.where((x < 0) | np.isnan(x), np.nan, np.sqrt(x))
+
+
+def geomspace(low: float, high: float, count: int) -> np.ndarray:
+    """``count`` numbers from low to high, both positive and included, of equal ratios."""
+    values = low * exp(np.linspace(0.0, log(high / low), count))
+    values[:1], values[1:][-1:] = low, high
+    return values
 
 
 def sum_rows(values: np.ndarray) -> np.ndarray:

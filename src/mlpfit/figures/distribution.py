@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mlpfit.data.elementary import geomspace
 from mlpfit.figures import style
 from mlpfit.figures.parts import Axes, Figure, fill_between_quantiles, grid_of_axes, log_ticks
 from mlpfit.judging import published
@@ -30,7 +31,7 @@ def draw_histogram(ax: Axes, run: Run, number: published.Number | None) -> None:
     if number:
         low, high = min(low, number.value), max(high, number.value)
     logarithmic = 0 < 10 * low < high
-    edges = np.geomspace if logarithmic else np.linspace
+    edges = geomspace if logarithmic else np.linspace
     count = min(50, round(1.6 * len(values) ** 0.5))  # few replicas, few bins
     bins = edges(low, high, count).tolist() if low < high else 10
     beyond, diverged = int(((finite < low) | (finite > high)).sum()), len(values) - len(finite)

@@ -108,6 +108,7 @@ def sensitivity(variant: Variant, runs: Ensembles) -> dict[str, Any]:
     changed = published.values_in(runs[variant.key], number)
     before, after = (float(statistics.quantiles(v, (0.5,))[0]) for v in (base, changed))
     p = float(ks_2samp(*(np.nan_to_num(v, nan=np.inf) for v in (base, changed))).pvalue)
+    p = float(f"{p:.6g}")  # the last digits of scipy's sums depend on the processor
     entry = {"median": after, "ratio": after / before if before else None, "p": p}
     plausibility = _plausibility(variant.experiment, runs[variant.key])
     return entry | ({"p_published": plausibility["p"]} if number else {})

@@ -1,4 +1,4 @@
-"""Least squares with intercept, the same bits on every processor and among any replicas.
+"""Least squares, the same bits on every processor and among any replicas.
 
 LAPACK's and MKL's results depend on both. Here every operation is elementwise over the replicas and
 every sum has a fixed order.
@@ -13,24 +13,32 @@ SWEEPS = 60  # at most; Jacobi's method needs some ten
 
 def least_squares(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weight (R, d, 1) and bias (R, 1, 1), float64, that minimise the sum of squares of
-    x (R, n, d) @ weight + bias - y (R, n, 1).
+    x (R, n, d) @ weight + bias - y (R, n, 1); of least norm, bias included, if several do, as in
+    :func:`solve`."""
+    solution = solve(np.concatenate([x, np.ones_like(y)], axis=2), y)
+    return solution[:, :-1], solution[:, -1:]
 
-    If several do (fewer rows than d + 1, or dependent columns), the one of least norm, bias
-    included, where singular values below max(n, d + 1) 2^-52 of the largest count as 0. The design
-    [x, 1] is made triangular by Householder reflections (Golub and Van Loan 2013, algorithm 5.2.1),
-    and the triangle solved through its singular values by one-sided Jacobi rotations (Hestenes
-    1958; algorithm 8.6.2 there). Not finite where the rows are not, or their squares overflow.
+
+def solve(design: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The solution (R, p, 1), float64, of design (R, n, p) @ solution = y (R, n, 1) by least
+    squares.
+
+    If there are several (fewer rows than columns, or dependent columns), the one of least norm,
+    where singular values below max(n, p) 2^-52 of the largest count as 0. The design is made
+    triangular by Householder reflections (Golub and Van Loan 2013, algorithm 5.2.1), and the
+    triangle solved through its singular values by one-sided Jacobi rotations (Hestenes 1958, J.
+    SIAM 6). Not finite where the rows are not, or their squares overflow.
     """
-    replicas, rows, inputs = x.shape
-    columns = np.ones((inputs + 2, max(rows, inputs + 1), replicas))  # x, 1, y
-    columns[:-2, :rows] = x.transpose(2, 1, 0)
+    replicas, rows, size = design.shape
+    length = max(rows, size)  # rows of zeros change nothing
+    columns = np.zeros((size + 1, length, replicas))
+    columns[:-1, :rows] = design.transpose(2, 1, 0)
     columns[-1, :rows] = y[..., 0].T
-    columns[:, rows:] = 0  # rows of zeros change nothing
     with np.errstate(all="ignore"):
         _reflect(columns)
-        triangle = np.triu(columns[:-1, : inputs + 1].transpose(2, 1, 0)).transpose(2, 1, 0)
-        solution = _solve(triangle, columns[-1, : inputs + 1], max(rows, inputs + 1) * 2.0**-52)
-    return solution[:-1].T[..., None].copy(), solution[-1][:, None, None].copy()
+        triangle = np.triu(columns[:-1, :size].transpose(2, 1, 0)).transpose(2, 1, 0)
+        solution = _solve_triangle(triangle, columns[-1, :size], length * 2.0**-52)
+    return solution.T[..., None].copy()
 
 
 def _reflect(columns: np.ndarray) -> None:
@@ -44,7 +52,7 @@ def _reflect(columns: np.ndarray) -> None:
             column -= factor * vector
 
 
-def _solve(matrix: np.ndarray, right: np.ndarray, least: float) -> np.ndarray:
+def _solve_triangle(matrix: np.ndarray, right: np.ndarray, least: float) -> np.ndarray:
     """The solution (p, R) of least norm of matrix (p, p, R: columns first) times it = right (p, R);
     least: the smallest singular value, relative to the largest, that is not 0."""
     size = len(matrix)

@@ -30,6 +30,7 @@ from mlpfit.config.catalogue import experiments, group_names
 from mlpfit.config.compose import as_published, group_values, groups_chosen
 from mlpfit.config.schema import Config
 from mlpfit.data import formula
+from mlpfit.data.elementary import geomspace
 from mlpfit.data.targets import TARGETS, Target, keys
 from mlpfit.errors import RunError
 from mlpfit.judging import published
@@ -231,7 +232,7 @@ def band(replicas: Run, grid: np.ndarray) -> dict[str, Any]:
 
 def _denser_at_start(count: int, at_most: int) -> np.ndarray:
     """Indices among 0 ... count - 1, the first and the last included, denser at the beginning."""
-    early = np.geomspace(1, count, at_most // 4) - 1
+    early = geomspace(1, count, at_most // 4) - 1
     even = np.linspace(0, count - 1, at_most - len(early))
     return np.unique(np.concatenate([early, even]).astype(int))
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 import numpy as np
 
 from mlpfit.data import elementary
+from mlpfit.data.streams import Generator
 from mlpfit.judging import published
 from mlpfit.judging.claims import (
     Claim,
@@ -41,8 +42,8 @@ QUANTITIES = {"sse_at_ones": sse_at_ones}
 
 def random_gradient(component: int, draws: int = 20_000) -> np.ndarray:
     """Draws (draws,) of a component of -2 x (y - x'w); x, w (2,) and y are standard normal."""
-    x, w = np.random.default_rng(0).normal(size=(2, draws, 2))
-    y = np.random.default_rng(1).normal(size=draws)
+    x, w = Generator(np.random.PCG64(0)).normal(size=(2, draws, 2))
+    y = Generator(np.random.PCG64(1)).normal(size=draws)
     return -2 * x[:, component] * (y - (x * w).sum(axis=1))
 
 

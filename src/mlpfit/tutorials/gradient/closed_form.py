@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlpfit.data.elementary import power
+from mlpfit.model.least_squares import solve
+
 
 @dataclass(frozen=True)
 class Recovered:
@@ -32,9 +35,10 @@ def recover(steps: np.ndarray, losses: np.ndarray, rows: int, lr: float) -> Reco
     """
     k = steps - 1
     slope_decay, intercept_decay = (1 - 2 * lr * n for n in (rows - 1, rows))
-    design = np.stack([np.ones(len(k)), slope_decay ** (2 * k), intercept_decay ** (2 * k)], axis=1)
-    sse, a, b = np.linalg.lstsq(design / losses[:, None], np.ones(len(k)), rcond=None)[0]
-    residual = np.abs(design @ [sse, a, b] / losses - 1).max()
+    slope_part, intercept_part = (power(decay, 2 * k) for decay in (slope_decay, intercept_decay))
+    design = np.stack([np.ones(len(k)), slope_part, intercept_part], axis=1) / losses[:, None]
+    sse, a, b = solve(design[None], np.ones((1, len(k), 1)))[0, :, 0]
+    residual = np.abs((sse + a * slope_part + b * intercept_part) / losses - 1).max()
     r2 = 1 - sse / (rows - 1)
     slope = np.sqrt(r2)
     slope0, intercept0 = slope - np.sqrt(max(a, 0) / (rows - 1)), np.sqrt(max(b, 0) / rows)
