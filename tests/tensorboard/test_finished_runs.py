@@ -21,10 +21,10 @@ from mlpfit.errors import RunError
 from mlpfit.runs.identity import identity
 from mlpfit.sweeps import summary
 from mlpfit.sweeps.summary import Job, write_sweep
-from mlpfit.tensorboard.events import add_histogram, write
+from mlpfit.tensorboard.events import NAME, add_histogram, write_events
 from mlpfit.tensorboard.outputs import write_outputs
 from mlpfit.tensorboard.runs import LOSS, write_run
-from mlpfit.tensorboard.sweeps import METRICS, add_row, finished_jobs, write_sweeps
+from mlpfit.tensorboard.sweeps import add_row, write_sweeps
 from mlpfit.training.train import train
 
 SMALL = ("experiment=tower/small", "model.hidden=4", "trainer.max_steps=40")
@@ -93,12 +93,10 @@ def test_histograms_hold_every_weight_and_every_kink(outputs):
         assert (histogram.min, histogram.max) == (kinks.min(), kinks.max())
 
 
-def test_text_and_graph_tell_what_was_trained(outputs):
+def test_texts_tell_what_was_trained(outputs):
     shown = events(outputs / "runs/tower/small")
     assert "| sse | 40 | 3.75 | typical | 2.8 (1.9 to 4.5) |" in text(shown, "published")
     assert "max_steps: 40" in text(shown, "config")
-    operations = [node.op for node in shown.Graph().node]
-    assert operations.count("aten::linear") == 2 and operations.count("aten::relu") == 1
 
 
 def test_an_ensemble_is_three_runs_and_a_margin_chart(outputs):
@@ -109,10 +107,10 @@ def test_an_ensemble_is_three_runs_and_a_margin_chart(outputs):
         expected = np.quantile(run.history["loss"], q, axis=1, method="inverted_cdf")
         assert loss == pytest.approx(dict(zip(steps, expected, strict=True)), rel=1e-6)
     median = events(run.path / "median")
-    assert scalars(median, "band/median") == scalars(median, LOSS)
+    assert scalars(median, "band/tower/small/median") == scalars(median, LOSS)
     (layout,) = median.Tensors("custom_scalars__config__")
-    for tag in (b"band/p5", b"band/median", b"band/p95"):
-        assert tag in layout.tensor_proto.string_val[0]
+    for name in ("p5", "median", "p95"):
+        assert f"band/tower/small/{name}".encode() in layout.tensor_proto.string_val[0]
     assert text(median, "question") == run.config["question"]
 
 
@@ -121,11 +119,11 @@ def test_a_second_time_nothing_is_written_and_a_new_verdict_is(outputs):
     assert write_outputs(outputs) == 0
     assert write_run(run, [VERDICTS[0] | {"verdict": "unusual"}]) == 1
     assert write_run(run, VERDICTS) == 1
-    assert len(list(run.path.glob("*.after-*"))) == 1
+    assert len(list(run.path.glob(f"{NAME}*"))) == 1
 
 
 def test_a_writer_that_fails_leaves_the_folder_as_it_was(tmp_path):
-    write(tmp_path, "first", lambda writer: writer.add_text("tag", "first"))
+    write_events(tmp_path, "first", lambda writer: writer.add_text("tag", "first"))
     before = sorted(tmp_path.iterdir())
 
     def fails(writer):
@@ -133,7 +131,7 @@ def test_a_writer_that_fails_leaves_the_folder_as_it_was(tmp_path):
         raise RunError("damaged")
 
     with pytest.raises(RunError):
-        write(tmp_path, "second", fails)
+        write_events(tmp_path, "second", fails)
     assert sorted(tmp_path.iterdir()) == before and len(before) == 1
 
 
@@ -142,19 +140,19 @@ def test_a_writer_that_fails_leaves_the_folder_as_it_was(tmp_path):
     [([0, 0, 0], 3), ([1e17], 1), ([1.0, np.nextafter(1.0, 2)], 2), ([np.nan, 2, -np.inf], 1)],
 )
 def test_any_finite_values_are_counted(tmp_path, values, counted):
-    write(tmp_path, 0, lambda writer: add_histogram(writer, "tag", np.array(values), 0))
+    write_events(tmp_path, 0, lambda writer: add_histogram(writer, "tag", np.array(values), 0))
     (event,) = events(tmp_path).Histograms("tag")
     assert event.histogram_value.num == sum(event.histogram_value.bucket) == counted
 
 
 def test_values_without_a_finite_one_are_left_out(tmp_path):
-    write(tmp_path, 0, lambda writer: add_histogram(writer, "tag", np.array([np.nan]), 0))
+    write_events(tmp_path, 0, lambda writer: add_histogram(writer, "tag", np.array([np.nan]), 0))
     assert events(tmp_path).Tags()["histograms"] == []
 
 
 def test_a_damaged_run_costs_itself_alone(outputs, tmp_path, capsys):
     shutil.copytree(outputs, tmp_path / "outputs")
-    for older in (tmp_path / "outputs").rglob("*.after-*"):
+    for older in (tmp_path / "outputs").rglob(f"{NAME}*"):
         older.unlink()
     history = tmp_path / "outputs/runs/tower/small/weights.npz"
     history.write_bytes(history.read_bytes()[:-1])
@@ -240,9 +238,6 @@ def test_keys_that_some_jobs_lack_are_columns_of_all(outputs, tmp_path):
     sweeps = tmp_path / "sweeps"
     shutil.copytree(outputs / "sweeps", sweeps)
     trained_sweep(sweeps / "plane/solved", ["experiment=plane/least_squares"], "seed", "7")
-    rows = {job.name: choices for job, _, choices in finished_jobs(sweeps)}
-    assert {name: row["optimizer.lr"] for name, row in rows.items()} == {
-        "0.001": 0.001, "0.01": 0.01, "7": None}  # fmt: skip
     assert write_sweeps(sweeps) == 3
     with server(sweeps) as get:
         shown = [row["hparams"] for row in rows_of_hparams(get)]
@@ -251,9 +246,9 @@ def test_keys_that_some_jobs_lack_are_columns_of_all(outputs, tmp_path):
 
 
 def test_a_number_that_the_first_job_lacks_is_a_column(tmp_path):
-    row = dict.fromkeys(METRICS, "1.5")
+    metrics = {"final/mse": 1.5}
     for name, choices in ("a", {"lr": None, "seed": 1}), ("b", {"lr": 0.5, "seed": 2}):
-        assert write(tmp_path / name, name, partial(add_row, row, choices)) == 1
+        assert write_events(tmp_path / name, name, partial(add_row, choices, metrics)) == 1
     with server(tmp_path) as get:
         keys = get("plugin/hparams/experiment", {"experimentName": ""})["hparamInfos"]
     assert {key["name"] for key in keys} == {"lr", "seed"}
