@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from functools import partial
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from mlpfit import load_run, sealed
 from mlpfit.config.compose import compose
@@ -252,3 +254,123 @@ def test_a_number_that_the_first_job_lacks_is_a_column(tmp_path):
     with server(tmp_path) as get:
         keys = get("plugin/hparams/experiment", {"experimentName": ""})["hparamInfos"]
     assert {key["name"] for key in keys} == {"lr", "seed"}
+
+
+@contextmanager
+def command(*arguments, cwd):
+    """``mlpfit tensorboard`` as a process, killed at the end if it is still there."""
+    arguments = [sys.executable, "-m", "mlpfit", "tensorboard", *arguments]
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(arguments, cwd=cwd, **pipe)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def printed_addresses(process):
+    """The addresses by what they show, from the lines that the command prints once it serves."""
+    found = {}
+    for line in iter(process.stdout.readline, ""):
+        label, _, address = line.strip().partition("http://")
+        found |= {label.strip(): f"http://{address}"} if address else {}
+        if "jobs of sweeps" in line:
+            break
+    return found
+
+
+def test_printed_addresses_answer_though_the_usual_port_is_taken(outputs, tmp_path):
+    shutil.copytree(outputs, tmp_path / "outputs")
+    shutil.rmtree(tmp_path / "outputs/ensembles")
+    with socket.socket() as taken, suppress(OSError):  # then another program has it
+        taken.bind(("localhost", 6006))
+        taken.listen()
+        with command(cwd=tmp_path) as process:
+            addresses = printed_addresses(process)
+            assert {*addresses} == {"everything", "fits as they develop", "jobs of sweeps"}
+            assert not any(":6006/" in address for address in addresses.values())
+            for address in addresses.values():
+                with urllib.request.urlopen(address, timeout=30) as answer:
+                    assert b"TensorBoard" in answer.read()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 0
+            assert process.stderr.read() == ""
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_refused(outputs):
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with command("--port", port, str(outputs), cwd=outputs) as process:
+            _, message = process.communicate()
+    assert process.returncode == 2 and message.count("\n") == 1
+    assert f"--port {port}: " in message and "in use" in message and "choose another" in message
+
+
+@pytest.mark.parametrize("wrong", [["--prot", "1"], ["a", "b"], ["--port", "x"], ["nowhere"]])
+def test_wrong_arguments_are_refused(wrong, tmp_path):
+    with command(*wrong, cwd=tmp_path) as process:
+        _, message = process.communicate()
+    assert process.returncode == 2 and wrong[-1] in message and "Traceback" not in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_files_of_this_program_are_replaced(outputs, tmp_path):
+    run = tmp_path / "outputs/runs/tower/small"
+    shutil.copytree(outputs / "runs/tower/small", run)
+    users = ["events.out.tfevents.1.host.2.3", "events.mlpfit-1", "notes.txt", "p5/mine.txt"]
+    for name in users:
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("mine")
+    (older,) = run.glob(f"{NAME}*")
+    older.rename(older.with_name(f"{NAME}0"))
+    before = {file.name for file in run.rglob("*")}
+    assert write_outputs(tmp_path / "outputs") == 1
+    assert {file.name for file in run.rglob("*")} == before - {f"{NAME}0"} | {older.name}
+    assert all((run / name).read_text() == "mine" for name in users)
+
+
+DAMAGE = {
+    "no arrays": ("weights.npz", b"PK"),
+    "not a marker": ("complete.json", b"[]"),
+    "another marker": ("complete.json", b'{"identity": {"recipe": {}}, "files": {}}'),
+    "no recipe": ("complete.json", b"{}"),
+    "not text": ("config.yaml", b"\xff\x00"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_folder_that_is_not_a_run_is_left_out_with_one_line(damage, outputs, tmp_path, capsys):
+    name, content = DAMAGE[damage]
+    run = tmp_path / "outputs/runs/tower/small"
+    shutil.copytree(outputs / "runs/tower/small", run)
+    for file in run.glob(f"{NAME}*"):
+        file.unlink()
+    (run / name).write_bytes(content)
+    digests = json.loads((run / "complete.json").read_bytes() or b"{}")
+    if damage in ("no arrays", "not text"):  # by a program that writes fitting markers
+        digests["files"][name] = hashlib.sha256(content).hexdigest()
+        (run / "complete.json").write_text(json.dumps(digests))
+    assert write_outputs(tmp_path / "outputs") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mlpfit: left out: ") and str(run) in line
+
+
+def test_two_writings_have_the_same_content(outputs, tmp_path):
+    shutil.copytree(outputs / "runs", tmp_path / "outputs/runs")
+    shutil.copy(outputs / "ledger.json", tmp_path / "outputs")
+    (first,) = (tmp_path / "outputs/runs/tower/small").glob(f"{NAME}*")
+    before = content(first)
+    first.unlink()
+    assert write_outputs(tmp_path / "outputs") == 1
+    assert content(first) == before and len(before) > 50
+
+
+def content(file):
+    """Every event of a file, but for the time at which it was written."""
+    events = list(EventFileLoader(str(file)).Load())
+    for event in events:
+        event.wall_time = 0
+    return [event.SerializeToString(deterministic=True) for event in events]

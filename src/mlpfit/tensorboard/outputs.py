@@ -5,10 +5,10 @@ ensembles/<experiment>/p5, median, p95   quantiles of the loss over the replicas
 sweeps/<sweep>/<job>                     rows of HParams
 """
 
+import io
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
-
-from tensorboard.program import TensorBoard, TensorBoardServerException
 
 from mlpfit.errors import ConfigError
 from mlpfit.runs.run import MARKER, load_run
@@ -48,10 +48,13 @@ def serve(outputs: Path, port: int | None) -> dict[str, str]:
     """Start TensorBoard in the background, on the first free port from 6006 if None. Returns the
     addresses by what they show, of which there is something. Raises ConfigError for a port that is
     not free."""
+    from tensorboard.program import TensorBoard, TensorBoardServerException  # takes a second
+
     board = TensorBoard()
     board.configure(logdir=str(outputs), port=port, samples_per_plugin=SAMPLES)
     try:
-        address = board.launch()
+        with redirect_stderr(io.StringIO()):  # a note on an option that this command has not
+            address = board.launch()
     except TensorBoardServerException as error:
         remedy = "choose another --port, or none for the first free one from 6006"
         raise ConfigError(f"--port {port}: {error.msg}; {remedy}") from None
