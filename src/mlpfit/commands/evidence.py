@@ -194,13 +194,13 @@ def tensorboard() -> int:
     parser.add_argument("--port", type=int)
     parser.add_argument("--write-only", action="store_true")
     options = parser.parse_args()
-    from mlpfit.tensorboard.outputs import serve, write_outputs
-
-    started = time.time()
     if not options.folder.is_dir():
         raise ConfigError(
             f"{options.folder}: no such folder; name one with runs (default: outputs)"
         )
+    from mlpfit.tensorboard.outputs import serve, write_outputs
+
+    started = time.time()
     written, seconds = write_outputs(options.folder), time.time() - started
     print(f"{options.folder}: {counted(written, 'event file')} written ({seconds:.1f} s)")
     if options.write_only:
