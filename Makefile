@@ -64,7 +64,6 @@ format: $(INSTALLED) ## format the code
 
 tensorboard: $(INSTALLED) ## open TensorBoard on all runs, ensembles and sweeps
 	@$(BIN)/python -m mlpfit tensorboard
-	@$(BIN)/tensorboard --logdir outputs --samples_per_plugin images=100,text=20
 
 report: $(INSTALLED) ## judge the published numbers and write outputs/report.html (after reproduce and ensembles)
 	@$(BIN)/python -m mlpfit report --judge

@@ -1,5 +1,7 @@
 """Commands on finished runs: figures, sweeps, ledger, report, playground, TensorBoard."""
 
+import argparse
+import signal
 import sys
 import time
 from collections import Counter
@@ -10,7 +12,7 @@ from rich.table import Table
 
 from mlpfit import sealed
 from mlpfit.config.catalogue import tutorials
-from mlpfit.errors import ConfigError, allowed
+from mlpfit.errors import ConfigError, Stopped, allowed
 from mlpfit.figures.draw import draw_all, drawings, unfinished
 from mlpfit.files import write_file
 from mlpfit.judging import ledger as judging
@@ -179,19 +181,37 @@ def playground() -> int:
 
 
 def tensorboard() -> int:
-    """mlpfit tensorboard [folder]
+    """mlpfit tensorboard [--port PORT] [--write-only] [folder]
 
-    Write event files of finished runs, ensembles and sweeps (default: under outputs).
+    Write event files of finished runs, ensembles and sweeps (default: under outputs), and serve
+    them until Ctrl-C. Only event files of an earlier such command are replaced.
+
+    --port PORT   default: the first free one from 6006
+    --write-only  end when the files are written, for a TensorBoard of your own
     """
-    outputs = Path(sys.argv[1]) if sys.argv[1:] else OUTPUTS
-    from mlpfit.tensorboard.outputs import ADDRESSES, write_outputs
+    parser = argparse.ArgumentParser(prog="mlpfit tensorboard", allow_abbrev=False)
+    parser.add_argument("folder", nargs="?", type=Path, default=OUTPUTS)
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--write-only", action="store_true")
+    options = parser.parse_args()
+    if not options.folder.is_dir():
+        raise ConfigError(
+            f"{options.folder}: no such folder; name one with runs (default: outputs)"
+        )
+    from mlpfit.tensorboard.outputs import serve, write_outputs
 
     started = time.time()
-    if not outputs.is_dir():
-        raise ConfigError(f"{outputs}: no such folder; name one with runs, or none for outputs")
-    written, seconds = write_outputs(outputs), time.time() - started
-    print(f"TensorBoard of {outputs}: {written} event files written ({seconds:.1f} s)")
-    print("Of more than 40 runs TensorBoard shows only selected ones. These addresses select:")
-    for label, address in ADDRESSES.items():
-        print(f"  {label:<28} http://localhost:6006/#{address}")
+    written, seconds = write_outputs(options.folder), time.time() - started
+    print(f"{options.folder}: {counted(written, 'event file')} written ({seconds:.1f} s)")
+    if options.write_only:
+        return 0
+    addresses = serve(options.folder, options.port)
+    print("TensorBoard, until Ctrl-C:")
+    for label, address in addresses.items():
+        print(f"  {label:<32} {address}", flush=True)
+    try:
+        signal.pause()
+    except Stopped as stopped:
+        if stopped.code != 128 + signal.SIGINT:  # Ctrl-C is the ordinary end of a server
+            raise
     return 0

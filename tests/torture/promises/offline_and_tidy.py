@@ -10,7 +10,7 @@ ALLOWED = {"runs", "ensembles", "figures", "results.csv", ".locks", ".cache", "t
 COMMANDS = [
     ["reproduce"],
     ["experiment=plane/scratch", "replicas=64", "trainer.compile=true"],
-    ["tensorboard"],
+    ["tensorboard", "--write-only"],
 ]
 
 
