@@ -30,11 +30,22 @@ NOTHING: dict[str, Any] = {"decides": "nothing"}
 # Arguments of Lightning's Trainer that change no number of a run. All others, also those of a later
 # Lightning, count as part of the recipe.
 HARMLESS_ARGUMENTS = frozenset(
-    """
-    barebones benchmark default_root_dir detect_anomaly enable_autolog_hparams enable_checkpointing
-    enable_model_summary enable_progress_bar inference_mode limit_predict_batches limit_test_batches
-    log_every_n_steps num_sanity_val_steps profiler
-    """.split()
+    [
+        "barebones",
+        "benchmark",
+        "default_root_dir",
+        "detect_anomaly",
+        "enable_autolog_hparams",
+        "enable_checkpointing",
+        "enable_model_summary",
+        "enable_progress_bar",
+        "inference_mode",
+        "limit_predict_batches",
+        "limit_test_batches",
+        "log_every_n_steps",
+        "num_sanity_val_steps",
+        "profiler",
+    ]
 )
 # Those that a run sets itself: what they are for is done by keys of the config.
 OWN_ARGUMENTS = {"callbacks": "callbacks", "logger": "logger", "plugins": "trainer.precision"}
@@ -108,7 +119,9 @@ class Trainer(Section):
     max_epochs: Annotated[int, Field(ge=0, le=10**8)] | None
     accelerator: str = field(metadata=RECORDING)
     precision: str
-    chunk_steps: Count = field(metadata=RECORDING)  # of the engine between two of the Trainer's events
+    chunk_steps: Count = field(
+        metadata=RECORDING
+    )  # of the engine between two of the Trainer's events
     arguments: dict[str, Any]  # others of Lightning's Trainer that are set; in YAML keys of trainer
 
 
@@ -123,7 +136,9 @@ class Recording(Section):
 class Ensemble(Section):
     replicas: Count = field(metadata=NOTHING)  # of `mlpfit ensembles`, unless overridden
     shard: Count | None  # replicas of one Trainer and one folder; null: 256
-    processes: Annotated[int, Field(ge=1, le=1000)] | None = field(metadata=NOTHING)  # null: per core
+    processes: Annotated[int, Field(ge=1, le=1000)] | None = field(
+        metadata=NOTHING
+    )  # null: per core
     history_points: Count  # losses kept per replica, roughly
     only: tuple[Annotated[int, Field(ge=0)], ...] | None = field(metadata=NOTHING)  # null: all
 
@@ -300,15 +315,25 @@ def parse(plain: Mapping[str, Any]) -> Config:
 
 
 # Arguments that conf/trainer names, known without importing Lightning.
-COMMON_ARGUMENTS = """
-    devices strategy max_time fast_dev_run overfit_batches limit_train_batches limit_val_batches
-    limit_test_batches limit_predict_batches deterministic detect_anomaly profiler
-    enable_progress_bar
-""".split()
+COMMON_ARGUMENTS = [
+    "devices",
+    "strategy",
+    "max_time",
+    "fast_dev_run",
+    "overfit_batches",
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+    "limit_predict_batches",
+    "deterministic",
+    "detect_anomaly",
+    "profiler",
+    "enable_progress_bar",
+]
 
 
 def _check_arguments(arguments: Mapping[str, Any], keys: Sequence[str]) -> None:
-    """Raises ConfigError for what Lightning's Trainer does not take or the config sets elsewhere."""
+    """Raises ConfigError for what Lightning's Trainer does not take, or other keys set."""
     for name in arguments:
         if name in OWN_ARGUMENTS:
             raise ConfigError(f"trainer.{name}: is set by the key {OWN_ARGUMENTS[name]}")

@@ -1,7 +1,8 @@
 """Compilation of the kernels by the machine's C++ compiler.
 
-A compiled kernel is cached under a name that is a hash of its source, the command, the compiler's version and the
-processor, so that none is ever loaded that another machine, compiler or version of this package made.
+A compiled kernel is cached under a name that is a hash of its source, the command, the compiler's
+version and the processor, so that none is ever loaded that another machine, compiler or version of
+this package made.
 """
 
 import ctypes
@@ -24,7 +25,15 @@ COMPILERS = ("g++", "clang++", "c++")
 # Without contraction only what the source calls fma() is one: all compilers then compute the same
 # bits, at any level of optimisation. No flag of ours or of the user's may allow more than that.
 # Symbols are hidden, since the loader takes those of equal names in two kernels for one.
-FLAGS = ("-std=c++17", "-O2", "-fno-math-errno", "-fPIC", "-shared", "-fvisibility=hidden", "-Wno-psabi")
+FLAGS = (
+    "-std=c++17",
+    "-O2",
+    "-fno-math-errno",
+    "-fPIC",
+    "-shared",
+    "-fvisibility=hidden",
+    "-Wno-psabi",
+)
 EXACT = ("-fno-fast-math", "-ffp-contract=off")  # last, so that they hold
 
 
@@ -57,7 +66,7 @@ def load(source: str, folder: Path) -> ctypes.CDLL:
 
 
 def cache_folder(default: Path) -> Path:
-    """The folder of compiled kernels: the one the user names in MLPFIT_KERNEL_CACHE, or this one."""
+    """The folder of compiled kernels: the one named in MLPFIT_KERNEL_CACHE, or this one."""
     return Path(os.environ.get(CACHE) or default).absolute()
 
 

@@ -94,7 +94,9 @@ def _compiled_errors(
     addresses = (ctypes.c_void_p * len(parameters))(*(array.ctypes.data for array in parameters))
     widths = [layers[0][0].shape[1], *(weight.shape[2] for weight, _ in layers)]
     units = (ctypes.c_int64 * len(widths))(*widths)
-    rows = [array if array[0].flags.c_contiguous else np.ascontiguousarray(array) for array in (x, y)]
+    rows = [
+        array if array[0].flags.c_contiguous else np.ascontiguousarray(array) for array in (x, y)
+    ]
     strides = [0 if len(a) == 1 else a.strides[0] // real.itemsize for a in rows]
     result = Errors(np.empty(replicas), np.empty(replicas, np.int64))
     call = _Call(

@@ -33,7 +33,13 @@ LOSSES = {  # (scale, slope, mean): scale * sum of e^2, with derivative slope * 
 }
 OPTIMIZERS = {torch.optim.SGD: "SGD", torch.optim.Adam: "ADAM"}
 # Options of these that a kernel does not know, with the values at which they do nothing.
-NEUTRAL = {"dampening": 0, "weight_decay": 0, "nesterov": False, "maximize": False, "amsgrad": False}
+NEUTRAL = {
+    "dampening": 0,
+    "weight_decay": 0,
+    "nesterov": False,
+    "maximize": False,
+    "amsgrad": False,
+}
 
 
 class CallRows(ctypes.Structure):
@@ -154,7 +160,9 @@ class CompiledSteps:
             replica = torch.arange(replicas)[:, None]
             positions = torch.from_numpy(order.rows)
             x, y = x[replica, positions], y[replica, positions]
-            starts, lengths = (np.ascontiguousarray(a, np.int64) for a in (order.starts, order.lengths))
+            starts, lengths = (
+                np.ascontiguousarray(a, np.int64) for a in (order.starts, order.lengths)
+            )
             call.order = CallOrder(starts.ctypes.data, lengths.ctypes.data, steps)
             keep += [starts, lengths]
         for name, values in (("x", x), ("y", y)):

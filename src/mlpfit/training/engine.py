@@ -23,8 +23,17 @@ from mlpfit.model.regression import Regression
 # Callbacks that look at a training, or end it, between batches; all others may reach into a step.
 CALLBACKS = {
     f"lightning.pytorch.callbacks.{name}"
-    for name in "EarlyStopping LearningRateMonitor ModelCheckpoint ModelSummary Timer "
-    "RichModelSummary RichProgressBar TQDMProgressBar ProgressBar".split()
+    for name in [
+        "EarlyStopping",
+        "LearningRateMonitor",
+        "ModelCheckpoint",
+        "ModelSummary",
+        "Timer",
+        "RichModelSummary",
+        "RichProgressBar",
+        "TQDMProgressBar",
+        "ProgressBar",
+    ]
 }
 # Arguments of the Trainer that mean the same for a chunk as for a step, with their neutral values.
 ARGUMENTS: dict[str, Any] = {
@@ -32,9 +41,22 @@ ARGUMENTS: dict[str, Any] = {
     "strategy": "auto",
     "deterministic": None,
     **dict.fromkeys(
-        "max_time min_steps limit_val_batches limit_test_batches limit_predict_batches "
-        "enable_progress_bar enable_model_summary enable_checkpointing enable_autolog_hparams "
-        "log_every_n_steps num_sanity_val_steps profiler inference_mode default_root_dir".split(),
+        [
+            "max_time",
+            "min_steps",
+            "limit_val_batches",
+            "limit_test_batches",
+            "limit_predict_batches",
+            "enable_progress_bar",
+            "enable_model_summary",
+            "enable_checkpointing",
+            "enable_autolog_hparams",
+            "log_every_n_steps",
+            "num_sanity_val_steps",
+            "profiler",
+            "inference_mode",
+            "default_root_dir",
+        ],
         None,
     ),
 }
@@ -60,14 +82,18 @@ def outside(config: Config) -> str | None:
     if isinstance(optimizer, OtherOptimizer):
         neutral = all(steps.NEUTRAL.get(k, v) == v for k, v in optimizer.arguments.items())
         if optimizer.name not in ("sgd", "adam") or not neutral:
-            return f"optimizer={optimizer.name}" + " with further arguments" * neutral_name(optimizer)
+            return f"optimizer={optimizer.name}" + " with further arguments" * neutral_name(
+                optimizer
+            )
     if isinstance(optimizer, Adam) and optimizer.eps < 1e-16:
         return f"optimizer.eps={optimizer.eps}"
     for name, node in config.callbacks.items():
         if node and node.get("_target_") not in CALLBACKS:
             return f"callbacks.{name}"
     for name, value in trainer.arguments.items():
-        if name not in ARGUMENTS or (name in NEUTRAL_ONLY and value not in (ARGUMENTS[name], "auto")):
+        if name not in ARGUMENTS or (
+            name in NEUTRAL_ONLY and value not in (ARGUMENTS[name], "auto")
+        ):
             return f"trainer.{name}={value}"
     try:
         compiler.compiler()

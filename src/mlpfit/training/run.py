@@ -26,6 +26,7 @@ from mlpfit.training.trainer import checkpoint_of_config, dtype, restore, run_tr
 ALL_CORES_OPERATIONS = 4e8  # of a step; from here torch is faster with a thread on every core
 SGD = {"name": "sgd", "lr": 0.0}  # of a module that is solved, not trained
 
+
 def train_into(shard: Shard, on_step: OnStep) -> None:
     """Train these replicas, resuming from a last checkpoint in the folder, and write all files of
     the run except the marker. Raises Diverged if the loss of a single run is not finite."""
@@ -47,7 +48,9 @@ def train_into(shard: Shard, on_step: OnStep) -> None:
         snapshots.take(0, module)
     else:
         if reason is not None:
-            console.print(f"{config.name}: trained step by step, since {reason} is outside the engine")
+            console.print(
+                f"{config.name}: trained step by step, since {reason} is outside the engine"
+            )
         checkpoints = run_trainer(shard, data, module, snapshots, history, evaluate, on_step)
         snapshots.take(history.step, module)  # callbacks may change the weights at the very end
         started, ended = started - checkpoints.earlier_seconds, checkpoints.end_reason

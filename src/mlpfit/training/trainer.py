@@ -192,7 +192,9 @@ def try_trainer(config: Config) -> None:
     """Raises ConfigError if the Trainer of this config can't be made. Nothing is written."""
     with quiet_lightning():
         compiled = engine.outside(config) is None
-        make_trainer(Shard(config, config.replica_seeds, Path(config.output_dir)), compiled=compiled)
+        make_trainer(
+            Shard(config, config.replica_seeds, Path(config.output_dir)), compiled=compiled
+        )
 
 
 def instances_of(group: str, nodes: Objects, kind: type, folder: Path) -> list[Any]:
@@ -228,12 +230,13 @@ def alone() -> Iterator[None]:
     Lightning, which would take part of the work for theirs."""
     names = [n for n in os.environ if n in RANKS or n.startswith(("SLURM_", "TORCHELASTIC_"))]
     hidden = {name: os.environ.pop(name) for name in names}
-    rank, rank_zero_only.rank = getattr(rank_zero_only, "rank", 0), 0
+    rank = getattr(rank_zero_only, "rank", 0)
+    rank_zero_only.rank = 0  # type: ignore[attr-defined]
     try:
         yield
     finally:
         os.environ |= hidden
-        rank_zero_only.rank = rank
+        rank_zero_only.rank = rank  # type: ignore[attr-defined]
 
 
 @contextmanager

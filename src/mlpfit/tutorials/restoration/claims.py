@@ -35,7 +35,8 @@ def rows_drawn(run: Run) -> np.ndarray:
 
     published = as_published(run.config["name"])
     config, seeds = parse(published.plain() | {"data": run.config["data"]}), run.seeds[:SEEDS]
-    orders = order.stack([draw(seed=seed, **config.sampling)[1] for seed in seeds])
+    drawn_orders = [draw(seed=seed, steps=config.steps, **config.sampling)[1] for seed in seeds]
+    orders = order.stack([one for one in drawn_orders if one is not None])
     drawn = np.zeros((len(seeds), config.rows + 1), dtype=bool)  # the last column: -1, no row
     drawn[np.arange(len(seeds))[:, None], orders.numbers()] = True
     return drawn[:, :-1]
