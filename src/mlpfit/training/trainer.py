@@ -188,6 +188,24 @@ def make_trainer(
     return trainer
 
 
+def fit_without_files(config: Config, module: Regression, data: ReplicaData, *watching: Any) -> None:
+    """Train by Lightning's loop with only these callbacks, writing nothing."""
+    with quiet_lightning(), alone():
+        trainer = pl.Trainer(
+            max_steps=config.steps,
+            accelerator=config.trainer.accelerator,
+            precision=config.trainer.precision,  # type: ignore[arg-type]
+            devices=1,
+            callbacks=list(watching),
+            limit_val_batches=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, data)
+
+
 def try_trainer(config: Config) -> None:
     """Raises ConfigError if the Trainer of this config can't be made. Nothing is written."""
     with quiet_lightning():
