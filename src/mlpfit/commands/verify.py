@@ -22,9 +22,8 @@ With ensembles=1 the ledger is also computed again from new ensembles: identical
 import io
 import json
 import math
-import os
-import shutil
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -267,8 +266,10 @@ def main() -> int:
         raise RunError(
             f"{outputs}/ledger.json is not there to compare with: run make ensembles report"
         )
-    started, scratch = time.time(), outputs / ".verify" / str(os.getpid())
-    shutil.rmtree(scratch, ignore_errors=True)  # of a killed process with this number
+    started = time.time()
+    (outputs / ".verify").mkdir(parents=True, exist_ok=True)
+    own = tempfile.TemporaryDirectory(dir=outputs / ".verify", ignore_cleanup_errors=True)
+    scratch = Path(own.name)
     kinds: list[Kind] = []
     failed = False
     try:
@@ -284,7 +285,7 @@ def main() -> int:
         if judging:
             kinds.append(verify_ledger(outputs, scratch, alike))
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        own.cleanup()
         with suppress(OSError):  # not empty: another verify is running
             scratch.parent.rmdir()
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in KINDS)

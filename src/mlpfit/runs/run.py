@@ -9,7 +9,8 @@ metrics.json     final numbers, one per replica
 provenance.json  commit, versions, machine, seeds and seconds
 checkpoints/     last.ckpt, best.ckpt
 events.out...    event file of TensorBoard
-complete.json    written last: identity of the run and the SHA-256 of every file above
+complete.json    written last: identity of the run and the SHA-256 of every file above; sealed
+                 with a hash of its own, which therefore stands for the whole folder
 
 An ensemble's folder has such a folder for each shard, which holds some of the replicas, under
 shards/; it is read as one run.
@@ -30,6 +31,8 @@ from mlpfit.data.streams import replica_seeds
 from mlpfit.errors import RunError, allowed
 
 MARKER, SHARDS = "complete.json", "shards"
+IDENTITY = "identity.json"  # in the folder of an unfinished run
+JOB = "job.json"  # in the folder of a sweep's job
 REPLICAS_AT_ONCE = 64  # in predict: the outputs of their layers stay in the cache
 RETRAIN = "train the run again with force=true"
 

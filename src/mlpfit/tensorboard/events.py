@@ -4,10 +4,9 @@ its sources, so that files up to date are kept and others replaced."""
 import hashlib
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,7 +35,11 @@ def write(folder: Path, sources: Any, add: Callable[[SummaryWriter], None]) -> i
     if any(file.name.endswith(suffix) for file in older):
         return 0
     for abandoned in folder.glob(".after.*"):  # by a process that was killed
-        shutil.rmtree(abandoned)
+        if abandoned.is_dir() and not abandoned.is_symlink():
+            for file in abandoned.glob("events.out.tfevents.*"):
+                file.unlink()
+            with suppress(OSError):  # it holds what TensorBoard did not write
+                abandoned.rmdir()
     folder.mkdir(exist_ok=True)
     with TemporaryDirectory(prefix=".after.", dir=folder) as scratch:
         with SummaryWriter(scratch, max_queue=QUEUE, filename_suffix=suffix) as writer:

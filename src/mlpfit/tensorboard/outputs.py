@@ -26,6 +26,8 @@ def write_outputs(outputs: Path) -> int:
     written = 0
     for kind, write in ("runs", write_run), ("ensembles", write_ensemble):
         for marker in sorted((outputs / kind).glob(f"*/*/{MARKER}")):
+            if marker.parent.name.startswith("."):  # unfinished
+                continue
             with skipping_damaged():
                 run = load_run(marker.parent)
                 written += write(run, [n for n in numbers if n["experiment"] == run.config["name"]])
