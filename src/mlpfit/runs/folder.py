@@ -83,6 +83,7 @@ def unfinished_folder(
     anything that is not mlpfit's.
     """
     final, identity = plain_path(final), identity_of(config)
+    check_place(config, final)  # before anything is created
     with locked(config, final):
         restore_replaced(final)
         if not config.force and is_current(config, final):

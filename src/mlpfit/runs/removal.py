@@ -46,7 +46,8 @@ def remove(folder: Path) -> None:
     folder. Raises RunError if anything in it is not mlpfit's."""
     if not os.path.lexists(folder):
         return
-    if problem := _unsuitable(folder) or _holding(foreign(folder)):
+    others = iter(()) if is_cache(folder) else foreign(folder)
+    if problem := _unsuitable(folder) or _holding(others):
         raise RunError(f"{folder}: {problem}, so it is not removed: move that, then go on")
     shutil.rmtree(folder)
 
@@ -62,10 +63,12 @@ def check_replaceable(folder: Path, output_dir: Path) -> None:
             problem = "is a mount point" if os.path.ismount(folder) else None
         elif (folder / MARKER).is_file():
             problem = "is the working directory, so the finished run in it can't be replaced"
-        problem = problem or _holding(foreign(folder))
+        others = (p for p in foreign(folder) if not _holds_locks_only(folder / p, output_dir))
+        problem = problem or _holding(others)
     if problem is not None:
         raise RunError(
-            f"{folder}: {problem}: choose another folder for the run (hydra.run.dir, output_dir)"
+            f"{os.path.relpath(folder)}: {problem}: choose another folder for the run "
+            "(hydra.run.dir, output_dir)"
         )
 
 
@@ -119,6 +122,17 @@ def foreign(folder: Path) -> Iterator[str]:
         return "/" not in path and (path == log or is_added(at) or is_unfinished(at))
 
     yield from _walk(folder, "", is_ours)
+
+
+def _holds_locks_only(folder: Path, output_dir: Path) -> bool:
+    """Whether the output_dir is this folder or within it, and has only locks and caches yet."""
+    own, output = folder.resolve(), output_dir.resolve()
+    if folder.is_symlink() or own not in (output, *output.parents):
+        return False
+    hidden = (output / ".locks", output / ".cache")
+    return all(
+        path.is_dir() or any(part in path.parents for part in hidden) for path in own.rglob("*")
+    )
 
 
 def _walk(folder: Path, below: str, is_ours: IsOurs) -> Iterator[str]:
@@ -181,6 +195,15 @@ def _read_own(file: Path) -> bytes:
     except OSError:
         pass
     return b""
+
+
+def is_cache(folder: Path) -> bool:
+    """Whether this is the folder of locks or caches in an output_dir."""
+    names = {".locks": "[0-9a-f]{64}", ".cache": "configs|inductor|matplotlib"}.get(folder.name)
+    if names is None or folder.is_symlink() or not folder.is_dir():
+        return False
+    known = all(re.fullmatch(names, name) for name in os.listdir(folder))
+    return known and not any(_walk(folder, "", lambda path: Path(path).name != ".git"))
 
 
 def is_unfinished(folder: Path) -> bool:
