@@ -30,5 +30,6 @@ def write_outputs(outputs: Path) -> int:
                 continue
             with skipping_damaged():
                 run = load_run(marker.parent)
+                run.check()
                 written += write(run, [n for n in numbers if n["experiment"] == run.config["name"]])
     return written + write_sweeps(outputs / "sweeps")

@@ -41,7 +41,7 @@ def write_run(run: Run, verdicts: Verdicts) -> int:
 def write_ensemble(run: Run, verdicts: Verdicts) -> int:
     """Write the ensemble's three event files. Returns how many were out of date."""
     sources = [run.number_hashes(), verdicts]
-    names = QUANTILES if run.config["trainer"]["max_steps"] else ()
+    names = QUANTILES if len(run.history["step"]) else ()
     adders = {name: partial(add_quantile, run, verdicts, name) for name in names}
     return sum(write(run.path / name, sources, add) for name, add in adders.items())
 

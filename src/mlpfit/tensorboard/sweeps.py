@@ -49,7 +49,9 @@ def finished_jobs(folder: Path) -> list[tuple[Path, Row, dict[str, Any]]]:
     for job, row in rows:
         if (job / MARKER).is_file():
             with skipping_damaged():
-                config = load_run(job).config
+                run = load_run(job)
+                run.check()
+                config = run.config
                 choices: dict[str, Any] = {"sweep": str(job.parent.relative_to(folder))}
                 choices |= {"experiment": config["name"]}
                 choices |= {name: int(row[name]) for name in ("parameters", "layers")}
