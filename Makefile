@@ -87,10 +87,12 @@ bench: $(INSTALLED) ## measure speed against the plain loop and the Trainer's de
 	@$(BIN)/python -c 'import jax' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'jax==0.10.2'
 	@$(BIN)/python tests/bench
 
-clean: ## remove the runs
-	rm -rf outputs/runs outputs/ensembles outputs/variants outputs/.locks outputs/.cache
+clean: ## remove the runs; what mlpfit did not write stays
+	@test ! -d outputs || test ! -x $(BIN)/python || $(BIN)/python -m mlpfit clean
 
-distclean: clean ## remove the environment and caches, too
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache src/mlpfit.egg-info
+distclean: clean ## remove the environment that make install made, and the tools' caches, too
+	@test ! -f $(INSTALLED) || test -L .venv || rm -rf .venv
+	@for cache in .pytest_cache .mypy_cache .ruff_cache; do \
+	test ! -f $$cache/CACHEDIR.TAG || test -L $$cache || rm -rf $$cache; done
 
 FORCE:

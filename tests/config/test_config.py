@@ -152,7 +152,6 @@ WRONG = {
     "optimizer=null": "optimizer",
     "seed=1,2": "seed=1,2",
     "model.hidden=8.0": "model.hidden=8.0: must be a valid integer or a valid string",
-    "name=a/b.partial": "must not end in .old or .partial",
     "name=a/" + 250 * "b": "must be tutorial/experiment",
     "output_dir=": "output_dir=: must name a folder",
     "output_dir='~/x'": "output_dir=~/x: must name a folder",

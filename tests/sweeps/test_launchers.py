@@ -89,7 +89,7 @@ def test_a_worker_of_joblib_that_is_killed_costs_no_more_than_its_shard(tmp_path
 
 def wait_for(folder, count, process):
     """Until so many shards are finished, or the command has ended."""
-    partial = folder / "outputs/ensembles/tower/small.partial/shards"
+    partial = folder / "outputs/ensembles/tower/.small.mlpfit-unfinished/shards"
     while process.poll() is None and len(list(partial.glob("*/complete.json"))) < count:
         time.sleep(0.2)
     assert process.poll() is None

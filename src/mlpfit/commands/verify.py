@@ -3,8 +3,8 @@
 import argparse
 import json
 import math
-import os
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,6 @@ from mlpfit.errors import RunError
 from mlpfit.figures.draw import draw_all, drawings
 from mlpfit.files import write_arrays
 from mlpfit.judging import ledger
-from mlpfit.runs.folder import scratch_folder
 from mlpfit.runs.run import Run, load_run
 from mlpfit.training.progress import console, counted
 from mlpfit.training.train import train_all
@@ -81,7 +80,9 @@ def main() -> int:
     if arguments.ensembles:
         sealed.read_ledger(outputs)
     started, kinds = time.time(), []
-    with scratch_folder(outputs / ".verify" / str(os.getpid())) as scratch:
+    outputs.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=outputs, prefix=".verify-") as folder:
+        scratch = Path(folder)
         train_all([compose([f"experiment={name}", f"output_dir={scratch}"]) for name in names])
         draw_all(names, scratch)
         compared = [

@@ -20,8 +20,6 @@ def problems(config: Config) -> Iterator[str]:
     """A line for each problem of a config whose values each have an allowed type and range."""
     if not re.fullmatch(r"\w[\w.-]{0,99}/\w[\w.-]{0,99}", config.name):
         yield f"name={config.name!r}: must be tutorial/experiment, in letters, digits, dots, dashes"
-    if config.name.endswith((".old", ".partial")):
-        yield f"name={config.name}: must not end in .old or .partial, which mark unfinished runs"
     given, folder = f"output_dir={config.output_dir}", Path(config.output_dir).absolute()
     if not config.output_dir.strip() or config.output_dir.startswith("~"):
         yield f"{given}: must name a folder, . for this one; ~ is not expanded here"

@@ -20,7 +20,9 @@ from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import INCIDENTAL_KEYS, multirun_overrides
 from mlpfit.errors import ConfigError, RunError, allowed
 from mlpfit.process import report_error
-from mlpfit.sweeps.summary import figure_sweep_name, sweep_note, write_sweep
+from mlpfit.runs.folder import check_place, remember_missing
+from mlpfit.runs.removal import check_hydra_subdir, check_sweep_folder
+from mlpfit.sweeps.summary import SWEEP, figure_sweep_name, sweep_note, write_sweep
 from mlpfit.training.train import try_target
 
 MAX_JOBS = 10_000
@@ -39,7 +41,12 @@ class Experiments(Callback):
         with exiting_on_errors():
             if sweep := config.hydra.runtime.choices.get("sweep"):
                 raise ConfigError(f"sweep={sweep}: needs -m (mlpfit -m sweep={sweep})")
-            try_target(checked_config(config))
+            checked = checked_config(config)
+            try_target(checked)
+            folder = Path(str(config.hydra.run.dir))
+            check_hydra_subdir(config.hydra.output_subdir)
+            check_place(checked, folder)
+            remember_missing(folder)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with exiting_on_errors():
@@ -51,7 +58,11 @@ class Experiments(Callback):
             keys = [o.get_key_element() for o in overrides if o.is_sweep_override()]
             if incidental := [key for key in keys if key.startswith(INCIDENTAL_KEYS)]:
                 raise ConfigError(f"{incidental[0]}: changes no result of a job; give it one value")
+            check_hydra_subdir(config.hydra.output_subdir)
+            if sweeper_of(config) != "Shards":
+                check_sweep_folder(Path(str(config.hydra.sweep.dir)), SWEEP)
             metric = check_sweep(config, overrides, keys)
+            remember_missing(Path(str(config.hydra.sweep.dir)))
             folder = os.path.abspath(str(config.hydra.sweep.dir))  # the same on all machines
             if ready := figure_sweep_name(Path(folder), keys):
                 from mlpfit.sweeps.closing import checked_figure  # here, for a quick start
@@ -133,5 +144,10 @@ def check_jobs(loader: Any, config: DictConfig, overrides: list[Override]) -> No
             raise ConfigError(f"{line}: more than {MAX_JOBS} jobs; split the sweep")
         if jobs == 0:
             raise ConfigError(f"{line}: has no value; every key needs at least one")
-    for job in BasicSweeper.split_arguments(overrides, None)[0]:
-        checked_config(loader.load_sweep_config(config, list(job)))
+    sweep = Path(str(config.hydra.sweep.dir))
+    for number, job in enumerate(BasicSweeper.split_arguments(overrides, None)[0]):
+        composed = loader.load_sweep_config(config, list(job))
+        checked = checked_config(composed)
+        with open_dict(composed):
+            composed.hydra.job.id = composed.hydra.job.num = number
+        check_place(checked, sweep / str(composed.hydra.sweep.subdir))

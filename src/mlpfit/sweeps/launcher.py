@@ -23,6 +23,7 @@ from mlpfit.config.schema import Config
 from mlpfit.config.sources import register_with_hydra
 from mlpfit.errors import RunError, Stopped, one_line
 from mlpfit.processes import cores, run_tasks
+from mlpfit.runs.folder import check_place
 from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.run import load_run
 from mlpfit.sweeps.summary import Job, identity_hash, objective, read_sweep, sweep_note
@@ -129,6 +130,8 @@ def _task(plugin: Processes, overrides: list[str], number: int, sweep: Path) -> 
         composed.hydra.job.id = composed.hydra.job.num = number
     folder = sweep / str(composed.hydra.sweep.subdir)
     config = retrain_if_damaged(checked_config(composed), folder)
+    if config.ensemble.only is None:
+        check_place(config, folder)
     job = job_of(config, composed.hydra, sweep_note(sweep, "started"))
     return Task(composed, config, folder, job)
 

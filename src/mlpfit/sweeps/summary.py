@@ -32,9 +32,9 @@ from mlpfit.config.catalogue import ready_sweep, ready_sweeps
 from mlpfit.errors import Diverged, RunError
 from mlpfit.files import write_file, write_table
 from mlpfit.judging.statistics import QUANTILES, median_interval, quantiles
-from mlpfit.runs.run import Run, load_run
+from mlpfit.runs.run import JOB, Run, load_run
 
-SWEEP, JOB = "sweep.json", "job.json"
+SWEEP = "sweep.json"
 UNKNOWN = "no exit status recorded: killed, or never started"
 JOB_COLUMN = "job"  # follows the swept keys
 FEWEST = 6  # replicas whose least and largest values hold the median with 95 %

@@ -8,8 +8,8 @@ replicas.
 import gc
 import math
 import multiprocessing
-import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,14 @@ from mlpfit.config.schema import Config
 from mlpfit.data.streams import streams
 from mlpfit.errors import ConfigError, Diverged, RunError, as_config_error
 from mlpfit.processes import cores, run_tasks, send_message
-from mlpfit.runs.folder import join_unfinished, locked, seal, unfinished_folder
+from mlpfit.runs.folder import (
+    check_place,
+    discard_unfinished,
+    join_unfinished,
+    locked,
+    seal,
+    unfinished_folder,
+)
 from mlpfit.runs.identity import identity, is_current
 from mlpfit.training.progress import Bar, OnStep, display
 from mlpfit.training.shard import Shard, shards
@@ -41,8 +48,8 @@ def train(
             return False
         try:
             _train(config, partial, on_step)
-        except (ConfigError, Diverged):
-            shutil.rmtree(partial)  # resuming would fail again
+        except BaseException as error:
+            discard_unfinished(partial, always=isinstance(error, ConfigError | Diverged))
             raise
     return True
 
@@ -53,6 +60,7 @@ def train_all(configs: Sequence[Config]) -> None:
     Raises ConfigError before anything is created, RunError if some fail, after all others are done.
     """
     for config in configs:
+        check_place(config, config.folder)
         check_by_trial(config)
     order = sorted(configs, key=lambda config: -config.operations * config.steps)
     failures: list[str] = []
@@ -172,8 +180,10 @@ def train_shard(shard: Shard) -> None:
             return
         shard.folder.mkdir(parents=True, exist_ok=True)
         train_into(shard, lambda step, loss: None)
-        # needed only to resume
-        shutil.rmtree(shard.folder / "checkpoints", ignore_errors=True)
+        for file in (shard.folder / "checkpoints").glob("*.ckpt"):  # needed only to resume
+            file.unlink()
+        with suppress(OSError):  # not there, or a callback has written others
+            (shard.folder / "checkpoints").rmdir()
         seal(shard.folder, identity(shard.whole))
     # Trainer and module are a reference cycle, so memory would grow. Both are young: collecting
     # all generations takes a fifth of a second.
