@@ -204,7 +204,6 @@ def test_a_tutorial_may_leave_everything_out(sixth):
     assert published.tutorial("sixth").numbers == ()
     assert published.tutorial("sixth").citation() == ""
     assert published.final_number("sixth/first") is None
-    assert not published.amplifies_rounding("sixth/first")
     assert claims.entries("sixth", "CLAIMS") == [] and claims.findings("sixth") == []
 
 

@@ -179,14 +179,15 @@ def compare_rounded(
     name: str, ours: Numbers, stored: Numbers, steps: int, reason: str
 ) -> Comparison:
     """Compare the losses of the first steps to within TOLERANCE."""
+    if len(ours["loss"]) != len(stored["loss"]):
+        return compare(name, ours, stored, [])
     ours_first, stored_first = ours["loss"][:steps], stored["loss"][:steps]
     with np.errstate(divide="ignore", invalid="ignore"):
         near = np.abs(ours_first / stored_first - 1) < TOLERANCE
     why = f"computed without the engine ({reason}); compared {counted(steps, 'step')}"
-    if len(ours_first) == len(stored_first) and near.all():
+    if near.all():
         return Comparison(name, "same but for rounding", None, [], why)
-    first = int(np.argmin(near)) + 1 if len(near) else 1
-    return Comparison(name, "different", first, [], why)
+    return Comparison(name, "different", int(np.argmin(near)) + 1, [], why)
 
 
 def same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -235,4 +236,3 @@ def closing_table(compared: list[Comparison]) -> Table:
     for c in compared:
         table.add_row(c.experiment, c.kind, "" if c.first is None else str(c.first), c.why)
     return table
-

@@ -1,7 +1,7 @@
 """The numbers that the tutorials' pages print, and the same quantities of a run.
 
 ``published.yaml`` in a tutorial's folder holds author, title, year, page (its address), summary,
-seed (the page's own, if it has one), sensitive (experiments whose recipe amplifies rounding errors)
+seed (the page's own, if it has one)
 and numbers, a list of
 
 experiment, quantity  what the values are of
@@ -75,7 +75,6 @@ class Page(Section):
     page: str | None = None
     summary: str = ""
     seed: int | None = None
-    sensitive: tuple[str, ...] = ()
 
     def citation(self) -> str:
         """Author, title and year; empty if nothing is published."""
@@ -109,8 +108,7 @@ def _read(name: str, file: Path) -> Tutorial:
         return Tutorial()
     content: File = read_yaml(File, file)
     numbers = tuple(number for entry in content.numbers for number in _numbers(entry, name, file))
-    sensitive = tuple(map(catalogue.tutorial(name).full_name, content.sensitive))
-    return Tutorial(**vars(content) | {"numbers": numbers, "sensitive": sensitive})
+    return Tutorial(**vars(content) | {"numbers": numbers})
 
 
 def check(name: str) -> None:
@@ -139,8 +137,6 @@ def check(name: str) -> None:
             raise ConfigError(f"{file}: {problem}; set seed: {page.seed} in its YAML")
     if twice := [key for key, count in Counter(n.key for n in page.numbers).items() if count > 1]:
         raise ConfigError(f"{file}: {twice[0]}: given twice")
-    if unknown := [name for name in page.sensitive if name not in experiments]:
-        raise ConfigError(f"{file}: sensitive: {unknown[0]}: {allowed(unknown[0], experiments)}")
     claims.check(name)
 
 
@@ -153,11 +149,6 @@ def _numbers(entry: Entry, tutorial: str, file: Path) -> list[Number]:
         given = f"{entry.experiment}, {entry.quantity}: {len(steps)} steps, {len(values)} values"
         raise ConfigError(f"{file}: {given}: must be as many")
     return [Number(**fields, step=s, value=v) for s, v in zip(steps, values, strict=True)]
-
-
-def amplifies_rounding(experiment: str) -> bool:
-    """Whether runs on other machines may differ by more than rounding errors."""
-    return experiment in tutorial(experiment.split("/")[0]).sensitive
 
 
 def checkable(experiment: str) -> list[Number]:

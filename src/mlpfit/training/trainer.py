@@ -188,7 +188,9 @@ def make_trainer(
     return trainer
 
 
-def fit_without_files(config: Config, module: Regression, data: ReplicaData, *watching: Any) -> None:
+def fit_without_files(
+    config: Config, module: Regression, data: ReplicaData, *watching: pl.Callback
+) -> None:
     """Train by Lightning's loop with only these callbacks, writing nothing."""
     with quiet_lightning(), alone():
         trainer = pl.Trainer(
