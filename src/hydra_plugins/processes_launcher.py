@@ -193,10 +193,16 @@ def _failed(result: JobReturn, error: BaseException) -> JobReturn:
 
 
 def _run(
-    context: HydraContext, function: TaskFunction, composed: DictConfig, pipe: Connection, parent: int
+    context: HydraContext,
+    function: TaskFunction,
+    composed: DictConfig,
+    pipe: Connection,
+    parent: int,
 ) -> None:
     """Run a job in its process, and send its result."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent handles it
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal sends it to all; the parent handles it
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     gc.freeze()  # what belongs to the parent is not finalised here

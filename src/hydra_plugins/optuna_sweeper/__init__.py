@@ -64,8 +64,8 @@ class OptunaConf:
     n_trials: int = 20
     n_jobs: int = 2
     max_failure_rate: float = 0.0
-    search_space: dict[str, Any] | None = None
-    params: dict[str, Any] | None = None
+    search_space: Any = None  # a dict, as params; OmegaConf can't replace null by a typed one
+    params: Any = None
     custom_search_space: str | None = None
     resume: bool = False
 
@@ -118,7 +118,8 @@ class Optuna(Sweeper):
         try:
             from hydra_plugins.optuna_sweeper._search import Search
         except ImportError as error:
-            raise ImportError(f"hydra/sweeper=optuna needs Optuna 5: pip install optuna ({error})")
+            needed = "hydra/sweeper=optuna needs Optuna 5: pip install 'optuna>=5'"
+            raise ImportError(f"{needed} ({error})") from error
         Search(self.launcher, self.hydra_context.config_loader, self.config, self.settings).run(
             arguments
         )

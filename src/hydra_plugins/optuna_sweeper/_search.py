@@ -129,7 +129,9 @@ class Search:
         trials = self.study.get_trials(deepcopy=False)
         asked = [trial for trial in trials if trial.state != TrialState.WAITING]
         for trial in asked:
-            if trial.state == TrialState.RUNNING and trial.user_attrs.get(SWEEP) == str(self.folder):
+            if trial.state == TrialState.RUNNING and trial.user_attrs.get(SWEEP) == str(
+                self.folder
+            ):
                 yield trial.number
         size = self.settings["n_jobs"]
         missing = self.settings["n_trials"] - sum(trial.number not in failed for trial in asked)

@@ -35,9 +35,7 @@ class Space:
     fixed: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def of(
-        overrides: Sequence[Override], search_space: Mapping[str, Any] | None = None
-    ) -> "Space":
+    def of(overrides: Sequence[Override], search_space: Mapping[str, Any] | None = None) -> "Space":
         """The space of the overrides, the last of each key, which precede those of
         ``hydra.sweeper.search_space``. Raises ValueError."""
         space = Space({str(k): from_config(str(k), v) for k, v in (search_space or {}).items()})

@@ -27,7 +27,8 @@ from mlpfit.process import report_error
 from mlpfit.runs.folder import remove_hydra_files
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import Run, load_run
-from mlpfit.sweeps.launcher import run_job
+from mlpfit.sweeps.callback import finish_broken_sweep
+from mlpfit.sweeps.jobs import run_job
 from mlpfit.sweeps.summary import objective
 from mlpfit.training.progress import console, display
 from mlpfit.training.train import train, train_some_shards
@@ -44,7 +45,11 @@ def main() -> int:
         application()
     except ConfigError:
         raise
-    except (HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError) as error:
+    except Exception as error:
+        finish_broken_sweep(error)
+        known = HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError
+        if not isinstance(error, known):
+            raise
         raise ConfigError(as_one_line(error, sys.argv[1:])) from error
     finally:
         os.environ["HYDRA_FULL_ERROR"] = earlier
