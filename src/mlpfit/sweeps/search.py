@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mlpfit.config.compose import checked_config
 from mlpfit.config.schema import Config
@@ -21,6 +21,9 @@ from mlpfit.runs.run import differences
 from mlpfit.training.progress import console
 
 SEARCH = "search"  # attribute of a study: what it searches
+# mlpfit's defaults where they differ from the sweeper's: the same command goes on with a search,
+# its trials are a function of the seed, and failed ones are reported at the end.
+DEFAULTS = {"resume": True, "max_failure_rate": 1.0, "sampler.seed": 0}
 
 
 class _Printing(logging.Handler):
@@ -44,6 +47,8 @@ def begin(loader: Any, master: DictConfig, overrides: Sequence[Override], held: 
         raise ConfigError(
             "hydra/sweeper=optuna: Optuna is not installed; pip install 'mlpfit[optuna]'"
         ) from None
+    if OmegaConf.is_dict(master.hydra.sweeper.sampler):
+        set_defaults(master)
     settings = dict(master.hydra.sweeper) | {"storage": "", "study_name": ""}
     try:
         _search.checked(settings)
@@ -90,6 +95,16 @@ def begin(loader: Any, master: DictConfig, overrides: Sequence[Override], held: 
     logger.addHandler(handler)
     held.callback(logger.removeHandler, handler)
     return config.metric
+
+
+def set_defaults(master: DictConfig) -> None:
+    """Set mlpfit's defaults of what neither the command nor a ready sweep sets."""
+    given = {str(line).partition("=")[0].lstrip("+") for line in master.hydra.overrides.hydra}
+    with read_write(master), open_dict(master):
+        for key, value in DEFAULTS.items():
+            name = f"hydra.sweeper.{key}"
+            if name not in given and not OmegaConf.select(master, name):
+                OmegaConf.update(master, name, value)
 
 
 def check_space(loader: Any, master: DictConfig, space: Any) -> Config:
