@@ -35,7 +35,7 @@ from mlpfit.training.train import train, train_some_shards
 
 
 def main() -> int:
-    sys.argv[1:] = flags_first(sys.argv[1:])
+    sys.argv[1:] = [with_new_params(argument) for argument in flags_first(sys.argv[1:])]
     register_with_hydra()
     # With it Hydra raises errors, which become one line here, and does not print them itself.
     earlier = os.environ.get("HYDRA_FULL_ERROR", "0")
@@ -65,6 +65,15 @@ def flags_first(arguments: list[str]) -> list[str]:
     """
     overrides = get_args_parser().parse_intermixed_args(arguments).overrides
     return [a for a in arguments if a not in overrides] + overrides
+
+
+def with_new_params(argument: str) -> str:
+    """The argument, with ++ before the sweeper's params, of which any key may be new.
+
+    >>> with_new_params("hydra.sweeper.params={seed: '1,2'}")
+    "++hydra.sweeper.params={seed: '1,2'}"
+    """
+    return f"++{argument}" if argument.startswith("hydra.sweeper.params") else argument
 
 
 def task(composed: DictConfig) -> float:

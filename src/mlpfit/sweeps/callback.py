@@ -67,7 +67,11 @@ class Experiments(Callback):
                 from mlpfit.sweeps.closing import checked_figure  # here, for a quick start
 
                 checked_figure(ready, keys)
-            self.begin(config, overrides, keys)
+            try:
+                self.begin(config, overrides, keys)
+            except BaseException:
+                self.held.close()
+                raise
 
     def begin(self, config: DictConfig, overrides: list[Override], keys: list[str]) -> None:
         """Check and plan the jobs that the sweeper will launch. Raises ConfigError, RunError."""

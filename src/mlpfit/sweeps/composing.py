@@ -25,8 +25,8 @@ class JobLoader(ConfigLoaderImpl):
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
-        lines = [str(line) for line in master_config.hydra.overrides.hydra] + sweep_overrides
-        overrides = OverridesParser.create().parse_overrides(lines)
+        lines: Any = OmegaConf.to_container(master_config.hydra.overrides.hydra)
+        overrides = OverridesParser.create().parse_overrides([*lines, *sweep_overrides])
         files = [o for o in overrides if self._chooses_files(o)]
         values = [o for o in overrides if not self._chooses_files(o)]
         key = tuple(str(o.input_line) for o in files)
