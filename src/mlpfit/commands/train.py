@@ -25,6 +25,7 @@ from mlpfit.config.sources import register_with_hydra
 from mlpfit.errors import ConfigError, RunError
 from mlpfit.process import report_error
 from mlpfit.runs.folder import remove_hydra_files
+from mlpfit.runs.hydra_files import hydra_files_kept
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import Run, load_run
 from mlpfit.sweeps.callback import finish_broken_sweep
@@ -99,7 +100,8 @@ def _train(config: Config, folder: Path) -> float:
     try:
         with display(runs=1) as shown:
             bar = shown.add_run(config.name, config.trainer.max_steps)
-            train(config, folder, bar)
+            with hydra_files_kept(folder, HydraConfig.get().output_subdir):
+                train(config, folder, bar)
             bar.end()
     finally:
         remove_hydra_files(folder)

@@ -16,6 +16,7 @@ from mlpfit.config.compose import checked_config
 from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError, Diverged, RunError, Stopped, one_line
 from mlpfit.processes import cores
+from mlpfit.runs.hydra_files import hydra_files_kept
 from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.run import MARKER, load_run
 from mlpfit.sweeps.summary import Job, identity_hash, objective, sweep_note
@@ -122,7 +123,8 @@ def run_job(composed: Any, settings: Any) -> float:
         config = checked_config(composed)
         job = replace(job, identity=identity_hash(identity(config)))
         job.write(folder)
-        trained = train(retrain_if_damaged(config, folder), folder)
+        with hydra_files_kept(folder, settings.output_subdir):
+            trained = train(retrain_if_damaged(config, folder), folder)
         job.write(folder)  # the run has replaced the folder
         value = objective(load_run(folder), config.metric)
     except Stopped:
