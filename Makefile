@@ -52,9 +52,9 @@ test: $(INSTALLED) ## run the tests
 test-slow: $(INSTALLED) ## the tests that take half a minute each, and a few trials of every promise
 	@$(BIN)/python -m pytest -m slow
 
-test-launchers: $(INSTALLED) ## the same bits through joblib, submitit and a local Ray cluster (installs them)
+test-launchers: $(INSTALLED) ## Hydra's own suites of launchers; the same bits through joblib, submitit, Ray (installs them)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check hydra-submitit-launcher==1.2.0 hydra-ray-launcher==1.2.2 hydra-joblib-launcher==1.2.0
-	@$(BIN)/python -m pytest -m slow tests/sweeps/test_launchers.py
+	@$(BIN)/python -m pytest -m "slow or not slow" tests/plugins tests/sweeps/test_launchers.py
 
 lint: $(INSTALLED) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -27,14 +27,15 @@ from mlpfit.process import report_error
 from mlpfit.runs.folder import remove_hydra_files
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import Run, load_run
-from mlpfit.sweeps.launcher import run_job
+from mlpfit.sweeps.callback import finish_broken_sweep
+from mlpfit.sweeps.jobs import run_job
 from mlpfit.sweeps.summary import objective
 from mlpfit.training.progress import console, display
 from mlpfit.training.train import train, train_some_shards
 
 
 def main() -> int:
-    sys.argv[1:] = flags_first(sys.argv[1:])
+    sys.argv[1:] = [with_new_params(argument) for argument in flags_first(sys.argv[1:])]
     register_with_hydra()
     # With it Hydra raises errors, which become one line here, and does not print them itself.
     earlier = os.environ.get("HYDRA_FULL_ERROR", "0")
@@ -44,7 +45,11 @@ def main() -> int:
         application()
     except ConfigError:
         raise
-    except (HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError) as error:
+    except Exception as error:
+        finish_broken_sweep(error)
+        known = HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError
+        if not isinstance(error, known):
+            raise
         raise ConfigError(as_one_line(error, sys.argv[1:])) from error
     finally:
         os.environ["HYDRA_FULL_ERROR"] = earlier
@@ -60,6 +65,15 @@ def flags_first(arguments: list[str]) -> list[str]:
     """
     overrides = get_args_parser().parse_intermixed_args(arguments).overrides
     return [a for a in arguments if a not in overrides] + overrides
+
+
+def with_new_params(argument: str) -> str:
+    """The argument, with ++ before the sweeper's params, of which any key may be new.
+
+    >>> with_new_params("hydra.sweeper.params={seed: '1,2'}")
+    "++hydra.sweeper.params={seed: '1,2'}"
+    """
+    return f"++{argument}" if argument.startswith("hydra.sweeper.params") else argument
 
 
 def task(composed: DictConfig) -> float:

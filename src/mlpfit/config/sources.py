@@ -97,9 +97,17 @@ def kind_of_run(replicas: int, seeds: Sequence[int] | None) -> str:
     return "runs" if (replicas if seeds is None else len(seeds)) == 1 else "ensembles"
 
 
-def sweep_folder(overrides: Sequence[str], chosen: Mapping[str, str | None]) -> str:
+def sweep_folder(
+    overrides: Sequence[str],
+    chosen: Mapping[str, str | None],
+    params: Mapping[str, str] | None = None,
+) -> str:
     """A sweep's folder, named by swept keys, or the ready sweep, and fixed overrides:
-    "tower/small/optimizer.lr,replicas=64", "parabola/learning_rate"."""
+    "tower/small/optimizer.lr,replicas=64", "parabola/learning_rate"; params: the sweeper's."""
+    if not chosen.get("sweep"):  # which has its own
+        keys = {str(override).partition("=")[0] for override in overrides}
+        more = {key: value for key, value in (params or {}).items() if key not in keys}
+        overrides = [*overrides, *(f"{key}={value}" for key, value in more.items())]
     swept, fixed, experiment = [], [], chosen.get("experiment") or "all"
     searching, space = chosen.get("hydra/sweeper") == "optuna", []
     for override in OverridesParser.create().parse_overrides([str(o) for o in overrides]):

@@ -30,6 +30,7 @@ from mlpfit.runs.folder import (
     unfinished_path,
 )
 from mlpfit.runs.identity import is_current
+from mlpfit.sweeps.jobs import import_for_jobs
 from mlpfit.training.progress import console
 from mlpfit.training.shard import Shard, shards
 from mlpfit.training.train import check_by_trial
@@ -120,6 +121,8 @@ def sweep(launcher: Launcher, loader: Any, master: DictConfig, arguments: Sequen
                 claim = unfinished_folder(config, ensemble.folder, is_complete)
                 if partial := stack.enter_context(claim):
                     unfinished.append((ensemble, partial))
+            if unfinished:
+                import_for_jobs()
             with printing_progress(unfinished):
                 reason = launch(launcher, unfinished, master.hydra.sweeper.shards_per_job)
             for ensemble, _ in unfinished:

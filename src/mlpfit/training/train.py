@@ -136,7 +136,7 @@ def _train(config: Config, partial: Path, on_step: OnStep) -> None:
     todo = shards(config, partial)
     seconds = sum(shard.seconds for shard in todo)  # starting a process takes five
     processes = config.ensemble.processes or (cores() if seconds > 20 else 1)
-    if multiprocessing.current_process().daemon:  # it runs beside others, and can't start any
+    if multiprocessing.parent_process() is not None:  # it runs beside others
         processes = 1
     return train_shards(todo, processes, lambda done: on_step(done // replicas, math.nan))
 
