@@ -90,7 +90,7 @@ def with_info(arguments: list[str]) -> list[str]:
     following = [*arguments[1:], ""]
     return [
         "--info=all" if a in ("--info", "-i") and (not b or "=" in b or b.startswith("-")) else a
-        for a, b in zip(arguments, following, strict=True)
+        for a, b in zip(arguments, following, strict=False)
     ]
 
 

@@ -21,7 +21,7 @@ from mlpfit.config.sources import INCIDENTAL_KEYS, multirun_overrides
 from mlpfit.errors import ConfigError, RunError, allowed
 from mlpfit.process import report_error
 from mlpfit.runs.folder import check_place, remember_missing
-from mlpfit.runs.removal import check_hydra_subdir, check_sweep_folder
+from mlpfit.runs.removal import check_hydra_subdir, check_job_folder, check_sweep_folder
 from mlpfit.sweeps.summary import SWEEP, figure_sweep_name, sweep_note, write_sweep
 from mlpfit.training.train import try_target
 
@@ -150,4 +150,6 @@ def check_jobs(loader: Any, config: DictConfig, overrides: list[Override]) -> No
         checked = checked_config(composed)
         with open_dict(composed):
             composed.hydra.job.id = composed.hydra.job.num = number
-        check_place(checked, sweep / str(composed.hydra.sweep.subdir))
+        folder = sweep / str(composed.hydra.sweep.subdir)
+        check_job_folder(folder, sweep)
+        check_place(checked, folder)
