@@ -7,7 +7,8 @@ import io
 import os
 import stat
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,26 @@ def write_file(path: Path, content: bytes) -> None:
     """Write a temporary file in the same folder and rename it; creates the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with naming_file(path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    """Put the file's name into an OSError that has none, as that of a full disk."""
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        error.filename2 = None
+        raise
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -96,7 +109,7 @@ def sha256(file: Path) -> str:
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """As numpy.savez, but with the same bytes from every Python version, whose zip headers
     differ."""
-    with zipfile.ZipFile(path, "w") as parts:
+    with naming_file(path), zipfile.ZipFile(path, "w") as parts:
         for name, values in arrays.items():
             buffer = io.BytesIO()
             np.lib.format.write_array(buffer, np.asarray(values), allow_pickle=False)

@@ -202,8 +202,8 @@ def paths(tree):
 
 # What a user's experiment file may hold that no command line can.
 BROKEN = {
-    "seed: &a [*a]": "recursi",
-    "loss: \udcff": "utf-8",
+    "seed: &a [*a]": "refers to itself",
+    "loss: \udcff": "UTF-8",
     'name: "own/x\\n"': "name='own/x",
     "trainer: 3": "trainer",
     "model: {hidden: 3, hidden: 4}": "hidden",

@@ -24,8 +24,12 @@ def main() -> int:
     def try_to_remove(folder: Path) -> None:
         try:
             remove(folder)
+            for parent in folder.relative_to(OUTPUTS).parents[:-1]:
+                (OUTPUTS / parent).rmdir()
         except RunError as error:
             kept.append(str(error))
+        except OSError:  # the parent holds others
+            pass
 
     for kind in KINDS:
         for path, folders, _ in os.walk(OUTPUTS / kind):
@@ -35,9 +39,6 @@ def main() -> int:
                     continue
                 folders.remove(name)
                 try_to_remove(folder)
-        for path, _, _ in os.walk(OUTPUTS / kind, topdown=False):
-            if not os.path.islink(path) and not os.listdir(path):
-                os.rmdir(path)
     for name in (".locks", ".cache"):
         try_to_remove(OUTPUTS / name)
     for line in kept:

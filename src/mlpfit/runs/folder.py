@@ -129,6 +129,19 @@ def check_place(config: Config, final: Path) -> None:
         check_replaceable(final, Path(config.output_dir))
 
 
+def check_log_folders(config: Config) -> None:
+    """Raises RunError for a logger that would write over what is in a folder of the user's."""
+    for name, node in config.logger.items():
+        if node and {"save_dir", "version"} <= node.keys():
+            parts = (node["save_dir"], node.get("name", "lightning_logs"), node["version"])
+            folder = Path(*(str(part) for part in parts if part is not None))
+            if folder.is_dir() and any(folder.iterdir()):
+                raise RunError(
+                    f"logger.{name}: {folder} is not empty, and the logger might replace what is "
+                    "there: leave out version, which then counts up, or choose another save_dir"
+                )
+
+
 def begin_or_continue(partial: Path, identity: dict[str, Any]) -> None:
     """Create the folder of an unfinished run, or check that an existing one is of the same run.
     Raises RunError if it is not."""

@@ -82,6 +82,15 @@ def check_sweep_folder(folder: Path, marker: str) -> None:
         raise RunError(f"{folder}: {problem}: choose another folder for it (hydra.sweep.dir)")
 
 
+def check_job_folder(folder: Path, sweep: Path) -> None:
+    """Raises RunError unless the folder of a job is within that of its sweep."""
+    if sweep.resolve() not in folder.resolve().parents:
+        raise RunError(
+            f"{os.path.relpath(folder)}: a job needs a folder within {os.path.relpath(sweep)}: "
+            "choose another hydra.sweep.subdir"
+        )
+
+
 def check_hydra_subdir(name: str | None) -> None:
     """Raises ConfigError unless Hydra's own files get a folder to themselves within the run's."""
     given = f"hydra.output_subdir={name}"

@@ -18,6 +18,7 @@ from mlpfit.errors import ConfigError, Diverged, RunError, Stopped, one_line
 from mlpfit.processes import cores
 from mlpfit.runs.folder import check_place
 from mlpfit.runs.identity import identity, is_current
+from mlpfit.runs.removal import check_job_folder
 from mlpfit.runs.run import MARKER, load_run
 from mlpfit.sweeps.summary import Job, identity_hash, objective, sweep_note
 from mlpfit.training.progress import console
@@ -58,6 +59,7 @@ def plan(loader: Any, master: DictConfig, overrides: Sequence[Override]) -> list
                 "another hydra.sweep.subdir"
             )
         taken[subdir] = tuple(job)
+        check_job_folder(sweep / subdir, sweep)
         check_place(config, sweep / subdir)
         seconds = predicted_seconds(config) if needs_training(config, sweep / subdir) else 0.0
         jobs.append(Planned(number, tuple(job), subdir, seconds))

@@ -18,6 +18,7 @@ from mlpfit.data.streams import streams
 from mlpfit.errors import ConfigError, Diverged, RunError, as_config_error
 from mlpfit.processes import cores, run_tasks, send_message
 from mlpfit.runs.folder import (
+    check_log_folders,
     check_place,
     discard_unfinished,
     join_unfinished,
@@ -110,6 +111,7 @@ def check_by_trial(config: Config) -> None:
     """Raises ConfigError for what only a trial shows: the target on the first replica, a
     checkpoint, and the Trainer with its device, callbacks, loggers and arguments."""
     try_target(config)
+    check_log_folders(config)
     standard = config.trainer.arguments == {"devices": 1} and config.trainer.accelerator == "cpu"
     if not standard or config.callbacks or config.logger.keys() - {"tensorboard"}:
         from mlpfit.training.trainer import try_trainer

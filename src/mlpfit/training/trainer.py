@@ -230,7 +230,8 @@ def instances_of(group: str, nodes: Objects, kind: type, folder: Path) -> list[A
             cls = get_class(node["_target_"])
             if not issubclass(cls, kind):
                 raise ConfigError(f"{group}.{name}._target_={node['_target_']}: no {kind.__name__}")
-            arguments = (_logger_folder(cls, folder) if kind is Logger else {}) | node
+            within = kind is Logger and "save_dir" not in node  # else in folders of Lightning's own
+            arguments = (_logger_folder(cls, folder) if within else {}) | node
             instances.append(instantiate(arguments, _convert_="all", _recursive_=False))
     return instances
 
