@@ -12,7 +12,7 @@ def hydra_files_kept(folder: Path, output_subdir: str | None) -> Iterator[None]:
     """Write Hydra's files again that the body has removed with the folder, also what was logged
     meanwhile."""
     folder = folder.resolve()
-    files = [path for path in (folder / output_subdir).glob("*")] if output_subdir else []
+    files = list((folder / output_subdir).glob("*")) if output_subdir else []
     written = {path: path.read_bytes() for path in files if path.is_file()}
     handlers = [
         handler
