@@ -146,7 +146,7 @@ def test_a_sweep_whose_worker_of_joblib_is_killed_has_a_summary(tmp_path, own):
     needs("joblib")
     given = ("-m", "experiment=own/ramp", "target.slope=1,2,3", "hydra/launcher=joblib")
     (tmp_path / "fault").write_text("1 kill")
-    command = (*given, "hydra.launcher.n_jobs=1", "hydra.launcher.batch_size=1")
+    command = (*given, "hydra.launcher.n_jobs=2")
     broken = run("mlpfit", *command, cwd=tmp_path, MLPFIT_PATH=own)
     assert broken.returncode == 1 and "Traceback" not in broken.stderr
     assert "the same command runs what is missing" in broken.stderr
