@@ -18,7 +18,7 @@ shards/; it is read as one run.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,6 +27,7 @@ import numpy as np
 
 from mlpfit import sealed
 from mlpfit.data.streams import replica_seeds
+from mlpfit.engine import evaluation
 from mlpfit.errors import RunError, allowed
 from mlpfit.files import read_file
 from mlpfit.runs import content
@@ -43,12 +44,6 @@ QUANTITIES = {  # labels in tables and on axes
     "sse": "sum of squares",
     "truth_mse": "mean squared distance to the truth",
     "val_mse": "mean squared error on fresh rows",
-}
-
-ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "relu": lambda z: np.maximum(z, 0),
-    "tanh": np.tanh,
-    "identity": lambda z: z,
 }
 
 SEEDS = ("seed:", "seeds:", "replicas:", "ensemble.")  # differences between ensembles of one recipe
@@ -195,21 +190,17 @@ class Run:
         """Outputs of all layers for a group of replicas: [(R, n, h), ..., (R, n, 1)]. Raises
         ValueError for a wrong shape of x."""
         layers = [(weight[group], bias[group]) for weight, bias in self.parameters(step)]
-        output = np.asarray(x, dtype=layers[0][0].dtype)
+        inputs = np.asarray(x, dtype=layers[0][0].dtype)
         fan_in = layers[0][0].shape[1]
-        if output.ndim not in (2, 3) or output.shape[-1] != fan_in:
+        if inputs.ndim not in (2, 3) or inputs.shape[-1] != fan_in:
             raise ValueError(
-                f"x has shape {output.shape}; allowed are (n, {fan_in}) and (replicas, n, {fan_in})"
+                f"x has shape {inputs.shape}; allowed are (n, {fan_in}) and (replicas, n, {fan_in})"
             )
-        output = output[group] if output.ndim == 3 else output
-        outputs = []
-        for i, (weight, bias) in enumerate(layers):
-            with np.errstate(over="ignore", invalid="ignore"):  # of replicas that diverged
-                output = output @ weight + bias
-            if i < len(layers) - 1:
-                output = ACTIVATIONS[self.config["model"]["activation"]](output)
-            outputs.append(output)
-        return outputs
+        inputs = inputs[group] if inputs.ndim == 3 else inputs[None]
+        activation = self.config["model"]["activation"]
+        if activation in evaluation.ACTIVATIONS:
+            return evaluation.outputs(layers, inputs, activation)[1:]
+        return _outputs_by_torch(layers, inputs, activation)
 
     @cached_property
     def _weights(self) -> dict[str, np.ndarray]:
@@ -278,6 +269,19 @@ class Run:
         if hashlib.sha256(data).hexdigest() != self._digests.get(name):
             raise RunError(f"{file}: not as it was written; {RETRAIN}")
         return data
+
+
+def _outputs_by_torch(
+    layers: evaluation.Layers, x: np.ndarray, activation: str
+) -> list[np.ndarray]:
+    """Outputs of all layers for an activation outside the engine, by the net's own forward pass."""
+    import torch
+
+    from mlpfit.model import mlp
+
+    tensors = [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in layers]
+    inputs = torch.from_numpy(np.repeat(x, len(layers[0][0]) // len(x), axis=0))
+    return [values.numpy() for values in mlp.outputs(tensors, inputs, activation)[1:]]
 
 
 def load_run(path: str | Path) -> Run:
