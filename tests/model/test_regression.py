@@ -1,5 +1,5 @@
-"""The LightningModule and the LightningDataModule under a Trainer of the user's own: what is logged,
-monitored, saved and resumed."""
+"""The LightningModule and the LightningDataModule under a Trainer of the user's own: what is
+logged, monitored, saved and resumed."""
 
 import csv
 import logging
