@@ -8,14 +8,20 @@ import torch
 
 from mlpfit.config.compose import as_published, compose
 from mlpfit.data import order
-from mlpfit.data.datamodule import ReplicaData, batches, draw
+from mlpfit.data.datamodule import ReplicaData, draw
 from mlpfit.training.run import make_data, make_module
 
 
 def seen(experiment, seeds=(1234,)):
     """Row numbers of all steps (K, R, b)."""
     config = as_published(experiment)
-    return order.stack([draw(seed=seed, **config.sampling)[1] for seed in seeds]).numbers()
+    drawn = [draw(seed=seed, steps=config.steps, **config.sampling)[1] for seed in seeds]
+    return order.stack(drawn).numbers()
+
+
+def drawn(rng, kind, batch, steps):
+    """Row numbers of the first steps of one replica with ten rows (K, 1, b)."""
+    return order.Draws(order.Batching(kind, 10, batch), [rng]).between(0, steps).numbers()
 
 
 def test_slices_are_the_start_indices_of_the_hand_written_loop():
@@ -49,36 +55,33 @@ def test_blocks_visit_macro_batches_and_their_batches_in_a_new_order_each_epoch(
 @pytest.mark.parametrize("batch", [1, 3, 4, 10])
 def test_sequential_batches_are_those_of_a_loader_that_does_not_shuffle(batch):
     loader = [rows.tolist() for rows in torch.utils.data.DataLoader(np.arange(10), batch)]
-    given = {"rows": 10, "batch": batch, "steps": 25, "macro": 0, "below": 0}
-    numbers = order.stack([order.draw(None, "sequential", **given)]).numbers()
+    numbers = drawn(np.random.default_rng(0), "sequential", batch, 25)
     for step, rows in enumerate(numbers[:, 0]):
         assert rows[rows >= 0].tolist() == loader[step % len(loader)]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 10])
 def test_shuffle_shows_every_row_once_an_epoch(batch):
-    steps, rng = -(-10 // batch), np.random.default_rng(0)
-    given = {"rows": 10, "batch": batch, "steps": 3 * steps, "macro": 0, "below": 0}
-    numbers = order.stack([order.draw(rng, "shuffle", **given)]).numbers()
+    steps = -(-10 // batch)
+    numbers = drawn(np.random.default_rng(0), "shuffle", batch, 3 * steps)
     for epoch in range(3):
         part = numbers[epoch * steps : (epoch + 1) * steps]
         assert sorted(part[part >= 0]) == list(range(10))
 
 
 @pytest.mark.parametrize("experiment", ["restoration/narrow", "restoration/framework"])
-def test_a_chunk_shows_the_rows_of_its_steps(experiment):
+def test_a_batch_shows_the_rows_of_its_step(experiment):
     config = as_published(experiment)
     data = ReplicaData(seeds=(1234, 1235), **config.sampling, dtype="float64")
     numbers, replica = seen(experiment, (1234, 1235)), np.arange(2)[:, None]
-    for first, last in ((0, 60), (60, 300), (299, 300)):
-        chunk, part = batches(data.chunk(first, last)), numbers[first:last]
-        filled = np.where(part < 0, part[..., :1], part)
-        np.testing.assert_array_equal(chunk["x"], data.arrays["x"][replica, filled])
-        np.testing.assert_array_equal(chunk["y"], data.arrays["y"][replica, filled])
-        if chunk["weights"] is None:
-            assert (part >= 0).all()
-        else:
-            np.testing.assert_array_equal(chunk["weights"], part >= 0)
+    for step in (0, 59, 299, 3, 102, 103):
+        part, batch = numbers[step], data.batch(step)
+        part = part[:, : (part >= 0).sum(1).max()]
+        filled = np.where(part < 0, part[:, :1], part)
+        np.testing.assert_array_equal(batch["x"], data.arrays["x"][replica, filled])
+        np.testing.assert_array_equal(batch["y"], data.arrays["y"][replica, filled])
+        weights = batch.get("weights", np.ones(part.shape))
+        np.testing.assert_array_equal(weights, part >= 0)
 
 
 @pytest.mark.parametrize("init", ["normal", "torch", "ones"])
@@ -103,5 +106,6 @@ def test_a_legacy_run_draws_rows_weights_and_order_from_one_generator(init):
     permutation, starts = np.random.permutation(1024), np.random.randint(0, 900, 1000)
     data = make_data(config)
     np.testing.assert_allclose(data.arrays["y"][0], y, rtol=1e-12)
-    np.testing.assert_array_equal(data.order.rows[0], permutation)
-    np.testing.assert_array_equal(data.order.starts[0], starts)
+    ours = data.order_of(0, 1000)
+    np.testing.assert_array_equal(ours.rows[0], permutation)
+    np.testing.assert_array_equal(ours.starts[0], starts)

@@ -15,7 +15,6 @@ import pytest
 import torch
 from conftest import parabola
 from lightning.pytorch import callbacks as stock
-from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.tuner import Tuner
 from torch.nn.functional import mse_loss
 from torch.nn.utils import parametrizations, prune
@@ -556,6 +555,8 @@ def test_the_command_line_of_lightning_gives_optimiser_and_scheduler(
     # Lightning 2.6 calls a function that jsonargparse renames
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     pytest.importorskip("jsonargparse", reason="pip install 'jsonargparse[signatures]'")
+    from lightning.pytorch.cli import LightningCLI  # needs it
+
     scheduler = ["--lr_scheduler=StepLR", "--lr_scheduler.step_size=2", "--lr_scheduler.gamma=0.5"]
     given = [
         "--model.units=[1,8,1]",

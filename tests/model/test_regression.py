@@ -1,4 +1,5 @@
-"""The LightningModule and the LightningDataModule under a Trainer of the user's own."""
+"""The LightningModule and the LightningDataModule under a Trainer of the user's own: what is
+logged, monitored, saved and resumed."""
 
 import csv
 import logging
@@ -15,10 +16,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from mlpfit.data.datamodule import ReplicaData
 from mlpfit.model.regression import Regression
+from mlpfit.training.callbacks import History
 
 SGD = {"name": "sgd", "lr": 0.02}
-# Validation after every batch; Lightning takes an interval of 1 alone for 1.0, an epoch.
-EVERY_CHUNK = {"val_check_interval": 1, "check_val_every_n_epoch": None}
+EVERY_TEN = {"val_check_interval": 10, "check_val_every_n_epoch": None}
+SHUFFLE = {"order": "shuffle", "batch_size": 7}
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +30,7 @@ def quiet():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
         yield
 
 
@@ -45,8 +48,8 @@ def net(seeds=(0,), optimizer=SGD, **options) -> Regression:
     return Regression(units=[1, 8, 1], optimizer=optimizer, seeds=list(seeds), **options)
 
 
-def rows(seeds=(0,), steps=60, **options) -> ReplicaData:
-    return ReplicaData(parabola(), seeds, steps=steps, **{"chunk_steps": 10, **options})
+def rows(seeds=(0,), **options) -> ReplicaData:
+    return ReplicaData(parabola(), seeds, **options)
 
 
 def scalars(folder, name) -> dict[int, float]:
@@ -56,38 +59,24 @@ def scalars(folder, name) -> dict[int, float]:
         return {int(row["step"]): float(row[name]) for row in csv.DictReader(table) if row[name]}
 
 
-@pytest.mark.parametrize("order", [{}, {"order": "shuffle", "batch_size": 7}])
-@pytest.mark.parametrize("optimizer", [SGD, {"name": "adam", "lr": 0.01}])
-def test_one_step_a_batch_gives_the_losses_of_chunks_bit_for_bit(trainer, order, optimizer):
-    histories = []
-    for chunk_steps in (None, 1, 25, 1000):
-        module = net([0, 1, 2], optimizer)
-        fit = trainer(max_steps=60)
-        fit.fit(module, rows([0, 1, 2], **order, chunk_steps=chunk_steps))
-        assert fit.global_step == 60
-        histories.append(module.history())
-        assert histories[-1].shape == (60, 3)
-    for other in histories[1:]:
-        assert torch.equal(other, histories[0])
-
-
 def test_a_stock_loader_of_rows_gives_the_same_losses_bit_for_bit(trainer):
     """(x, y) of torch's own loader, one batch an epoch, the Trainer's most usual way."""
-    chunks, stock = net(), net()
-    data = rows()
-    trainer(max_steps=60).fit(chunks, data)
+    ours, stock = net(), net()
+    data, of_ours, of_stock = rows(), History(), History()
+    trainer(max_steps=60, callbacks=[of_ours]).fit(ours, data)
     table = TensorDataset(data.x[0], data.y[0])
     loader = DataLoader(table, batch_size=30)
-    plain = trainer(max_steps=60, log_every_n_steps=1)
+    plain = trainer(max_steps=60, log_every_n_steps=1, callbacks=[of_stock])
     plain.fit(stock, loader, loader)
     (after,) = plain.validate(stock, loader, verbose=False)
     with torch.no_grad():
         expected = torch.nn.functional.mse_loss(stock(data.x[0]), data.y[0])
     assert after["val/mse"] == pytest.approx(float(expected), rel=1e-6)
-    assert torch.equal(stock.history(), chunks.history())
+    np.testing.assert_array_equal(of_stock.losses(1), of_ours.losses(1))
+    assert of_ours.losses(1).shape == (60, 1)
 
 
-def test_a_stock_module_learns_from_one_step_a_batch_as_ours_does(trainer):
+def test_a_stock_module_learns_from_the_same_batches_as_ours_does(trainer):
     class Stock(pl.LightningModule):
         """Linear layers of torch, one step a training_step, Lightning's own optimisation."""
 
@@ -109,15 +98,15 @@ def test_a_stock_module_learns_from_one_step_a_batch_as_ours_does(trainer):
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), lr=0.02)
 
-    ours = net()
+    ours, history = net(), History()
     stock = Stock(ours)
-    trainer(max_steps=60).fit(ours, rows())
-    trainer(max_steps=60).fit(stock, rows(chunk_steps=None).train_dataloader())
-    np.testing.assert_allclose(stock.losses, ours.history()[:, 0], rtol=1e-6)
+    trainer(max_steps=60, callbacks=[history]).fit(ours, rows())
+    trainer(max_steps=60).fit(stock, rows().train_dataloader())
+    np.testing.assert_allclose(stock.losses, history.losses(1)[:, 0], rtol=1e-6)
 
 
 def test_fit_validate_test_and_predict_with_the_plain_trainer(trainer):
-    module, data = net([3, 4]), rows([3, 4], steps=300)
+    module, data = net([3, 4]), rows([3, 4])
     plain = trainer(max_steps=300)
     (before,) = plain.validate(module, data, verbose=False)
     plain.fit(module, data)
@@ -136,20 +125,17 @@ def test_fit_validate_test_and_predict_with_the_plain_trainer(trainer):
 
 
 def test_early_stopping_ends_a_training_at_a_validation(trainer):
-    module = net()
     stop = EarlyStopping("val/mse", min_delta=1e6, patience=2)  # nothing is ever so much better
-    fit = trainer(max_steps=100, callbacks=[stop], **EVERY_CHUNK)
-    fit.fit(module, rows(steps=100))
+    fit = trainer(max_steps=100, callbacks=[stop], **EVERY_TEN)
+    fit.fit(net(), rows())
     assert fit.global_step == 30  # the first, and two that are no better
-    assert len(module.history()) == 30
-    assert stop.stopped_epoch == 0 and "val/mse" in fit.callback_metrics
+    assert stop.stopped_epoch == 29 and "val/mse" in fit.callback_metrics
 
 
 def test_early_stopping_at_a_threshold_of_the_training_loss(trainer):
-    module = net()
     stop = EarlyStopping("train/loss", stopping_threshold=1e6)
-    fit = trainer(max_steps=100, callbacks=[stop], **EVERY_CHUNK)
-    fit.fit(module, rows(steps=100))
+    fit = trainer(max_steps=100, callbacks=[stop], **EVERY_TEN)
+    fit.fit(net(), rows())
     assert fit.global_step == 10
 
 
@@ -164,30 +150,33 @@ def test_the_best_checkpoint_is_that_of_the_smallest_monitored_number(trainer, m
             if not trainer.sanity_checking:
                 seen[trainer.global_step] = float(trainer.callback_metrics[monitor])
 
-    given = {"callbacks": [Seen(), best], "enable_checkpointing": True, **EVERY_CHUNK}
+    given = {"callbacks": [Seen(), best], "enable_checkpointing": True, **EVERY_TEN}
     fit = trainer(max_steps=60, **given)
     fit.fit(module, rows())
     assert best.best_model_path.endswith(f"step={min(seen, key=seen.get)}.ckpt")
     again = Regression.load_from_checkpoint(best.best_model_path)
     assert float(best.best_model_score) == min(seen.values())
-    assert len(again.losses[0]) == min(seen, key=seen.get)
+    if monitor == "val/mse":
+        (after,) = trainer().validate(again, rows(), verbose=False)
+        assert after["val/mse"] == pytest.approx(min(seen.values()), rel=1e-6)
 
 
 def test_learning_rate_and_metrics_reach_a_logger_at_optimiser_steps(trainer, tmp_path):
-    module = net([0, 1], log_replicas=True)
+    module, history = net([0, 1], log_replicas=True), History()
     fit = trainer(
         max_steps=60,
         logger=CSVLogger(tmp_path),
-        callbacks=[LearningRateMonitor()],
-        log_every_n_steps=1,
-        val_check_interval=2,
+        callbacks=[LearningRateMonitor("step"), history],
+        log_every_n_steps=10,
+        val_check_interval=20,
+        check_val_every_n_epoch=None,
     )
     fit.fit(module, rows([0, 1]))
     ends = [9, 19, 29, 39, 49, 59]  # Lightning counts a step from 0
-    losses = module.history()[ends]
-    assert scalars(tmp_path, "lr-SGD") == dict.fromkeys([0, 10, 20, 30, 40, 50], 0.02)
+    losses = history.losses(2)[ends]
+    assert set(scalars(tmp_path, "lr-SGD").values()) == {0.02}
     assert scalars(tmp_path, "train/loss") == pytest.approx(
-        dict(zip(ends, losses.min(1).values.tolist(), strict=True))
+        dict(zip(ends, losses.min(1).tolist(), strict=True))
     )
     for k in (0, 1):
         assert scalars(tmp_path, f"train/loss/seed_{k}") == pytest.approx(
@@ -217,21 +206,23 @@ def test_forward_takes_rows_for_all_replicas_or_for_each():
     torch.testing.assert_close(one(x), shared[1])
 
 
-def test_a_training_goes_on_from_a_checkpoint_within_a_chunk(trainer, tmp_path):
-    whole, halves = net(), net()
-    given = {"order": "shuffle", "batch_size": 7, "chunk_steps": 40}
-    trainer(max_steps=60).fit(whole, rows(**given))
-    first = trainer(max_steps=25)
-    first.fit(halves, rows(**given))
+@pytest.mark.parametrize("half", [23, 25])
+def test_a_training_goes_on_from_a_checkpoint_within_an_epoch_and_at_its_end(
+    trainer, tmp_path, half
+):
+    whole, halves = History(), History()
+    trainer(max_steps=60, callbacks=[whole]).fit(net(), rows(**SHUFFLE))
+    first = trainer(max_steps=half, callbacks=[History()])
+    first.fit(net(), rows(**SHUFFLE))
     first.save_checkpoint(tmp_path / "half.ckpt")
-    again, rest = net(), trainer(max_steps=60)
-    rest.fit(again, rows(**given), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    rest = trainer(max_steps=60, callbacks=[halves])
+    rest.fit(net(), rows(**SHUFFLE), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
     assert rest.global_step == 60
-    assert torch.equal(again.history(), whole.history())
+    np.testing.assert_array_equal(halves.losses(1), whole.losses(1))
 
 
 def test_a_fast_dev_run_takes_one_step(trainer):
-    module = net()
-    fit = trainer(fast_dev_run=True)
-    fit.fit(module, rows())
-    assert fit.global_step == 1 and len(module.history()) == 1
+    history = History()
+    fit = trainer(fast_dev_run=True, callbacks=[history])
+    fit.fit(net(), rows())
+    assert fit.global_step == 1 and len(history.losses(1)) == 1
