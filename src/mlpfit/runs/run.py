@@ -18,7 +18,7 @@ shards/; it is read as one run.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
