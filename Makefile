@@ -3,6 +3,8 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+WHEELS := --only-binary :all: --no-binary antlr4-python3-runtime  # of this one there is none
 TUTORIALS := $(notdir $(wildcard conf/experiment/*))
 SWEEPS := $(patsubst conf/sweep/%.yaml,%,$(wildcard conf/sweep/*/*.yaml))
 
@@ -17,10 +19,12 @@ install: $(INSTALLED) ## create .venv from the lock files
 
 $(INSTALLED): requirements.lock requirements-torch.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "mlpfit needs Python 3.11, 3.12 or 3.13: install one or say make PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@echo "setting up .venv from the lock files: some hundred packages, then torch, about a minute"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) --require-hashes --no-deps $(WHEELS) -r requirements.lock
+	@echo "torch ..."
+	@$(PIP) --only-binary :all: -r requirements-torch.lock
+	@$(PIP) --no-build-isolation --no-deps -e .
 	@touch $@
 
 reproduce: $(INSTALLED) ## train every experiment, draw every figure, print the table
@@ -77,8 +81,8 @@ playground: $(INSTALLED) ## outputs/playground.html: train a net live beside the
 tour: $(INSTALLED) ## run notebooks/tour.ipynb and keep what it shows
 	@$(BIN)/python tests/report/tour.py
 
-verify: $(INSTALLED) ## train everything again, compare with what is kept (ENSEMBLES=1: the ledger, too)
-	@$(BIN)/python -m mlpfit verify ensembles=$(or $(ENSEMBLES),0)
+verify: $(INSTALLED) ## train everything again, compare it bit by bit with what is kept (ENSEMBLES=1: the ledger, too)
+	@$(BIN)/python -m mlpfit verify $(if $(filter 1,$(ENSEMBLES)),--ensembles)
 
 torture: $(INSTALLED) ## kill, damage and misuse everything a few hundred times (half an hour)
 	@$(BIN)/python tests/torture
