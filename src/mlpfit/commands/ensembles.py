@@ -86,5 +86,5 @@ def train_ensembles(configs: Sequence[Config]) -> None:
         replicas = f"{run.replicas:>5} replicas, {int(run.diverged.sum()):>3} diverged"
         seconds = run.provenance["seconds"]
         name = str(config.folder.relative_to("outputs")) if VARIANTS in sys.argv else config.name
-        console.print(f"{name:<26} {replicas}, {seconds:6.1f} core-seconds")
+        console.print(f"{name:<26} {replicas}, {seconds:6.1f} core-seconds", markup=False)
     console.print(f"predicted {predicted:.0f} s, took {time.time() - started:.0f} s")

@@ -64,8 +64,13 @@ class Claim:
 class Slip:
     """A mistake on a page.
 
-    what: the mistake; effect: a number per replica that says how much it matters, described by
-    ``measure``, None if it can't be measured; without: the same number without the mistake.
+    what         the mistake, in sentences of their own
+    effect       a number per replica that says how much it matters, described by ``measure``; None
+                 if it can't be measured
+    without      the same number without the mistake
+    consequence  what it changes, a sentence, where no number says it
+    sides        one quantity as the page has it and as it is without the mistake: two names, each
+                 with its number per replica, to be shown side by side; default: effect and without
     """
 
     what: str
@@ -73,6 +78,8 @@ class Slip:
     experiments: tuple[str, ...] = ()
     effect: Predicate | None = None
     without: Predicate | None = None
+    consequence: str = ""
+    sides: tuple[tuple[str, Predicate], tuple[str, Predicate]] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +166,11 @@ def less(quantity: str, *experiments: str) -> Predicate:
         return np.logical_and.reduce([a < b for a, b in pairwise(finals)])
 
     return holds
+
+
+def final(quantity: str, experiment: str) -> Predicate:
+    """The final number of an experiment."""
+    return lambda runs: runs[experiment].final(quantity)
 
 
 def ratio(quantity: str, numerator: str, denominator: str) -> Predicate:

@@ -33,8 +33,8 @@ from mlpfit.data import formula
 from mlpfit.data.targets import TARGETS, Target, keys
 from mlpfit.errors import RunError
 from mlpfit.judging import published
+from mlpfit.judging.evidence import flattened
 from mlpfit.judging.statistics import quantiles
-from mlpfit.report.page import flattened
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER, Run, load_run
 from mlpfit.sealed import read_ledger
@@ -127,6 +127,11 @@ def obstacle(config: Config) -> str | None:
     if len(widths) > MAX_LAYERS or max(widths, default=0) > MAX_WIDTH:
         return f"more than {MAX_LAYERS} hidden layers of {MAX_WIDTH}"
     return None if is_its_text(target) else "its function is not written as a formula"
+
+
+def obstacle_of(experiment: str) -> str | None:
+    """Why the page can't train this published experiment, or None."""
+    return obstacle(as_published(experiment))
 
 
 def is_its_text(target: Target) -> bool:
