@@ -230,7 +230,10 @@ def separate_sections(experiment: str, units: str, where: str | None = None) -> 
         (experiment,),
         kinks_apart(experiment, 0.01),
         where=where,
-        levels={f"{gap:.1%} apart": kinks_apart(experiment, gap) for gap in (0, 0.005, 0.01, 0.02)},
+        levels={
+            f"{100 * gap:.1f} % apart": kinks_apart(experiment, gap)
+            for gap in (0, 0.005, 0.01, 0.02)
+        },
     )
 
 

@@ -15,21 +15,25 @@ NUMBER_WORDS = (
     *("eleven", "twelve"),
 )
 GROUPS = {  # sections of the ledger whose rows may be missing -> what such rows are called
-    "numbers": "published number",
-    "traces": "trace of losses",
-    "joint": "combination of numbers",
-    "conclusions": "claim",
-    "slips": "slip",
-    "power": "power",
-    "assumptions": "open choice",
-    "sensitivity": "sensitivity",
+    "numbers": ("published number", "published numbers"),
+    "traces": ("trace of losses", "traces of losses"),
+    "joint": ("combination of numbers", "combinations of numbers"),
+    "conclusions": ("claim", "claims"),
+    "slips": ("slip", "slips"),
+    "power": ("test of power", "tests of power"),
+    "assumptions": ("open question", "open questions"),
+    "sensitivity": ("test of sensitivity", "tests of sensitivity"),
 }
 
 
+def in_words(number: int) -> str:
+    """A number up to twelve as a word, a larger one in digits."""
+    return NUMBER_WORDS[number] if number < len(NUMBER_WORDS) else f"{number:,}"
+
+
 def counted(number: int, noun: str) -> str:
-    """ "three claims", "14 runs", "one run", "no runs"."""
-    word = NUMBER_WORDS[number] if number < len(NUMBER_WORDS) else f"{number:,}"
-    return f"{word} {noun}{'' if number == 1 else 's'}"
+    """A number with its noun: "three claims", "14 runs", "one run", "no runs"."""
+    return f"{in_words(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -44,7 +48,7 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def p_value(p: float) -> str:
-    """ "p 0.061"."""
+    """A p with its letter: "p 0.061"."""
     return f"p {p:.2g}"
 
 
@@ -52,8 +56,9 @@ def band(row: Row) -> str:
     """Median and central 90 % of the replicas: "2.792 (1.972 to 4.506)"."""
     if row["median"] is None:
         return "most seeds diverged"
-    high = "diverged" if row["p95"] is None else f"{row['p95']:.4g}"
-    return f"{row['median']:.4g} ({row['p5']:.4g} to {high})"
+    if row["p95"] is None:
+        return f"{row['median']:.4g} (from {row['p5']:.4g}; more than 5 % diverged)"
+    return f"{row['median']:.4g} ({row['p5']:.4g} to {row['p95']:.4g})"
 
 
 def verdict(row: Row) -> str:
@@ -97,7 +102,7 @@ def run_verdict(run: Row) -> str:
         words += f"; {apart} of its {judged} numbers lie at or outside the edge of the central 90 %"
         if run["last_verdict"] != "typical":
             words += f", the last one at {p_value(run['last_p'])}"
-    return words + (", recovered from a closed form" if run["recovered"] else "")
+    return words + ("; its numbers follow from one another" if run["recovered"] else "")
 
 
 def runs(ledger: Row) -> str:
@@ -119,10 +124,10 @@ def family(ledger: Row) -> str:
     none_as_small = 1.0
     for _ in judged:
         none_as_small *= 1 - least["p"]
-    number = counted(len(judged), "run").split()[0]
+    number = in_words(len(judged))
     return (
-        f"The smallest of the {number} p is {least['p']:.2g} ({least['experiment']}); by chance "
-        f"one at least as small comes in {100 * (1 - none_as_small):.0f} % of such sets of "
+        f"Of the {number} values of p the smallest is {least['p']:.2g} ({least['experiment']}); by "
+        f"chance one at least as small comes in {100 * (1 - none_as_small):.0f} % of such sets of "
         f"{number} independent runs."
     )
 
@@ -148,7 +153,11 @@ def missing(ledger: Row) -> str:
     """How many rows are not judged and which commands would judge them: a sentence; empty if all
     are judged."""
     rows = {kind: [row for row in ledger[kind] if is_missing(row)] for kind in GROUPS}
-    parts = [counted(len(found), GROUPS[kind]) for kind, found in rows.items() if found]
+    parts = [
+        f"{in_words(len(found))} {GROUPS[kind][len(found) != 1]}"
+        for kind, found in rows.items()
+        if found
+    ]
     if not parts:
         return ""
     commands = dict.fromkeys(c for found in rows.values() for row in found for c in row["commands"])
@@ -197,9 +206,10 @@ def spread(values: Row) -> str:
         return f"{values['median']:.4g}"
     if values["median"] is None:
         return f"most of {values['replicas']:,} seeds diverged"
-    high = "diverged" if values["p95"] is None else f"{values['p95']:.4g}"
-    seeds = f"5 to 95 % of {values['replicas']:,} seeds"
-    text = f"median {values['median']:.4g}, {seeds} {values['p5']:.4g} to {high}"
+    text, seeds = f"median {values['median']:.4g}", f"of {values['replicas']:,} seeds"
+    if values["p95"] is None:
+        return f"{text}, 5 % {seeds} below {values['p5']:.4g}, {values['diverged']:,} diverged"
+    text += f", 5 to 95 % {seeds} from {values['p5']:.4g} to {values['p95']:.4g}"
     return text + (f", {values['diverged']:,} diverged" if values["diverged"] else "")
 
 
@@ -265,14 +275,14 @@ def featured(run: Row, number: Row | None, claims: Sequence[Row], author: str) -
 def _featured_number(run: Row, number: Row) -> str:
     below = hundred(number["percentile"])
     quantity = number["label"] or QUANTITIES.get(number["quantity"], number["quantity"])
-    ends = "ends" if below == "one" else "end"
+    ends = "ends" if below in ("one", "fewer than one") else "end"
     error = f"The page's net ends with an error of {number['published']:.3g} ({quantity})"
     sentence = f"{error}. Of 100 seeds, {below} {ends} lower: "
     kinds = {
         "typical": "a typical run.",
         "unusual": f"an unusual run; only {percent(run['p'], 0)} of seeds stray as far.",
         "outside": f"outside what {run['replicas']:,} seeds do.",
-        BORDERLINE: f"borderline between {run.get('between', '')}.",
+        BORDERLINE: f"on the border between {run.get('between', '')}.",
     }
     return sentence + kinds[run["verdict"]]
 

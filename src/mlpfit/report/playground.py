@@ -225,8 +225,8 @@ def printed_losses(name: str, run: Run) -> list[tuple[int, float]]:
 
 
 def band(replicas: Run, grid: np.ndarray) -> dict[str, Any]:
-    """Quantiles over the replicas: of the finite ones' fits at grid (n,), and of all losses, where a
-    diverged replica ranks above all others."""
+    """Quantiles over the replicas: of the finite ones' fits at grid (n,), and of all losses, where
+    a diverged replica ranks above all others."""
     shards = (load_run(run.path) for run in replicas.shards or [replicas])  # one in memory
     fits = np.concatenate([shard.predict(grid[:, None])[..., 0] for shard in shards])  # (R, n)
     if not replicas.diverged.all():

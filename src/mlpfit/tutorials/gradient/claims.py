@@ -68,9 +68,9 @@ def recovered_run() -> Finding:
         "on standardised rows has a closed form with three unknowns. Fitted to the twenty losses "
         f"with {ROWS} rows, it misses none of them by more than {run.residual * 1e6:.2f} parts in "
         f"a million; the largest miss would be {' and '.join(misses)}. So the run had {ROWS} "
-        f"rows, and the fit tells more of it: the best line explains {run.r2:.2%} of the variance "
-        f"of the rows, with a sum of squares of {run.sse:.4f} and a slope of {run.slope:.4f} or "
-        f"its negative; descent began near slope {run.slope0:.2f} and intercept "
+        f"rows, and the fit tells more of it: the best line explains {100 * run.r2:.2f} % of the "
+        f"variance of the rows, with a sum of squares of {run.sse:.4f} and a slope of "
+        f"{run.slope:.4f} or its negative; descent began near slope {run.slope0:.2f} and intercept "
         f"{run.intercept0:.2f} or its negative. The rows themselves stay unknown."
     )
     title = "The page's run, recovered from its losses"
@@ -152,11 +152,13 @@ CLAIMS = [
     ),
     Claim(
         "a straight line is not a good fit for the sine",
-        f"explains less than {GOOD:.0%} of the variance of the 20 rows; the limit is ours",
+        f"explains less than {100 * GOOD:.0f} % of the variance of the 20 rows; the limit is ours",
         (SINE_LINE,),
         negated(explains(SINE_LINE, GOOD)),
         where="after the picture of the line over the sine",
-        levels={f"less than {s:.0%}": negated(explains(SINE_LINE, s)) for s in (0.5, 0.8, 0.9)},
+        levels={
+            f"less than {100 * s:.0f} %": negated(explains(SINE_LINE, s)) for s in (0.5, 0.8, 0.9)
+        },
         bounds={"the best straight line": negated(best_line_explains(SINE_LINE))},
     ),
     Claim(
@@ -168,10 +170,12 @@ CLAIMS = [
     ),
     Claim(
         "the network is a good fit for the sine",
-        f"explains at least {GOOD:.0%} of the variance of the 20 rows; the limit is ours",
+        f"explains at least {100 * GOOD:.0f} % of the variance of the 20 rows; the limit is ours",
         (SINE_NETWORK,),
         explains(SINE_NETWORK, GOOD),
-        levels={f"{share:.0%}": explains(SINE_NETWORK, share) for share in (0.8, 0.9, 0.95)},
+        levels={
+            f"{100 * share:.0f} %": explains(SINE_NETWORK, share) for share in (0.8, 0.9, 0.95)
+        },
         bounds={
             "the true function itself": truth_explains,
             "the best straight line": best_line_explains(SINE_NETWORK),

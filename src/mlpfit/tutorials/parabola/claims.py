@@ -47,10 +47,11 @@ CLAIMS = [
         (NET,),
         rms_at_most(0.02),
         where="introduction, and the picture of the prediction",
-        levels={f"{share:.0%}": rms_at_most(share) for share in (0.01, 0.02, 0.03)},
+        levels={f"{100 * share:.0f} %": rms_at_most(share) for share in (0.01, 0.02, 0.03)},
         bounds={
-            f"best function with eight kinks ({best_rms(9) / RANGE:.2%})": best_function_passes(9),
-            f"best straight line ({best_rms(1) / RANGE:.0%})": best_function_passes(1),
+            f"best function with eight kinks ({100 * best_rms(9) / RANGE:.2f} "
+            f"%)": best_function_passes(9),
+            f"best straight line ({100 * best_rms(1) / RANGE:.0f} %)": best_function_passes(1),
         },
     ),
     Claim(

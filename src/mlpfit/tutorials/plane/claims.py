@@ -68,7 +68,7 @@ def close_to_least_squares(experiment: str, name: str) -> Claim:
         f"{SSE}, at most 1.05 times",
         (experiment, LEAST),
         exceeds_by_at_most(experiment, 0.05),
-        levels={f"{s:.0%}": exceeds_by_at_most(experiment, s) for s in (0.02, 0.05, 0.1)},
+        levels={f"{100 * s:.0f} %": exceeds_by_at_most(experiment, s) for s in (0.02, 0.05, 0.1)},
     )
 
 

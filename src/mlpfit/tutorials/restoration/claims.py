@@ -100,7 +100,7 @@ CLAIMS = [
         (WIDE,),
         rms_above(0.01),
         where=f"{TRAINING}, after the hundred units",
-        levels={f"{share:.1%}": rms_above(share) for share in (0.005, 0.01, 0.02, 0.05)},
+        levels={f"{100 * share:.1f} %": rms_above(share) for share in (0.005, 0.01, 0.02, 0.05)},
     ),
     Claim(
         "more steps improve the quality",
@@ -186,8 +186,8 @@ SLIPS = [
         ),
     ),
     Slip(
-        "The page shuffles its rows once beforehand and takes the trainer to shuffle them again in "
-        "every epoch; PuzzleLib's trainer only permutes blocks of neighbouring rows.",
+        "PuzzleLib's trainer permutes blocks of neighbouring rows in every epoch, where the "
+        "textbook shuffles the rows themselves. The page shuffles them once, beforehand.",
         "mean squared error divided by that with rows shuffled in every epoch, seed by seed",
         (FRAMEWORK, SHUFFLED),
         ratio("mse", FRAMEWORK, SHUFFLED),
