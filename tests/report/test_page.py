@@ -8,10 +8,9 @@ import pytest
 from conftest import AXE, run
 
 from mlpfit import sealed
-from mlpfit.config.catalogue import experiments, tutorials
-from mlpfit.judging import published
+from mlpfit.config.catalogue import tutorials
 from mlpfit.judging import ledger as judging
-from mlpfit.judging import words
+from mlpfit.judging import published, words
 from mlpfit.report import playground, table
 from mlpfit.report.page import linked, report, web_address
 

@@ -75,7 +75,7 @@ def draw_errors(ax: Axes, run: Run, replicas: Run) -> None:
         ax.set_xscale("log" if is_wide else "linear")
     if number or page.seed is not None:
         ax.axvline(own, color=style.PUBLISHED, lw=2.5)
-    ax.set(yticks=[], xlabel="error at the end")
+    ax.set(yticks=[], xlabel="error at the end, all seeds")
     ax.spines["left"].set_visible(False)
     few_ticks(ax)
 

@@ -339,7 +339,7 @@ def without(content: dict[str, Any], apart: Mapping[str, str]) -> dict[str, Any]
     """The ledger with the rows about these experiments (name -> reason) not judged."""
 
     def row_without(row: dict[str, Any]) -> dict[str, Any]:
-        names = row.get("experiments") or [row["experiment"]]
+        names = row["experiments"] if "experiments" in row else [row["experiment"]]
         lacking = [name for name in names if name.partition(":")[0] in apart]
         if not lacking:
             return row

@@ -114,6 +114,13 @@ def runs(ledger: Row) -> str:
     return f"{number} run{'s' * (number != 1)}: {', '.join(parts)}"
 
 
+def numbers(ledger: Row) -> str:
+    """How the single numbers are judged: a sentence; empty if none is published."""
+    counts = Counter(number["verdict"] for number in ledger["numbers"])
+    parts = [f"{counts[word]} {word}" for word in MEANINGS if counts[word]]
+    return f"The single numbers by themselves: {', '.join(parts)}." if parts else ""
+
+
 def family(ledger: Row) -> str:
     """What may be expected of the smallest p of this many runs, independent ones: a sentence; empty
     for fewer than two judged runs."""
@@ -262,7 +269,7 @@ def featured(run: Row, number: Row | None, claims: Sequence[Row], author: str) -
     judged = [claim for claim in claims if not is_missing(claim)]
     if judged:
         claim = judged[0]
-        return f"The page concludes: “{claim['claim']}”. This {claim_verdict(claim)}."
+        return f"The page concludes: “{claim['claim']}”. This holds in {of_a_hundred(claim)}."
     if run["verdict"] == NOT_JUDGED:
         return f"{NOT_JUDGED.capitalize()}: {run['reason']}."
     return (
@@ -285,6 +292,13 @@ def _featured_number(run: Row, number: Row) -> str:
         BORDERLINE: f"on the border between {run.get('between', '')}.",
     }
     return sentence + kinds[run["verdict"]]
+
+
+def of_a_hundred(claim: Row) -> str:
+    """In how many seeds a claim holds, in round numbers: "98 of 100 seeds"."""
+    if claim["holds"] in (0, claim["replicas"]):
+        return share(claim)
+    return f"{hundred(claim['share'])} of 100 seeds"
 
 
 def hundred(share: float) -> str:
