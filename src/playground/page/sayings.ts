@@ -47,6 +47,8 @@ export function noBand(reason: string): void {
 /** What the ledger says of the published run itself, in its words. */
 export function verdictWords(experiment: string, verdict: Verdict | null): string {
   if (!verdict) return "";
+  if (verdict.said === "curve only")
+    return `${experiment} is published as a curve only; there is no number to judge.`;
   const seeds = verdict.replicas === null ? "" : ` among ${grouped.format(verdict.replicas)} seeds`;
   return `The page's run of ${experiment}${seeds}: ${verdict.said}.`;
 }
