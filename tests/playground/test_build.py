@@ -109,6 +109,7 @@ def test_a_damaged_run_is_left_out_with_its_reason(reproduced, tmp_path):
     shown = playground.evidence(tmp_path)
     assert "tower/small" not in shown["experiments"] and "tower/large" in shown["experiments"]
     assert "data.npz" in shown["left_out"]["tower/small"]
+    assert "data.npz" in playground.missing(shown, tmp_path)
     shutil.rmtree(tmp_path / "runs/tower/large")
     with pytest.raises(RunError, match=r"data\.npz"):
         playground.evidence(tmp_path)

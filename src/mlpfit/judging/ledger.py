@@ -57,6 +57,7 @@ HEADS = (  # keys of a row that say what it is about
     *("tutorial", "experiment", "experiments", "key", "quantity", "label", "step", "convention"),
     *("published", "claim", "where", "whose", "measure", "what", "consequence", "steps"),
     *("change", "question", "choice", "ours", "evidence", "in_family", "numbers", "decided_by"),
+    "recovered",
 )
 CLAIM_COLUMNS = {  # the first whose condition the interval of a claim's share meets
     "holds in nearly every seed": lambda low, high: low >= 0.95,

@@ -71,7 +71,7 @@ def evidence(outputs: Path) -> dict[str, Any]:
         except RunError as error:  # damaged, or of another recipe
             left_out[name] = str(error)
     if not shown:
-        why = next((w for w in left_out.values() if w != NO_RUN), "make reproduce first")
+        why = next((left_out[name] for name in refused(left_out)), "make reproduce first")
         raise RunError(f"no finished run under {outputs}/runs: {why}")
     tutorials = {name.split("/")[0] for name in shown}
     return {
@@ -115,11 +115,17 @@ def from_ledger(outputs: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str
         raise RunError(f"{file}: of another version (no {error}); {remedy}") from None
 
 
+def refused(left_out: dict[str, str]) -> list[str]:
+    """The experiments left out since their run is damaged or of another recipe."""
+    return [name for name, why in left_out.items() if why != NO_RUN and not obstacle_of(name)]
+
+
 def missing(content: dict[str, Any], outputs: Path) -> str:
     """What the evidence lacks and how to get it, in one line; empty if it is complete."""
     runs = [name for name, why in content["left_out"].items() if why == NO_RUN]
     bands = [name for name, entry in content["experiments"].items() if entry["band"] is None]
     lines = [f"runs of {', '.join(runs)} (make reproduce)"] if runs else []
+    lines += [f"{name} ({content['left_out'][name]})" for name in refused(content["left_out"])]
     lines += [f"ensembles of {', '.join(bands)} (make ensembles)"] if bands else []
     lines += [] if (outputs / "ledger.json").is_file() else ["the ledger (make report)"]
     return "; ".join(lines)
