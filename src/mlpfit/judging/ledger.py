@@ -401,8 +401,8 @@ def check_richness(content: dict[str, Any], outputs: Path) -> None:
         return
     rows = ", ".join(f"{n} of {kind}" for kind, n in fewer.items())
     lacking = [row for kind in words.GROUPS for row in content[kind] if words.is_missing(row)]
-    commands = dict.fromkeys(c for row in lacking for c in row["commands"])
-    first = f"{'; '.join(commands)} trains what they need" if commands else "train more replicas"
+    needed = words.commands(lacking)
+    first = f"{needed} trains what they need" if needed else "train more replicas"
     raise Poorer(
         f"{file} is kept, since the ensembles here judge fewer rows or by fewer replicas ({rows}): "
         f"{first}, or --partial writes the poorer one"

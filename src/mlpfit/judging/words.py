@@ -151,9 +151,8 @@ def curves(ledger: Row) -> str:
 
 def not_judged(rows: Sequence[Row]) -> str:
     """That rows are not judged, and for want of which commands: a sentence."""
-    commands = dict.fromkeys(command for row in rows for command in row["commands"])
     number = "One entry is" if len(rows) == 1 else f"{len(rows)} entries are"
-    return f"{number} not judged yet; {'; '.join(commands)} trains what is missing."
+    return f"{number} not judged yet; {commands(rows)} trains what is missing."
 
 
 def missing(ledger: Row) -> str:
@@ -167,13 +166,23 @@ def missing(ledger: Row) -> str:
     ]
     if not parts:
         return ""
-    commands = dict.fromkeys(c for found in rows.values() for row in found for c in row["commands"])
-    return f"Not judged: {', '.join(parts)}. {'; '.join(commands)} trains what they need."
+    needed = commands([row for found in rows.values() for row in found])
+    return f"Not judged: {', '.join(parts)}. {needed} trains what they need."
 
 
 def is_missing(row: Row) -> bool:
-    """Whether a row lacks its evidence."""
-    return bool(row.get("commands"))
+    """Whether a row, or a choice of it, lacks its evidence."""
+    return any(part.get("commands") for part in (row, *row.get("choices", ())))
+
+
+def commands(rows: Sequence[Row]) -> str:
+    """The commands that train what these rows lack: "mlpfit ensembles --variants tower plane"."""
+    names: dict[str, dict[str, None]] = {}  # by the command without the name
+    for part in (part for row in rows for part in (row, *row.get("choices", ()))):
+        for command in part.get("commands", ()):
+            start, _, name = command.rpartition(" ")
+            names.setdefault(start, {})[name] = None
+    return " and ".join(f"{start} {' '.join(own)}" for start, own in names.items())
 
 
 def share(claim: Row) -> str:
