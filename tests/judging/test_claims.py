@@ -215,6 +215,17 @@ def test_a_damaged_file_of_published_numbers_is_named_in_one_line(sixth):
     assert "\n" not in str(error.value)
 
 
+def test_a_text_with_a_control_character_is_refused_where_it_is_read(sixth):
+    (sixth / "published.yaml").write_text('author: A\ntitle: "red \\e[31m"\n')
+    with pytest.raises(ConfigError, match=r"published\.yaml: 'red ' is followed by '\\x1b'"):
+        published.tutorial("sixth")
+    (sixth / "claims.py").write_text(
+        "from mlpfit.judging.claims import Slip\nSLIPS = [Slip('a bell \\a')]\n"
+    )
+    with pytest.raises(ConfigError, match=r"claims\.py: 'a bell ' is followed by '\\x07'"):
+        claims.check("sixth")
+
+
 def test_a_number_without_a_run_must_say_why(sixth):
     (sixth / "published.yaml").write_text(
         "numbers: [{experiment: sixth/first, quantity: mse, update: after, convention: '',"

@@ -144,7 +144,8 @@ def print_ledger(content: dict[str, Any], names: Sequence[str] = ()) -> None:
     for line in filter(None, results.summary(content)):
         console.print(line, markup=False)
     if flips := content["halves"]["flips"]:
-        console.print(f"other verdicts in either half of the seeds: {', '.join(flips)}")
+        line = f"other verdicts in either half of the seeds: {', '.join(flips)}"
+        console.print(line, markup=False)
     if names:
         console.print("Nothing was written: mlpfit ledger without names does.")
 

@@ -14,6 +14,7 @@ from mlpfit.figures.parts import Drawing, Figure
 from mlpfit.figures.portrait import portrait
 from mlpfit.figures.save import description, is_current, save
 from mlpfit.judging import statistics
+from mlpfit.judging.claims import check_texts
 from mlpfit.judging.published import featured, printed_trace
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER, Run
@@ -45,6 +46,7 @@ def _drawings_of(owner: Tutorial) -> list[Drawing]:
         check_experiment(experiment, f"{file}: figure {name}")
         if other := [n for n in (name, experiment) if n.split("/")[0] != owner.name]:
             raise ConfigError(f"{file}: figure {name}: {other[0]}: must be of {owner.name}")
+        check_texts(file, drawing.caption)
         if drawing.band and not _takes_two(drawing.draw):
             raise ConfigError(f"{file}: figure {name}: band=True needs draw(run, replicas=None)")
         if name in [earlier.name for earlier in listed]:

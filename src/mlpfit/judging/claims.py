@@ -9,9 +9,11 @@ LAWS                  published quantity that no run has -> function to draws of
 derived               (number, findings) -> why the number follows from others, or None
 """
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -136,6 +138,18 @@ def check(tutorial: str) -> None:
                 raise ConfigError(f"{file}: {next(iter(vars(entry).values()))}: {example}")
             for experiment in entry.experiments:
                 catalogue.check_experiment(experiment.partition(":")[0], file)
+            check_texts(file, *(text for text in vars(entry).values() if isinstance(text, str)))
+
+
+def check_texts(file: str | Path, *texts: str | None) -> None:
+    """Raises ConfigError for a text with a control character, which would reach the terminal and
+    make an SVG no XML."""
+    for text in filter(None, texts):
+        if found := next((c for c in text if unicodedata.category(c) == "Cc" and c != "\n"), None):
+            place = text.index(found)
+            raise ConfigError(
+                f"{file}: {text[:place][-30:]!r} is followed by {found!r}: not a text"
+            )
 
 
 def findings(tutorial: str) -> list[Finding]:

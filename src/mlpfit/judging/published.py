@@ -115,6 +115,9 @@ def _read(name: str, file: Path) -> Tutorial:
         return Tutorial()
     content: File = read_yaml(File, file)
     numbers = tuple(number for entry in content.numbers for number in _numbers(entry, name, file))
+    shown = (content.author, content.title, content.page, content.summary, content.asked)
+    per_number = (text for n in numbers for text in (n.convention, n.not_checkable, n.label))
+    claims.check_texts(file, *shown, *per_number)
     sensitive = tuple(map(catalogue.tutorial(name).full_name, content.sensitive))
     return Tutorial(**vars(content) | {"numbers": numbers, "sensitive": sensitive})
 
