@@ -360,8 +360,7 @@ GLOSSARY = {  # the words a reader needs, each explained by those before it
         "p is so close to a limit between two verdicts that only more replicas would decide."
     ),
     "unusual": (
-        "p is below 0.1 (below 0.002: outside). It happens by chance: of ten typical recipes' "
-        "runs one is unusual."
+        "p is below 0.1 (below 0.002: outside). Chance alone makes one run in ten unusual."
     ),
     "luck of the draw": (
         "A claim that holds in about half of the seeds: the page could have found the opposite."
