@@ -10,7 +10,7 @@ SWEEPS := $(patsubst conf/sweep/%.yaml,%,$(wildcard conf/sweep/*/*.yaml))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce ensembles evidence sweeps $(SWEEPS) figures report playground $(TUTORIALS) test test-slow test-launchers lint format tensorboard tour verify torture bench clean distclean FORCE
+.PHONY: help install reproduce ensembles evidence sweeps $(SWEEPS) figures report playground $(TUTORIALS) test test-slow test-launchers lint format tensorboard tour verify portable torture bench clean distclean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z$$()A-Z\/%. -]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sed -e 's/$$(TUTORIALS)/tower, plane, .../' -e 's|$$(SWEEPS)|parabola/hidden_units...|'
@@ -83,6 +83,9 @@ tour: $(INSTALLED) ## run notebooks/tour.ipynb and keep what it shows
 
 verify: $(INSTALLED) ## train everything again, compare it bit by bit with what is kept (ENSEMBLES=1: the ledger, too)
 	@$(BIN)/python -m mlpfit verify $(if $(filter 1,$(ENSEMBLES)),--ensembles)
+
+portable: $(INSTALLED) ## compute as on other processors, compare the bits (FULL=1: emulated ones, too)
+	@$(BIN)/python tests/portable $(if $(FULL),--full)
 
 torture: $(INSTALLED) ## kill, damage and misuse everything a few hundred times (half an hour)
 	@$(BIN)/python tests/torture

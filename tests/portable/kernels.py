@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import torch
 from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config, LeastSquares
+from mlpfit.data.datamodule import ReplicaData
 from mlpfit.data.order import Order
 from mlpfit.engine import compiler, evaluation
 from mlpfit.engine.steps import Call, CompiledSteps, kernel_name
@@ -29,13 +30,16 @@ from mlpfit.training.engine import kernel_cache
 from mlpfit.training.run import make_data, make_module
 
 DRIVER = Path(__file__).with_name("driver.cpp")
-REPLICAS, STEPS = 4, 300
+REPLICAS, STEPS, QUICK_STEPS = 4, 300, 20
+QUICK = "parabola/eight_neurons", "restoration/framework", "tower/small"
 OPERATIONS = 1e8  # of all steps of a call: large nets take fewer steps
-OPTIONS = {  # beside the experiments as published
-    "tanh": ["model.activation=tanh"],
-    "adam": ["optimizer=adam"],
-    "momentum": ["optimizer=sgd", "optimizer.momentum=0.9"],
+# What no experiment has, tried on some of them: activation and optimiser.
+OPTIONS: dict[str, tuple[str, Any]] = {
+    "tanh": ("tanh", None),
+    "adam": ("relu", partial(torch.optim.Adam, lr=0.01)),
+    "momentum": ("relu", partial(torch.optim.SGD, lr=0.01, momentum=0.9)),
 }
+OPTIONS_OF = "parabola/eight_neurons", "plane/scratch", "restoration/framework", "tower/large"
 PRECISIONS = {"float": "32-true", "double": "64-true"}
 
 
@@ -121,20 +125,24 @@ def _at(address: int, count: int, kind: np.dtype) -> np.ndarray:
 
 def problems(quick: bool) -> Iterator[Problem]:
     """Every kernel that an experiment can use, as published and with OPTIONS, in both precisions.
-    quick: only the kernels of any shape, of fewer steps."""
-    for name in experiments():
-        published = compose([f"experiment={name}"])
-        if isinstance(published.optimizer, LeastSquares):
-            continue
-        for option, overrides in ({"": []} | OPTIONS).items():
-            for real, precision in PRECISIONS.items():
-                precise = [f"trainer.precision={precision}", f"replicas={REPLICAS}"]
-                config = compose([f"experiment={name}", *overrides, *precise])
-                for kernel in kernels(config.units):
-                    if kernel == "specialised" and (quick or (option and real == "double")):
-                        continue
+    quick: only some, of any shape, of fewer steps."""
+    steps = QUICK_STEPS if quick else STEPS
+    for name in QUICK if quick else experiments():
+        for real, precision in PRECISIONS.items():
+            config = compose(
+                [f"experiment={name}", f"trainer.precision={precision}", f"replicas={REPLICAS}"]
+            )
+            if isinstance(config.optimizer, LeastSquares):
+                continue
+            data = make_data(config)
+            for kernel in kernels(config.units):
+                specialised = kernel == "specialised"  # compiled for each problem apart
+                if specialised and (quick or (real == "double" and name not in OPTIONS_OF)):
+                    continue
+                further = name in OPTIONS_OF and not (specialised and real == "double")
+                for option in ["", *(OPTIONS if further else ())]:
                     title = " ".join(filter(None, [name, option, real, kernel]))
-                    yield problem(title, config, kernel, STEPS // 10 if quick else STEPS)
+                    yield problem(title, config, data, option, kernel, steps)
 
 
 def kernels(units: Sequence[int]) -> list[str]:
@@ -143,19 +151,23 @@ def kernels(units: Sequence[int]) -> list[str]:
     return narrow + ["wide"] * (len(units) > 2)
 
 
-def problem(name: str, config: Config, kernel: str, steps: int) -> Problem:
+def problem(
+    name: str, config: Config, data: ReplicaData, option: str, kernel: str, steps: int
+) -> Problem:
     """A call with this config's first steps. Replica 2 begins with subnormal weights and replica 3
     with huge ones, so that it diverges."""
     torch.set_num_threads(1)
-    data, module = make_data(config), make_module(config)
-    real = data.x.dtype
+    module, real = make_module(config), data.x.dtype
+    activation, kind = OPTIONS.get(option, ("", None))
+    if activation:
+        module.mlp.activation = activation
     with torch.no_grad():
         for parameter in module.mlp.parameters():
             parameter[2] *= torch.finfo(real).tiny / 16
             parameter[3] *= torch.finfo(real).max ** 0.4
     work = len(data.x) * data.x.shape[1] * sum((a + 1) * b for a, b in pairwise(config.units))
     steps = max(2, min(steps, int(OPERATIONS / work)))
-    optimizer = module.configure_optimizers()
+    optimizer = kind(module.mlp.parameters()) if kind else module.configure_optimizers()
     record = Recorder(module.mlp, config.loss, optimizer, kernel_cache(config))
     record.kernel = kernel
     losses = record(data.x, data.y, steps, data.order_of(0, steps))
@@ -167,7 +179,7 @@ def problem(name: str, config: Config, kernel: str, steps: int) -> Problem:
             replica, rows = torch.arange(len(x))[:, None], torch.from_numpy(order.rows)
             x, y = x[replica, rows], y[replica, rows]
         layers = [(w.detach().numpy(), b.detach().numpy()) for w, b in module.mlp.layers]
-        errors = evaluation.errors(layers, x.numpy(), y.numpy(), config.model.activation)
+        errors = evaluation.errors(layers, x.numpy(), y.numpy(), module.mlp.activation)
         squares = np.where(np.isnan(errors.squares), np.nan, errors.squares)
         left += [squares.tobytes(), errors.dead_units.astype(np.int64).tobytes()]
     return Problem(name, kernel, record.source, record.call, b"".join(left))
@@ -230,6 +242,17 @@ def builds() -> list[Build]:
         arm = "aarch64-linux-gnu-g++"
         found.append(Build(arm, "", optimisation=f"-O{level}", runner=("qemu-aarch64",)))
     return found
+
+
+def quick_builds() -> list[Build]:
+    """A few that differ in everything."""
+    x86 = platform.machine() == "x86_64"
+    arm = Build("aarch64-linux-gnu-g++", "", optimisation="-O1", runner=("qemu-aarch64",))
+    return [
+        Build("g++", "-march=x86-64" if x86 else "", ("-Ofast",), optimisation="-O0"),
+        Build("clang++", "-march=native" if x86 else "-mcpu=native", ("-ffast-math",), "-O1"),
+        arm,
+    ]
 
 
 @dataclass(frozen=True)
@@ -302,3 +325,34 @@ def _shell(command: list[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[:8])}: {done.returncode}: {done.stderr[-600:]}")
+
+
+HEAD = """## Training kernels
+
+Every training kernel of the {experiments} experiments compiled and run by itself, and its losses, \
+weights, optimiser state and errors compared by bits with those of `{reference}`: specialised for \
+a problem, for small nets of any shape, for large ones, in both precisions, with the experiments' \
+optimisers and with others, up to {steps} steps; one of {replicas} replicas begins with subnormal \
+weights, one diverges. Flags before the project's own stand for those that CXX may name.
+
+| compiler and processor | calls compared | equal | different |
+| --- | --- | --- | --- |
+"""
+
+
+def table(results: Sequence[Result]) -> str:
+    """The section of outputs/portable.md about the kernels."""
+    command = compiler.compiler()
+    reference = " ".join([*command, "-O2", "-march=native"])
+    head = HEAD.format(
+        experiments=len(experiments()), reference=reference, steps=STEPS, replicas=REPLICAS
+    )
+    return head + "".join(f"{result.row()}\n" for result in results)
+
+
+def compared(quick: bool = False) -> Iterator[Result]:
+    """The result of each build."""
+    cases = list(problems(quick))
+    with written(cases) as folder:
+        for build in builds():
+            yield run(build, cases, folder)
