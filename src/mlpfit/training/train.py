@@ -19,6 +19,7 @@ from mlpfit.errors import ConfigError, Diverged, RunError, as_config_error
 from mlpfit.processes import cores, run_tasks, send_message
 from mlpfit.runs.folder import join_unfinished, locked, seal, unfinished_folder
 from mlpfit.runs.identity import identity, is_current
+from mlpfit.runs.run import MARKER
 from mlpfit.training.progress import Bar, OnStep, display
 from mlpfit.training.shard import Shard, shards
 
@@ -43,6 +44,10 @@ def train(
             _train(config, partial, on_step)
         except (ConfigError, Diverged):
             shutil.rmtree(partial)  # resuming would fail again
+            raise
+        except RunError:
+            if not any(any(partial.rglob(name)) for name in ("*.ckpt", MARKER)):
+                shutil.rmtree(partial)  # there is nothing to resume
             raise
     return True
 
