@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from mlpfit.errors import RunError
+from mlpfit.errors import RunError, one_line
 
 KERNELS = Path(__file__).parent / "kernels"
 CACHE = "MLPFIT_KERNEL_CACHE"  # environment variable: folder of compiled kernels
@@ -79,24 +79,37 @@ def _load(source: str, folder: str) -> ctypes.CDLL:
     flags = [*FLAGS, *native, *EXACT]
     content = [source, *command, *flags, _version(tuple(command)), _processor()]
     digest = hashlib.sha256("\0".join(content).encode("utf-8", "surrogateescape")).hexdigest()
-    library = Path(folder) / f"{digest[:32]}.so"
-    if not library.is_file():
-        _compile(source, [*command, *flags], library)
+    library = _cached(Path(folder), digest[:32])
+    if library is None:
+        library = _compile(source, [*command, *flags], Path(folder), digest[:32])
     try:
         return ctypes.CDLL(str(library))
-    except OSError:  # damaged
-        _compile(source, [*command, *flags], library)
-        return ctypes.CDLL(str(library))
+    except OSError as error:  # for instance a folder whose files may not be executed
+        raise NoCompiler(f"compiled kernels can't be loaded ({one_line(error)[:200]})") from None
 
 
-def _compile(source: str, command: list[str], library: Path) -> None:
-    """Compile into a temporary folder beside the library and rename it: others see all or nothing.
+def _cached(folder: Path, name: str) -> Path | None:
+    """The library of this name, unless it is missing or damaged: loading half a file would kill the
+    process. Its name ends with a hash of its content."""
+    for library in sorted(folder.glob(f"{name}-*.so")):
+        if library.name == _file_name(name, library.read_bytes()):
+            return library
+    return None
+
+
+def _file_name(name: str, content: bytes) -> str:
+    return f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.so"
+
+
+def _compile(source: str, command: list[str], cache: Path, name: str) -> Path:
+    """Compile into a temporary folder in the cache and rename the library: others see all or
+    nothing.
 
     The compiler runs in that folder on names of ours, so nothing in the folder's own path (a space,
     a quote, a dollar) reaches a shell behind CXX.
     """
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent, prefix=".compiling-") as folder:
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".compiling-") as folder:
         (Path(folder) / "kernel.cpp").write_text(source, encoding="utf-8")
         try:
             done = subprocess.run(
@@ -113,7 +126,9 @@ def _compile(source: str, command: list[str], library: Path) -> None:
             lines = done.stderr.splitlines() or [f"exit code {done.returncode}"]
             first = next((line for line in lines if "error" in line.lower()), lines[0])
             raise NoCompiler(f"{command[0]} fails ({first.strip()[:200]})")
+        library = cache / _file_name(name, built.read_bytes())
         os.replace(built, library)
+    return library
 
 
 def _native_option() -> str:

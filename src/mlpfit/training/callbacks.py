@@ -1,5 +1,6 @@
 """Callbacks and loggers of a training: snapshots, checkpoints, progress, TensorBoard's scalars."""
 
+import csv
 import io
 import time
 import zipfile
@@ -12,7 +13,8 @@ import numpy as np
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Timer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
@@ -112,9 +114,10 @@ class Snapshots(pl.Callback):
 
 
 class Checkpoints(pl.Callback):
-    """Saves last.ckpt at the shard's steps and at the end, and best.ckpt if the error on the
-    training rows is then the lowest so far. Both contain the shard's fingerprint, the seconds of
-    training, and why the training ended."""
+    """Saves last.ckpt at the shard's steps and at the end, when other callbacks may have changed
+    the weights, and best.ckpt if the error on the training rows is then the lowest so far. Both
+    contain the shard's fingerprint, the seconds of training, why the training ended, and the rows
+    of CSVLoggers, which delete those of an interrupted training when they go on."""
 
     def __init__(self, shard: Shard, evaluate: Evaluation) -> None:
         self.folder, self.run = shard.folder / "checkpoints", shard.fingerprint
@@ -124,9 +127,13 @@ class Checkpoints(pl.Callback):
         self.best = float("inf") if shard.single else float("-inf")
         self.end_reason: str | None = None  # None: not ended
         self.stopping = False  # a callback asked to stop before the interruption
+        self.rows: list[list[dict[str, str]]] = []  # of each CSVLogger before the interruption
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         trainer.should_stop |= self.stopping
+        if self.rows:  # what was logged since the start of this process repeats the last of them
+            for writer, rows in zip(_csv_writers(trainer), self.rows, strict=True):
+                writer.metrics = rows
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         loop = trainer.fit_loop.epoch_loop
@@ -141,8 +148,7 @@ class Checkpoints(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         self.end_reason = end_reason(trainer)
-        if trainer.global_step not in self.steps:  # stopped early
-            self.save(trainer, module)
+        self.save(trainer, module)
 
     def save(self, trainer: pl.Trainer, module: Any) -> None:
         if self.best > float("-inf"):  # an ensemble needs no error
@@ -154,9 +160,11 @@ class Checkpoints(pl.Callback):
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: Any) -> None:
         checkpoint |= {"run": self.run, "ended": self.end_reason, "stopping": trainer.should_stop}
+        checkpoint["rows"] = [_rows(writer) for writer in _csv_writers(trainer)]
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: Any) -> None:
-        self.stopping = checkpoint.get("run") == self.run and checkpoint["stopping"]
+        if checkpoint.get("run") == self.run:
+            self.stopping, self.rows = checkpoint["stopping"], checkpoint["rows"]
 
     def state_dict(self) -> dict[str, Any]:
         seconds = self.earlier_seconds + time.time() - self.started
@@ -165,6 +173,20 @@ class Checkpoints(pl.Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.end_reason = state["best"], state["ended"]
         self.earlier_seconds = state["seconds"]
+
+
+def _csv_writers(trainer: pl.Trainer) -> list[ExperimentWriter]:
+    return [logger.experiment for logger in trainer.loggers if isinstance(logger, CSVLogger)]
+
+
+def _rows(writer: ExperimentWriter) -> list[dict[str, str]]:
+    """The rows logged so far."""
+    writer.save()
+    file = Path(writer.metrics_file_path)
+    if not file.is_file():
+        return []
+    with open(file, newline="", encoding="utf-8") as table:
+        return list(csv.DictReader(table))
 
 
 def end_reason(trainer: pl.Trainer) -> str:

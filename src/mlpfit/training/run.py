@@ -53,7 +53,7 @@ def train_into(shard: Shard, on_step: OnStep) -> None:
         solve(module, data)
         snapshots.take(0, module)
     else:
-        if reason is not None:
+        if reason is not None and shard.seeds[0] == shard.whole.replica_seeds[0]:
             console.print(
                 f"{config.name}: trained step by step, since {reason} is outside the engine"
             )

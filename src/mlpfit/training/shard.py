@@ -68,9 +68,9 @@ class Shard:
 
     @property
     def checkpoints(self) -> list[int]:
-        """Steps after which a checkpoint is written."""
+        """Steps after which a checkpoint is written; another one is at the end."""
         steps, every = self.whole.steps, self.whole.recording.checkpoint_every
-        return self._chunk_ends({*range(every, steps, every), steps} - {0})
+        return [step for step in self._chunk_ends({*range(every, steps, every)}) if step < steps]
 
     @property
     def chunk_ends(self) -> list[int]:

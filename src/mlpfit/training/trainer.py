@@ -4,6 +4,7 @@ resumes from."""
 import inspect
 import logging
 import os
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -64,9 +65,12 @@ def run_trainer(
     batches = engine.Chunks(data, shard.chunk_ends) if compiled else data
     with quiet_lightning(), alone():
         trainer = make_trainer(shard, first, [checkpoints], compiled)
-        trainer.fit(module, batches, ckpt_path=source if start else None, weights_only=True)
+        with naming_callbacks(trainer, {*first, checkpoints}):
+            trainer.fit(module, batches, ckpt_path=source if start else None, weights_only=True)
     if profile := config.trainer.arguments.get("profiler"):
         console.print(f"{profile} profile of {config.name}", trainer.profiler.summary())  # type: ignore[attr-defined]
+    if checkpoints.end_reason is None:  # it did not begin
+        checkpoints.end_reason = callbacks.end_reason(trainer)
     if history.step < config.steps:
         shortened = sorted(SHORTENING & config.trainer.arguments.keys())
         if not shard.has_all_replicas and not shortened:
@@ -210,7 +214,7 @@ def fit_without_files(
 
 def try_trainer(config: Config) -> None:
     """Raises ConfigError if the Trainer of this config can't be made. Nothing is written."""
-    with quiet_lightning():
+    with quiet_lightning(), alone():
         compiled = engine.outside(config) is None
         make_trainer(
             Shard(config, config.replica_seeds, Path(config.output_dir)), compiled=compiled
@@ -258,6 +262,24 @@ def alone() -> Iterator[None]:
     finally:
         os.environ |= hidden
         rank_zero_only.rank = rank  # type: ignore[attr-defined]
+
+
+@contextmanager
+def naming_callbacks(trainer: pl.Trainer, ours: set[pl.Callback]) -> Iterator[None]:
+    """Turn an error out of a callback of the config into RunError with its class. (With
+    HYDRA_FULL_ERROR=1 the command prints its traceback, too.)"""
+    try:
+        yield
+    except (ConfigError, RunError, MisconfigurationException, OSError, MemoryError):
+        raise
+    except Exception as error:
+        given = [c for c in trainer.callbacks if c not in ours]  # type: ignore[attr-defined]
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        owners = (frame.f_locals.get("self") for frame in reversed(frames))
+        culprit = next((owner for owner in owners if any(owner is c for c in given)), None)
+        if culprit is None:
+            raise
+        raise RunError(f"callbacks: {type(culprit).__name__}: {one_line(error)}") from error
 
 
 @contextmanager
