@@ -27,7 +27,6 @@ from mlpfit.runs.folder import (
     unfinished_folder,
 )
 from mlpfit.runs.identity import identity, is_current
-from mlpfit.runs.run import MARKER
 from mlpfit.training.progress import Bar, OnStep, display
 from mlpfit.training.shard import Shard, shards
 
@@ -52,10 +51,6 @@ def train(
             _train(config, partial, on_step)
         except BaseException as error:
             discard_unfinished(partial, always=isinstance(error, ConfigError | Diverged))
-            raise
-        except RunError:
-            if not any(any(partial.rglob(name)) for name in ("*.ckpt", MARKER)):
-                shutil.rmtree(partial)  # there is nothing to resume
             raise
     return True
 
