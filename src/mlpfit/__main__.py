@@ -1,7 +1,6 @@
 """mlpfit [command] ...: train (the default), reproduce, ensembles, sweep, ledger, report, ..."""
 
 import importlib
-import inspect
 import sys
 
 COMMANDS = {
@@ -31,10 +30,6 @@ def main() -> None:
     elif argument.isalpha():  # neither a flag nor an override
         run_command(lambda: _refuse(argument))
     module_name, _, function = (entry_point or "commands.train:main").partition(":")
-    if entry_point is not None and {"--help", "-h"} & {*sys.argv[1:]}:
-        module = importlib.import_module(f"mlpfit.{module_name}")
-        print(inspect.getdoc(getattr(module, function)) or inspect.getdoc(module))
-        return
     # Imported inside run_command, which first sets the environment that the imports read.
     run_command(lambda: getattr(importlib.import_module(f"mlpfit.{module_name}"), function)())
 

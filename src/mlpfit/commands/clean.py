@@ -1,24 +1,24 @@
-"""Remove the runs under outputs, finished and unfinished, with their locks and caches.
-
-mlpfit clean
-
-What mlpfit did not write stays, and so does a run's folder that holds any of it.
-"""
+"""Remove the runs under outputs, finished and unfinished, with their locks and caches."""
 
 import os
 import sys
 from pathlib import Path
 
-from mlpfit.errors import ConfigError, RunError
+from mlpfit.commands.arguments import Parser
+from mlpfit.errors import RunError
 from mlpfit.runs.removal import is_unfinished, read_marker, remove
 
 OUTPUTS = Path("outputs")
+parser = Parser(
+    "clean",
+    "Remove the runs under outputs, finished and unfinished, with their locks and caches. What "
+    "mlpfit did not write stays, and so does a run's folder that holds any of it.",
+)
 KINDS = ("runs", "ensembles", "variants")
 
 
 def main() -> int:
-    if sys.argv[1:]:
-        raise ConfigError(f"{sys.argv[1]}: clean takes no arguments; it is for {OUTPUTS}")
+    parser.parse()
     kept: list[str] = []
 
     def try_to_remove(folder: Path) -> None:

@@ -1,15 +1,6 @@
-"""Train experiments over many seeds.
+"""Train experiments over many seeds. The shards of all ensembles are trained in the same processes,
+the longest first."""
 
-    mlpfit ensembles [tutorial | experiment ...] [replicas=...] [key=value ...]
-
-    mlpfit ensembles --variants [tutorial | experiment ...]
-
-The number of replicas is that of the experiment (``ensemble.replicas``), unless overridden.
-Variants are other recipes that the ledger compares with (``variants.yaml`` of a tutorial).
-The shards of all ensembles are trained in the same processes, the longest first.
-"""
-
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from mlpfit.commands.arguments import Parser
 from mlpfit.commands.reproduce import select_experiments
 from mlpfit.config.compose import as_published, compose
 from mlpfit.config.schema import Config
@@ -30,14 +22,25 @@ from mlpfit.training.progress import console, counted, display
 from mlpfit.training.shard import shards
 from mlpfit.training.train import train_shards
 
-VARIANTS = "--variants"
+parser = Parser(
+    "ensembles",
+    "Train experiments over many seeds: as many replicas as each asks for (ensemble.replicas), or "
+    "replicas=1000 seeds=[3,5] and any other key=value.",
+)
+parser.add_names("tutorial | experiment | key=value")
+parser.add_argument(
+    "--variants",
+    action="store_true",
+    help="train the other recipes that the ledger compares with (variants.yaml of a tutorial)",
+)
 SILENCE = 4.5  # seconds, at most, into a file
 
 
 def main() -> int:
-    overrides = [a for a in sys.argv[1:] if "=" in a]
-    names = select_experiments([a for a in sys.argv[1:] if "=" not in a and a != VARIANTS])
-    if VARIANTS in sys.argv:
+    options = parser.parse()
+    overrides = [a for a in options.names if "=" in a]
+    names = select_experiments([a for a in options.names if "=" not in a])
+    if options.variants:
         if overrides:
             raise ConfigError(
                 f"{overrides[0]}: variants take no overrides; they are those of variants.yaml"
@@ -136,6 +139,7 @@ def train_ensembles(configs: Sequence[Config]) -> None:
         run = load_run(config.folder)
         replicas = f"{run.replicas:>5} replicas, {int(run.diverged.sum()):>3} diverged"
         seconds = run.provenance["seconds"]
-        name = str(config.folder.relative_to("outputs")) if VARIANTS in sys.argv else config.name
+        folder = str(config.folder.relative_to(config.output_dir))
+        name = folder.removeprefix("ensembles/")
         console.print(f"{name:<26} {replicas}, {seconds:6.1f} core-seconds", markup=False)
     console.print(f"predicted {predicted:.0f} s, took {time.time() - started:.0f} s")

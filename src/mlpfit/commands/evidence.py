@@ -1,6 +1,5 @@
 """Commands on finished runs: figures, sweeps, ledger, report, playground, TensorBoard."""
 
-import argparse
 import signal
 import sys
 import time
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlpfit import sealed
+from mlpfit.commands.arguments import Parser
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.errors import ConfigError, Stopped, allowed
 from mlpfit.figures import draw
@@ -29,14 +29,14 @@ from mlpfit.sweeps.summary import SWEEP
 from mlpfit.training.progress import console, counted
 
 OUTPUTS = Path("outputs")
+PARTIAL = "replace a ledger even if it judges more than this one can"
 
 
 def figures() -> int:
-    """mlpfit figures [tutorial | experiment | tutorial/figure | sweep=tutorial/name ...]
-
-    Draw figures from finished runs and sweeps.
-    """
-    sweeps = [a.removeprefix("sweep=") for a in sys.argv[1:] if a.startswith("sweep=")]
+    parser = Parser("figures", "Draw figures from finished runs and sweeps.")
+    parser.add_names("tutorial | experiment | tutorial/figure | sweep=tutorial/name")
+    given = parser.parse().names
+    sweeps = [a.removeprefix("sweep=") for a in given if a.startswith("sweep=")]
     for name in sweeps:
         summaries = sorted((OUTPUTS / "sweeps").rglob("summary.csv"))
         known = [str(file.parent.relative_to(OUTPUTS / "sweeps")) for file in summaries]
@@ -44,7 +44,7 @@ def figures() -> int:
             problem = f"no such sweep under {OUTPUTS}/sweeps"
             raise ConfigError(f"sweep={name}: {problem}; {allowed(name, known)}")
         print(draw_sweep(OUTPUTS / "sweeps" / name))
-    names = [a for a in sys.argv[1:] if not a.startswith("sweep=")]
+    names = [a for a in given if not a.startswith("sweep=")]
     if not sweeps or names:
         drawn, current = draw_all(names, OUTPUTS)
         print(f"{counted(drawn, 'figure')} drawn, {current} up to date ({OUTPUTS}/figures)")
@@ -54,12 +54,13 @@ def figures() -> int:
 
 
 def sweep() -> int:
-    """mlpfit sweep outputs/sweeps/tower/width_and_depth | tower/width_and_depth ...
-
-    Write summary and figure of sweeps from the jobs finished so far, and print the answer; exit
-    code 1 if jobs have failed or are missing.
-    """
-    if not (names := sys.argv[1:]):
+    parser = Parser(
+        "sweep",
+        "Write summary and figure of sweeps from the jobs finished so far, and print the answer; "
+        "exit code 1 if jobs have failed or are missing.",
+    )
+    parser.add_names("folder, such as outputs/sweeps/tower/width_and_depth")
+    if not (names := parser.parse().names):
         known = sorted(str(file.parent) for file in OUTPUTS.glob(f"sweeps/**/{SWEEP}"))
         raise ConfigError(
             f"sweep: name its folder: {', '.join(known) or f'none under {OUTPUTS}/sweeps'}"
@@ -70,13 +71,16 @@ def sweep() -> int:
 
 
 def ledger() -> int:
-    """mlpfit ledger [--partial] [tutorial ...]
-
-    Judge the published numbers and write outputs/ledger.json, and the results in README.md if they
-    are of the same recipes. A ledger that judges more than this one would is kept, unless
-    --partial. For named tutorials only print their verdicts, from their ensembles only.
-    """
-    names, partial = names_and_flag("--partial")
+    parser = Parser(
+        "ledger",
+        "Judge the published numbers and write outputs/ledger.json, and the results in README.md "
+        "if they are of the same recipes. For named tutorials only print their verdicts, from "
+        "their ensembles only.",
+    )
+    parser.add_names("tutorial")
+    parser.add_argument("--partial", action="store_true", help=PARTIAL)
+    options = parser.parse()
+    names, partial = options.names, options.partial
     check_tutorials(names)
     content = judging.ledger(judging.ensembles(OUTPUTS, names), names)
     print_ledger(content, names)
@@ -88,15 +92,6 @@ def ledger() -> int:
         verdicts = counted(len(changed), "verdict")
         say(f"{verdicts} changed since the ledger before: {'; '.join(changed)}")
     return judging.CHANGED if changed else 0
-
-
-def names_and_flag(flag: str) -> tuple[list[str], bool]:
-    """The arguments without this flag, and whether it was among them. Raises ConfigError for any
-    other flag."""
-    arguments = [a for a in sys.argv[1:] if a != flag]
-    if others := [a for a in arguments if a.startswith("-")]:
-        raise ConfigError(f"{others[0]}: no such option; {allowed(others[0], [flag])}")
-    return arguments, flag in sys.argv[1:]
 
 
 def say(line: str | None) -> None:
@@ -153,28 +148,29 @@ def print_ledger(content: dict[str, Any], names: Sequence[str] = ()) -> None:
 
 
 def report() -> int:
-    """mlpfit report [--judge] [--partial] [tutorial ...]
-
-    Write outputs/report.html from finished runs, with --judge after drawing figures and writing the
-    ledger; a ledger that judges more than this one would is kept, unless --partial. For named
-    tutorials: draw their figures, judge them and write outputs/report-<tutorial>.html.
-    """
-    options = [a for a in sys.argv[1:] if a.startswith("-")]
-    if unknown := [a for a in options if a not in ("--judge", "--partial")]:
-        choices = ["--judge", "--partial"]
-        raise ConfigError(f"{unknown[0]}: no such option; {allowed(unknown[0], choices)}")
-    if names := [a for a in sys.argv[1:] if a not in options]:
+    parser = Parser(
+        "report",
+        "Write outputs/report.html from finished runs. For named tutorials: draw their figures, "
+        "judge them and write outputs/report-<tutorial>.html.",
+    )
+    parser.add_names("tutorial")
+    parser.add_argument(
+        "--judge", action="store_true", help="first draw all figures and write the ledger"
+    )
+    parser.add_argument("--partial", action="store_true", help=PARTIAL)
+    options = parser.parse()
+    if names := options.names:
         check_tutorials(names)
         draw_all(names, OUTPUTS)
         draw_narrow(names)
         content = judging.ledger(judging.ensembles(OUTPUTS, names), names)
         return _write(f"report-{'-'.join(names)}.html", page.report(OUTPUTS, content, names))
-    if "--judge" in options:
+    if options.judge:
         stale = draw.stale_ensembles(experiments(), OUTPUTS)
         draw_all([], OUTPUTS, [*stale])
         content = judging.ledger(judging.ensembles(OUTPUTS))
         try:
-            for line in judging.write(content, OUTPUTS, "--partial" in options):
+            for line in judging.write(content, OUTPUTS, options.partial):
                 print(f"verdict changed: {line}")
         except judging.Poorer as poorer:
             say(str(poorer))
@@ -199,10 +195,7 @@ def _write(name: str, page: str) -> int:
 
 
 def playground() -> int:
-    """mlpfit playground
-
-    Write outputs/playground.html from runs, ensembles and ledger.
-    """
+    Parser("playground", "Write outputs/playground.html from runs, ensembles and ledger.").parse()
     evidence = live.evidence(OUTPUTS)
     _write("playground.html", live.page(evidence))
     if missing := live.missing(evidence, OUTPUTS):
@@ -211,19 +204,17 @@ def playground() -> int:
 
 
 def tensorboard() -> int:
-    """mlpfit tensorboard [--port PORT] [--write-only] [folder]
-
-    Write event files of finished runs, ensembles and sweeps (default: under outputs), and serve
-    them until Ctrl-C. Only event files of an earlier such command are replaced.
-
-    --port PORT   default: the first free one from 6006
-    --write-only  end when the files are written, for a TensorBoard of your own
-    """
-    parser = argparse.ArgumentParser(prog="mlpfit tensorboard", allow_abbrev=False)
-    parser.add_argument("folder", nargs="?", type=Path, default=OUTPUTS)
-    parser.add_argument("--port", type=int)
-    parser.add_argument("--write-only", action="store_true")
-    options = parser.parse_args()
+    parser = Parser(
+        "tensorboard",
+        "Write event files of finished runs, ensembles and sweeps, and serve them until Ctrl-C. "
+        "Only event files of an earlier such command are replaced.",
+    )
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=OUTPUTS, help="default: %(default)s"
+    )
+    parser.add_argument("--port", type=int, help="default: the first free one from 6006 on")
+    parser.add_argument("--write-only", action="store_true", help="end when the files are written")
+    options = parser.parse()
     if not options.folder.is_dir():
         raise ConfigError(
             f"{options.folder}: no such folder; name one with runs (default: outputs)"

@@ -1,7 +1,4 @@
-"""Train every experiment and draw every published figure, unless they are up to date.
-
-mlpfit reproduce [tutorial | experiment | figure ...]
-"""
+"""Train every experiment and draw every published figure, unless they are up to date."""
 
 import sys
 import time
@@ -9,6 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from mlpfit.commands.arguments import Parser
 from mlpfit.config.catalogue import experiments, tutorial
 from mlpfit.config.compose import as_published
 from mlpfit.figures import draw
@@ -19,10 +17,16 @@ from mlpfit.training.progress import console, counted
 from mlpfit.training.train import train_all
 
 OUTPUTS = Path("outputs")
+parser = Parser(
+    "reproduce",
+    "Train every experiment (or those named) and draw their figures, unless they are up to date; "
+    "print the table of results.",
+)
+parser.add_names("tutorial | experiment | tutorial/figure")
 
 
 def main() -> int:
-    started, names = time.time(), sys.argv[1:]
+    started, names = time.time(), parser.parse().names
     chosen = select_experiments(names)
     configs = [as_published(name) for name in chosen]
     stale = [config for config in configs if not is_current(config, config.folder)]

@@ -1,9 +1,7 @@
 """Train everything again in another folder and compare it, bit for bit, with what is kept."""
 
-import argparse
 import json
 import math
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -14,6 +12,7 @@ import numpy as np
 from rich.table import Table
 
 from mlpfit import sealed
+from mlpfit.commands.arguments import Parser
 from mlpfit.commands.ensembles import ensemble_config, train_ensembles
 from mlpfit.commands.reproduce import select_experiments
 from mlpfit.config.catalogue import experiments, tutorial
@@ -34,15 +33,15 @@ Kind = Literal["identical", "same but for rounding", "different"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Numbers = dict[str, np.ndarray]
 
-parser = argparse.ArgumentParser(
-    prog="mlpfit verify",
-    description="Train runs again in another folder and compare all their losses, final numbers "
+parser = Parser(
+    "verify",
+    "Train runs again in another folder and compare all their losses, final numbers "
     "and figures with those kept under outputs/: identical, or different. Exit code 1 if anything "
     "is different. A run that the compiled engine can't compute here (no C++ compiler, another "
     "device, an operation outside of it) is rounded differently; it is compared to 0.1 % in the "
     "steps before its recipe has amplified a rounding error to a tenth of that.",
 )
-parser.add_argument("names", nargs="*", metavar="tutorial | experiment")
+parser.add_names("tutorial | experiment")
 parser.add_argument(
     "--ensembles", action="store_true", help="also judge the ledger again, from new ensembles"
 )
@@ -67,7 +66,7 @@ class Comparison:
 
 
 def main() -> int:
-    outputs, arguments = Path("outputs"), parser.parse_args(sys.argv[1:])
+    outputs, arguments = Path("outputs"), parser.parse()
     if arguments.keep and arguments.ensembles:
         parser.error("--keep trains nothing, so it takes no --ensembles")
     names = select_experiments(arguments.names)

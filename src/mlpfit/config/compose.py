@@ -146,7 +146,13 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
         given = str(getattr(source, "full_key", ""))
         if given.startswith(("callbacks.", "logger.")):
             return f"{given}: there is none yet; a new one needs a plus: +{given}=..."
+        if deeper := [key for key in _keys_below(parent) if key.endswith(f".{given}")]:
+            return f"{given}: no such key; did you mean {' or '.join(deeper[:3])}?"
         return str(UnknownKey(given, keys))
+    if "missing EQUAL" in str(error):
+        for word in overrides:
+            if word in experiments():
+                return f"{word}: did you mean experiment={word}?"
     causes = [error, *([error.__cause__] if error.__cause__ else [])]
     text = " ".join(" ".join(str(cause).split()) for cause in causes) or type(error).__name__
     text = shortened(text.split(" Config search path:")[0])
@@ -160,6 +166,16 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
     if any(override.partition("=")[0].lstrip("+~") in text for override in overrides):
         return text
     return " ".join([text, *(f"({override})" for override in overrides)])
+
+
+def _keys_below(node: Any) -> Iterator[str]:
+    """Full keys of all values in a config, without Hydra's own."""
+    for name in node:
+        if name != "hydra":
+            yield node._get_full_key(name)
+            child = node._get_node(name)
+            if hasattr(child, "_get_full_key") and hasattr(child, "keys") and not child._is_none():
+                yield from _keys_below(child)
 
 
 def _validated(plain: dict[str, Any], overrides: Sequence[str]) -> Config:
