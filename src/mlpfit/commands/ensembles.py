@@ -10,13 +10,13 @@ from pathlib import Path
 
 from mlpfit.commands.arguments import Parser
 from mlpfit.commands.reproduce import select_experiments
-from mlpfit.config.compose import as_published, compose
+from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError
 from mlpfit.judging.variants import variants
 from mlpfit.processes import cores
 from mlpfit.runs.folder import unfinished_folder
-from mlpfit.runs.identity import recipe_differences
+from mlpfit.runs.identity import departure
 from mlpfit.runs.run import load_run
 from mlpfit.training.progress import console, counted, display
 from mlpfit.training.shard import shards
@@ -50,18 +50,9 @@ def main() -> int:
         configs = [ensemble_config(name, overrides) for name in names]
         train_ensembles(configs)
         for config in configs:
-            if note := departure(config):
+            if note := departure(config, config.folder, "ensembles"):
                 console.print(note, markup=False)
     return 0
-
-
-def departure(config: Config) -> str | None:
-    """That the folder of a published ensemble now has another recipe, and how to undo it."""
-    differing = recipe_differences(load_run(config.folder), as_published(config.name))
-    if not differing or config.output_dir != "outputs":
-        return None
-    again = f"mlpfit ensembles {config.name} trains the published recipe again"
-    return f"{config.folder}: not the published recipe ({'; '.join(differing)}); {again}"
 
 
 def variant_configs(experiments: list[str]) -> list[Config]:

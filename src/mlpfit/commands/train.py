@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import hydra
+import numpy as np
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -28,7 +29,7 @@ from mlpfit.config.sources import register_with_hydra
 from mlpfit.errors import ConfigError, RunError, check_text
 from mlpfit.process import report_error
 from mlpfit.runs.folder import remove_hydra_files
-from mlpfit.runs.identity import is_current
+from mlpfit.runs.identity import departure, is_current
 from mlpfit.runs.run import Run, load_run
 from mlpfit.sweeps.callback import finish_broken_sweep
 from mlpfit.sweeps.jobs import run_job
@@ -161,11 +162,14 @@ def _train(config: Config, folder: Path) -> float:
         with display(runs=1) as shown:
             bar = shown.add_run(config.name, config.steps)
             train(config, folder, bar)
-            bar.end()
+            bar.end(load_run(folder).provenance["seconds"])
     finally:
         remove_hydra_files(folder)
     run = load_run(folder)
     console.print(f"{name}: {final_numbers(run)}", soft_wrap=True)
+    kind = "reproduce" if run.replicas == 1 else "ensembles"
+    if config.name in experiments() and (note := departure(config, Path(name), kind)):
+        console.print(note, soft_wrap=True, markup=False)
     return objective(run, config.metric)
 
 
@@ -186,7 +190,9 @@ def train_named_shards(config: Config, folder: Path, alone: bool) -> float:
 
 def final_numbers(run: Run) -> str:
     """Final numbers in one line: medians over the replicas, diverged ones counting as infinite."""
-    names = {"mse": "mse", "sse": "sum of squares", "truth_mse": "distance to the truth"}
+    names = {"mse": "mean squared error", "sse": "sum of squares"}
+    if not np.array_equal(run.metrics["mse"], run.metrics["truth_mse"], equal_nan=True):
+        names["truth_mse"] = "mean squared distance to the noise-free function"
     numbers = ", ".join(f"{label} {objective(run, name):.6g}" for name, label in names.items())
     diverged = int(run.diverged.sum())
     return numbers + f"; {diverged} of {run.replicas} replicas diverged" * (diverged > 0)

@@ -41,6 +41,22 @@ def recipe_differences(run: Run, config: Config, seeds: bool = False) -> list[st
     return [difference for difference in differing if not difference.startswith(incidental)]
 
 
+def departure(config: Config, folder: Path, command: str) -> str | None:
+    """That the folder of a published run or ensemble now holds another recipe, and which command
+    undoes it; None if it does not."""
+    if folder != Path("outputs") / config.folder.relative_to(config.output_dir):
+        return None
+    differing = recipe_differences(
+        load_run(folder), as_published(config.name), command != "ensembles"
+    )
+    if not differing:
+        return None
+    return (
+        f"{folder} now holds another recipe than experiment={config.name} ({'; '.join(differing)}): "
+        f"mlpfit {command} {config.name} trains that again; output_dir=... keeps both"
+    )
+
+
 def unimportant() -> tuple[str, ...]:
     """Beginnings of differences that are none of the numbers: of what is recorded, or of
     nothing."""

@@ -73,7 +73,8 @@ def summary_table(rows: list[Row], keys: list[str]) -> Table:
         if not row["failure"]:
             low, middle, high = (f"{float(row[f'mse_{q}']):.4g}" for q in ("p5", "median", "p95"))
             share, seconds = f"{float(row['diverged']):.0%}", f"{float(row['seconds']):.1f}"
-            cells = [row["replicas"], share, f"{middle} ({low} to {high})", seconds]
+            error = f"{middle} ({low} to {high})" if int(row["replicas"]) > 1 else middle
+            cells = [row["replicas"], share, error, seconds]
         table.add_row(*(row[key] for key in keys), *cells)
     return table
 

@@ -26,22 +26,24 @@ class Bar:
     def __init__(self, display: "Display", name: str, steps: int) -> None:
         self.display, self.name, self.steps = display, name, steps
         self.started, self.steps_done, self.loss = time.time(), 0, math.nan
-        self.task = display.bars.add_task(name, total=max(steps, 1), note="")
+        self.task = display.bars.add_task(name, total=max(steps, 1), note="loading")
 
     def __call__(self, step: int, loss: float) -> None:
         self.steps_done, self.loss = step, loss
         note = "" if math.isnan(loss) else f"loss {loss:.4g}"
         self.display.bars.update(self.task, completed=step, note=note)
 
-    def end(self) -> None:
-        """Replace the bar by a line with steps, loss and seconds."""
+    def end(self, seconds: float | None = None) -> None:
+        """Replace the bar by a line with steps, loss and seconds: those recorded with the run, or
+        since the bar was made."""
         self.display.bars.remove_task(self.task)
         self.display.bars.advance(self.display.overall)
         loss = "" if math.isnan(self.loss) else f", loss {self.loss:<10.4g}"  # NaN: an ensemble
         outcome = f"{'evaluated' if self.steps else 'closed form':<27}"
         if self.steps and self.steps_done:
             outcome = f"{self.steps_done:>5} steps{loss}"
-        console.print(f"{self.name:<26} {outcome} {time.time() - self.started:5.1f} s")
+        taken = time.time() - self.started if seconds is None else seconds
+        console.print(f"{self.name:<26} {outcome} {taken:5.1f} s")
 
 
 class Display:
