@@ -95,10 +95,10 @@ def recipes_file() -> Iterator[Path]:
             "order": {
                 "kind": data["order"],
                 "batch": data["batch_size"],
-                "steps": config.trainer.max_steps,
-                "macro": data["macro_batch"] or 0,
-                "below": data["start_below"] or 0,
+                "macro": data["macro_batch"],
+                "below": data["start_below"],
             },
+            "steps": config.trainer.max_steps,
         }
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recipes.json"

@@ -88,7 +88,9 @@ def numbers(name: str, recipe: dict[str, Any], seed: int) -> dict[str, str]:
     fresh = target.rows(streams.fresh(seed, "validation"))
     found["fresh rows"] = digest(fresh.x, fresh.y)
     if recipe["order"]["kind"] != "full":
-        found["order"] = digest(*order.draw(rngs.order, rows=len(rows.x), **recipe["order"]))
+        batching = order.Batching(rows=len(rows.x), **recipe["order"])
+        batches = order.Draws(batching, [rngs.order]).between(0, recipe["steps"])
+        found["order"] = digest(batches.rows, batches.starts, batches.lengths)
     found["least squares"] = digest(*least_squares(rows.x[None], rows.y[None]))
     if sum(map(np.size, parameters)) <= SHARPNESS_PARAMETERS and seed < SHARPNESS_SEEDS:
         layers = [

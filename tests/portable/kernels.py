@@ -30,9 +30,9 @@ from mlpfit.training.engine import kernel_cache
 from mlpfit.training.run import make_data, make_module
 
 DRIVER = Path(__file__).with_name("driver.cpp")
-REPLICAS, STEPS, QUICK_STEPS = 4, 300, 20
-QUICK = "parabola/eight_neurons", "restoration/framework", "tower/small"
-OPERATIONS = 1e8  # of all steps of a call: large nets take fewer steps
+REPLICAS, STEPS, QUICK_STEPS = 4, 300, 8
+QUICK = "parabola/eight_neurons", "tower/small"
+OPERATIONS = 2e7  # of all steps of a call: large nets take fewer steps
 # What no experiment has, tried on some of them: activation and optimiser.
 OPTIONS: dict[str, tuple[str, Any]] = {
     "tanh": ("tanh", None),
