@@ -52,8 +52,8 @@ def departure(config: Config, folder: Path, command: str) -> str | None:
     if not differing:
         return None
     return (
-        f"{folder} now holds another recipe than experiment={config.name} ({'; '.join(differing)}): "
-        f"mlpfit {command} {config.name} trains that again; output_dir=... keeps both"
+        f"{folder} now holds another recipe than experiment={config.name} "
+        f"({'; '.join(differing)}): mlpfit {command} {config.name} trains that again; output_dir=... keeps both"
     )
 
 

@@ -27,6 +27,7 @@ from mlpfit.runs.folder import (
     unfinished_folder,
 )
 from mlpfit.runs.identity import identity, is_current
+from mlpfit.runs.run import load_run
 from mlpfit.training.progress import Bar, OnStep, display
 from mlpfit.training.shard import Shard, shards
 
@@ -69,7 +70,7 @@ def train_all(configs: Sequence[Config]) -> None:
         if len(order) == 1:
             bar = shown.add_run(order[0].name, order[0].steps)
             train(order[0], on_step=bar)
-            bar.end()
+            bar.end(load_run(order[0].folder).provenance["seconds"])
             return
         bars: dict[int, Bar] = {}
 
@@ -80,7 +81,7 @@ def train_all(configs: Sequence[Config]) -> None:
 
         def on_end(index: int, failure: str | None) -> None:
             if failure is None:
-                bars[index].end()
+                bars[index].end(load_run(order[index].folder).provenance["seconds"])
             else:
                 failures.append(f"{order[index].name}: {failure}")
 
