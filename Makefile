@@ -3,12 +3,14 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+WHEELS := --only-binary :all: --no-binary antlr4-python3-runtime  # of this one there is none
 TUTORIALS := $(notdir $(wildcard conf/experiment/*))
 SWEEPS := $(patsubst conf/sweep/%.yaml,%,$(wildcard conf/sweep/*/*.yaml))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce ensembles evidence sweeps $(SWEEPS) figures report playground $(TUTORIALS) test test-slow test-launchers lint format tensorboard tour verify torture bench clean distclean FORCE
+.PHONY: help install reproduce ensembles evidence sweeps $(SWEEPS) figures report playground $(TUTORIALS) test test-slow test-launchers lint format tensorboard tour verify portable torture bench clean distclean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z$$()A-Z\/%. -]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sed -e 's/$$(TUTORIALS)/tower, plane, .../' -e 's|$$(SWEEPS)|parabola/hidden_units...|'
@@ -17,10 +19,12 @@ install: $(INSTALLED) ## create .venv from the lock files
 
 $(INSTALLED): requirements.lock requirements-torch.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "mlpfit needs Python 3.11, 3.12 or 3.13: install one or say make PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@echo "setting up .venv from the lock files: some hundred packages, then torch, about a minute"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) --require-hashes --no-deps $(WHEELS) -r requirements.lock
+	@echo "torch ..."
+	@$(PIP) --only-binary :all: -r requirements-torch.lock
+	@$(PIP) --no-build-isolation --no-deps -e .
 	@touch $@
 
 reproduce: $(INSTALLED) ## train every experiment, draw every figure, print the table
@@ -52,9 +56,9 @@ test: $(INSTALLED) ## run the tests
 test-slow: $(INSTALLED) ## the tests that take half a minute each, and a few trials of every promise
 	@$(BIN)/python -m pytest -m slow
 
-test-launchers: $(INSTALLED) ## the same bits through joblib, submitit and a local Ray cluster (installs them)
+test-launchers: $(INSTALLED) ## Hydra's own suites of launchers; the same bits through joblib, submitit, Ray (installs them)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check hydra-submitit-launcher==1.2.0 hydra-ray-launcher==1.2.2 hydra-joblib-launcher==1.2.0
-	@$(BIN)/python -m pytest -m slow tests/sweeps/test_launchers.py
+	@$(BIN)/python -m pytest -m "slow or not slow" tests/plugins tests/sweeps/test_launchers.py
 
 lint: $(INSTALLED) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -77,8 +81,11 @@ playground: $(INSTALLED) ## outputs/playground.html: train a net live beside the
 tour: $(INSTALLED) ## run notebooks/tour.ipynb and keep what it shows
 	@$(BIN)/python tests/report/tour.py
 
-verify: $(INSTALLED) ## train everything again, compare with what is kept (ENSEMBLES=1: the ledger, too)
-	@$(BIN)/python -m mlpfit verify ensembles=$(or $(ENSEMBLES),0)
+verify: $(INSTALLED) ## train everything again, compare it bit by bit with what is kept (ENSEMBLES=1: the ledger, too)
+	@$(BIN)/python -m mlpfit verify $(if $(filter 1,$(ENSEMBLES)),--ensembles)
+
+portable: $(INSTALLED) ## compute as on other processors, compare the bits (FULL=1: emulated ones, too)
+	@$(BIN)/python tests/portable $(if $(FULL),--full)
 
 torture: $(INSTALLED) ## kill, damage and misuse everything a few hundred times (half an hour)
 	@$(BIN)/python tests/torture
@@ -87,10 +94,12 @@ bench: $(INSTALLED) ## measure speed against the plain loop and the Trainer's de
 	@$(BIN)/python -c 'import jax' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'jax==0.10.2'
 	@$(BIN)/python tests/bench
 
-clean: ## remove the runs
-	rm -rf outputs/runs outputs/ensembles outputs/variants outputs/.locks outputs/.cache
+clean: ## remove the runs; what mlpfit did not write stays
+	@test ! -d outputs || test ! -x $(BIN)/python || $(BIN)/python -m mlpfit clean
 
-distclean: clean ## remove the environment and caches, too
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache src/mlpfit.egg-info
+distclean: clean ## remove the environment that make install made, and the tools' caches, too
+	@test ! -f $(INSTALLED) || test -L .venv || rm -rf .venv
+	@for cache in .pytest_cache .mypy_cache .ruff_cache; do \
+	test ! -f $$cache/CACHEDIR.TAG || test -L $$cache || rm -rf $$cache; done
 
 FORCE:

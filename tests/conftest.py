@@ -30,9 +30,9 @@ MODULES = [
     *map(Path, filter(None, [os.environ.get("NODE_PATH")])),
 ]
 AXE = next((f for folder in MODULES if (f := folder / "axe-core/axe.min.js").is_file()), None)
-os.environ.setdefault(
-    "TORCHINDUCTOR_CACHE_DIR", str(ROOT / "outputs/.cache/inductor")
-)  # compile each graph once
+os.environ.pop("MLPFIT_PATH", None)  # tests with tutorials of a user's own set it
+# Compile each kernel once for all tests, also of the next time.
+os.environ.setdefault("MLPFIT_KERNEL_CACHE", str(ROOT / "outputs/.cache/kernels"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

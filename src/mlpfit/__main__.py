@@ -14,6 +14,7 @@ COMMANDS = {
     "report": "commands.evidence:report",
     "playground": "commands.evidence:playground",
     "tensorboard": "commands.evidence:tensorboard",
+    "clean": "commands.clean:main",
 }
 
 

@@ -1,13 +1,17 @@
 """Errors reported to the user in one line, each with its exit code, and their wording."""
 
+import errno
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
 TUTORIAL_FILES = ("targets.py", "figures.py", "claims.py", "answers.py")  # written by users
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk: nobody's code is at fault
+LONGEST = 1000  # characters of a message
 MAX_NAMES = 12  # that a message lists; of more, those similar to the given one, or the first
 
 
@@ -39,6 +43,49 @@ class Stopped(SystemExit):
     """The command was stopped by a signal; the exit code is 128 + its number."""
 
 
+def shortened(text: str) -> str:
+    """A message of at most about a thousand characters, without its middle if it is longer."""
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST * 3 // 4]} ... {text[-LONGEST // 4 :]}"
+
+
+def printable(text: object) -> str:
+    """Text that is not ours, for a terminal or a log: characters that control it are escaped."""
+    return "".join(c if not _controls(c) else ascii(c)[1:-1] for c in str(text))
+
+
+def check_text(text: str, culprit: str) -> str:
+    """Return a text that was read from a file or a command. Raises ConfigError if it has characters
+    that control a terminal, turn the direction of writing or are no text in UTF-8."""
+    if wrong := next((c for c in text if _controls(c) and c not in "\n\t"), None):
+        at = f"character {text.index(wrong) + 1} of {len(text)}"
+        raise ConfigError(f"{printable(culprit)}: {at} is {ascii(wrong)[1:-1]}, which is no text")
+    return text
+
+
+def check_texts(value: object, culprit: str) -> None:
+    """:func:`check_text` for all texts in nested lists and dicts, and their keys."""
+    if isinstance(value, str):
+        check_text(value, culprit)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            check_texts(key, culprit)
+            check_texts(item, f"{culprit}.{key}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check_texts(item, culprit)
+
+
+def _controls(character: str) -> bool:
+    """Whether it is a control character, a lone surrogate, or turns the direction of writing."""
+    turns = unicodedata.bidirectional(character) in _TURNING
+    return turns or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+
+
+_TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+
+
 def one_line(error: BaseException) -> str:
     """Type and message of an error on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
@@ -50,7 +97,7 @@ def allowed(given: object, names: Iterable[str]) -> str:
     >>> allowed("lrr", ["lr", "momentum"])
     'did you mean lr? allowed are lr, momentum'
     """
-    names = list(names)
+    names = [name for name in names if name != str(given)]
     if not names:
         return "there are none"
     tails = get_close_matches(_tail(str(given)), list(map(_tail, names)), n=3)
@@ -82,6 +129,8 @@ def as_config_error(culprit: str) -> Iterator[None]:
     except (ConfigError, RunError, Stopped):
         raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
         raise ConfigError(f"{culprit}: {one_line(error)}{_line_of(error)}") from error
 
 

@@ -7,12 +7,14 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlpfit.errors import ConfigError, RunError, Stopped
+from mlpfit.errors import ConfigError, RunError, Stopped, printable, shortened
 
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"  # also print tracebacks
 
 
@@ -25,7 +27,10 @@ def run_command(command: Callable[[], int]) -> None:
     # By default matplotlib writes into the user's home, and warns if it can't.
     os.environ.setdefault("MPLCONFIGDIR", str(Path("outputs/.cache/matplotlib").resolve()))
     collect_garbage_seldom()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for stream in (sys.stdout, sys.stderr):  # a character that the locale lacks stops no command
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    for number in HANDLED:
         signal.signal(number, _stop)
     threading.excepthook = _thread_failed
     # It warns of a cache that can't be written.
@@ -45,6 +50,50 @@ def run_command(command: Callable[[], int]) -> None:
     sys.exit(code)
 
 
+@contextmanager
+def unchanged_process() -> Iterator[None]:
+    """Put back what a training changes in the process of its caller: threads and random generator
+    of torch, the level of Lightning's logger, environment variables, signal handlers. Of several
+    trainings in threads the last one to end does so."""
+    global _trainings
+    with _changing:
+        if _trainings == 0:
+            _before.enter_context(_restoring())
+        _trainings += 1
+    try:
+        yield
+    finally:
+        with _changing:
+            _trainings -= 1
+            if _trainings == 0:
+                _before.close()
+
+
+_changing, _before, _trainings = threading.Lock(), ExitStack(), 0
+
+
+@contextmanager
+def _restoring() -> Iterator[None]:
+    import torch
+
+    logger, environment = logging.getLogger("lightning.pytorch"), dict(os.environ)
+    threads, generator, level = torch.get_num_threads(), torch.get_rng_state(), logger.level
+    main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in HANDLED} if main else {}
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_rng_state(generator)
+        logger.setLevel(level)
+        for key in os.environ.keys() - environment.keys():
+            del os.environ[key]
+        os.environ.update(environment)
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
 def collect_garbage_seldom() -> None:
     """Raise the thresholds of garbage collection. Importing torch and Lightning creates half a
     million objects, none of them garbage, and would take a quarter longer."""
@@ -61,12 +110,12 @@ def report_error(error: BaseException) -> int:
         traceback.print_exception(error)
     text = str(error)
     if isinstance(error, OSError):
-        text = f"{error.filename or 'writing results'}: {error.strerror or error}"
+        text = f"{error.filename or 'a file'}: {error.strerror or error}"
     if isinstance(error, MemoryError):
         text = (
             "out of memory: make model.hidden, target.points, ensemble.shard or max_steps smaller"
         )
-    print(f"mlpfit: {text}", file=sys.stderr)
+    print(f"mlpfit: {printable(shortened(' '.join(text.split())))}", file=sys.stderr)
     return 2 if isinstance(error, ConfigError) else 1
 
 

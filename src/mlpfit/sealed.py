@@ -30,6 +30,11 @@ def read_json(file: Path, remedy: str) -> dict[str, Any]:
     raise RunError(f"{file}: not as it was written; {remedy}")
 
 
+def is_unchanged(content: dict[str, Any]) -> bool:
+    """Whether the content of such a file has the hash that it was written with."""
+    return content.get(KEY) == _hash({k: v for k, v in content.items() if k != KEY})
+
+
 def read_ledger(outputs: Path) -> dict[str, Any]:
     """Content of ledger.json. Raises RunError if it is missing or changed."""
     file = outputs / "ledger.json"

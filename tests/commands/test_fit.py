@@ -1,5 +1,7 @@
 """Training from Python."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import run
@@ -69,10 +71,10 @@ def test_fit_takes_other_choices_and_lists(tmp_path):
         ({"typo": 1}, "typo"),
         ({"optimizer": None}, "(optimizer=null)"),
         ({"experiment": 3}, "(experiment=3)"),
-        (
-            {"optimizer": {"name": "sgd"}},
-            "no such key; allowed are optimizer.",
-        ),
+        ({"optimizer": {"name": "sgdd"}}, "did you mean sgd?"),
+        ({"callbacks": ["learning_rate"]}, "callbacks: takes a name of conf/callbacks, or a dict"),
+        ({"question": "\x1b[31m?"}, "character 1 of 6 is \\x1b"),
+        ({"ckpt_path": Path("none.ckpt")}, "ckpt_path=none.ckpt: no checkpoint"),
         ({"model": {"hidden": 8.0}}, "model.hidden=8.0: must be a valid integer or a valid string"),
         ({"output_dir": "/dev/null"}, "/dev/null is no folder"),
         ({"output_dir": ""}, "output_dir=: must name a folder"),

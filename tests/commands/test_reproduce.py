@@ -1,6 +1,5 @@
 """The main command and what it leaves behind."""
 
-import csv
 import re
 import shutil
 import subprocess
@@ -59,21 +58,6 @@ def test_the_published_numbers_are_all_there():
     numbers = [n for t in tutorials() for n in published.tutorial(t.name).numbers]
     assert len(numbers) == len({n.key for n in numbers}) == 101
     assert {n.experiment for n in numbers} - set(experiments()) == {"gradient/check"}
-
-
-def test_readme_and_results_agree():
-    readme = (ROOT / "README.md").read_text()
-    assert results.readme_table(ROOT / "outputs") in readme
-
-
-def test_committed_results_are_those_of_this_code(reproduced):
-    texts = [(folder / "outputs/results.csv").read_text() for folder in (ROOT, reproduced[0])]
-    tables = [csv.DictReader(text.splitlines()) for text in texts]
-    for committed, new in zip(*tables, strict=True):
-        assert committed["experiment"] == new["experiment"]
-        ratio = float(committed["value"]) / float(new["value"])
-        factor = 3 if published.amplifies_rounding(new["experiment"]) else 1.001
-        assert 1 / factor < ratio < factor
 
 
 def test_a_readme_of_somebody_elses_is_left_alone(tmp_path):

@@ -1,15 +1,13 @@
-"""What make verify calls identical, within tolerance and different."""
-
-import json
-import shutil
+"""What make verify calls identical, same but for rounding, and different."""
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import run
 
-from mlpfit import RunError, sealed
-from mlpfit.commands.verify import changed_files, compare, read_reference
-from mlpfit.judging.published import amplifies_rounding
+from mlpfit import RunError
+from mlpfit.commands.verify import compare, compare_rounded, read_reference
+from mlpfit.config.compose import compose
+from mlpfit.training.run import losses_from_perturbed_weights
 
 
 def of(loss, final=(1.0, 2.0, 3.0)):
@@ -18,73 +16,63 @@ def of(loss, final=(1.0, 2.0, 3.0)):
 
 LOSS, MIDDLE = np.linspace(2, 1, 200), np.arange(200) == 99
 CASES = {
-    "itself": (lambda loss: loss, "identical", "identical"),
-    "last digits": (lambda loss: loss * (1 + 1e-7), "different", "within tolerance"),
-    "another rate": (lambda loss: loss ** (1 + 1e-2), "different", "different"),
-    "one loss": (lambda loss: np.where(MIDDLE, loss * 1000, loss), "different", "different"),
-    "no number": (lambda loss: np.where(MIDDLE, np.nan, loss), "different", "different"),
-    "fewer steps": (lambda loss: loss[:-1], "different", "different"),
+    "itself": (lambda loss: loss, None, "identical", "same but for rounding"),
+    "last digits": (lambda loss: loss * (1 + 1e-7), 1, "different", "same but for rounding"),
+    "another rate": (lambda loss: loss ** (1 + 1e-2), 1, "different", "different"),
+    "one loss": (lambda loss: np.where(MIDDLE, loss * 2, loss), 100, "different", "different"),
+    "no number": (lambda loss: np.where(MIDDLE, np.nan, loss), 100, "different", "different"),
+    "fewer steps": (lambda loss: loss[:-1], 200, "different", "different"),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_rounding_is_granted_to_other_machines_only(case):
-    change, alike, elsewhere = CASES[case]
-    assert compare("plane/scratch", of(change(LOSS)), of(LOSS), 0, alike=True).kind == alike
-    assert compare("plane/scratch", of(change(LOSS)), of(LOSS), 0, alike=False).kind == elsewhere
+def test_every_bit_counts_unless_the_engine_can_not_compute_the_run(case):
+    change, first, by_bits, by_rounding = CASES[case]
+    compared = compare("plane/scratch", of(change(LOSS)), of(LOSS), [])
+    assert (compared.kind, compared.first) == (by_bits, first)
+    rounded = compare_rounded("plane/scratch", of(change(LOSS)), of(LOSS), 200, "no compiler")
+    assert rounded.kind == by_rounding and ("no compiler" in rounded.why or case == "fewer steps")
 
 
-def test_a_figure_that_differs_counts_on_the_same_machine():
-    assert compare("plane/scratch", of(LOSS), of(LOSS), 1, alike=True).kind == "different"
+def test_only_the_steps_before_rounding_is_amplified_are_compared_without_the_engine():
+    apart = of(np.where(np.arange(200) < 20, LOSS, LOSS * 1.5))
+    assert compare_rounded("own/net", apart, of(LOSS), 20, "").kind == "same but for rounding"
+    assert compare_rounded("own/net", apart, of(LOSS), 21, "").first == 21
 
 
-def test_sensitive_recipes_begin_alike_and_stay_within_a_factor():
-    name = "gradient/sine_network"
-    assert amplifies_rounding(name) and not amplifies_rounding("plane/scratch")
-    apart = np.where(np.arange(200) < 20, LOSS, LOSS * 1.5)
-    assert compare(name, of(apart), of(LOSS), 0, alike=False).kind == "within tolerance"
-    for other in (
-        LOSS * 1.5,
-        np.where(np.arange(200) < 20, LOSS, LOSS * 4),
-        np.where(LOSS < 1.1, np.nan, LOSS),
-    ):
-        assert compare(name, of(other), of(LOSS), 0, alike=False).kind == "different"
-    lost = of(LOSS * 1.0001, (1.0, 2.0, np.nan))
-    assert compare(name, lost, of(LOSS), 0, alike=False).kind == "different"
-    first = compare(name, of(apart), of(LOSS), 0, alike=True)
-    assert (first.kind, first.first) == ("different", 21)
+def test_final_numbers_and_figures_count_to_the_bit():
+    other = of(LOSS, (1.0, 2.0, np.nextafter(3.0, 4.0)))
+    assert compare("plane/scratch", other, of(LOSS), []).kind == "different"
+    lost = of(LOSS, (1.0, 2.0, np.nan))
+    assert compare("plane/scratch", lost, lost, []).kind == "identical"
+    differing = compare("plane/scratch", of(LOSS), of(LOSS), ["plane/scratch"])
+    assert differing.kind == "different" and "plane/scratch" in differing.why
 
 
-def test_what_is_kept_is_named_when_it_changes(tmp_path):
-    outputs = tmp_path / "outputs"
-    shutil.copytree(
-        ROOT / "outputs", outputs, ignore=shutil.ignore_patterns("runs", "ensembles", ".*", "ready")
-    )
-    kept, made = read_reference(outputs)
-    assert len(kept) == 14 and changed_files(outputs, made["files"]) == []
-    (outputs / "figures/plane/distribution.svg").write_text("other")
-    (outputs / "ledger.csv").unlink()
-    assert changed_files(outputs, made["files"]) == ["figures/plane/distribution.svg", "ledger.csv"]
-    file = outputs / "reference.npz"
-    content = bytearray(file.read_bytes())
-    content[1000] ^= 1
-    file.write_bytes(content)
-    with pytest.raises(RunError, match=r"reference\.npz: not as it was written"):
-        read_reference(outputs)
-    content = json.loads((outputs / "reference.json").read_bytes())
-    content["machine"]["threads"] = 7
-    (outputs / "reference.json").write_text(json.dumps(content))
-    with pytest.raises(RunError, match=r"reference\.json: not as it was written"):
-        read_reference(outputs)
+def test_perturbed_weights_move_the_losses_by_rounding_at_first():
+    config = compose(["experiment=plane/scratch", "trainer.max_steps=5"])
+    ours = losses_from_perturbed_weights(config)
+    exact = losses_from_perturbed_weights(compose(["experiment=plane/scratch", "seed=1"]))
+    assert ours.shape == (5, 1) and exact.shape == (200, 1)
+    assert abs(ours[0] / exact[0] - 1) > 1e-3  # another seed is no rounding
 
 
-def test_sealed_files_know_themselves(tmp_path):
-    file = tmp_path / "x.json"
-    file.write_bytes(sealed.json_bytes({"a": [1, 2.5], "b": None}))
-    assert sealed.read_json(file, "") == {"a": [1, 2.5], "b": None}
-    file.write_text(file.read_text().replace("2.5", "2.6"))
-    with pytest.raises(RunError, match="not as it was written; do that"):
-        sealed.read_json(file, "do that")
-    svg = sealed.svg_bytes(b"<svg></svg>\n")
-    assert sealed.is_whole(svg)
-    assert not sealed.is_whole(svg[:-1]) and not sealed.is_whole(b"x" + svg)
+def test_a_run_without_a_compiler_is_compared_before_rounding_shows(tmp_path, own):
+    """The reference comes from the engine, the run to verify from Lightning's loop."""
+    for arguments in (("reproduce", "own"), ("verify", "--keep", "own"), ("verify", "own")):
+        done = run("mlpfit", *arguments, cwd=tmp_path, MLPFIT_PATH=own)
+        assert done.returncode == 0, done.stderr
+    assert "1 run: 1 identical" in done.stdout
+    without = {"MLPFIT_PATH": own, "CXX": "no-such-compiler"}
+    done = run("mlpfit", "verify", "own", cwd=tmp_path, **without)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 same but for rounding" in done.stdout
+    assert "computed without the engine (CXX=no-such-compiler" in done.stdout
+
+
+def test_a_reference_that_is_damaged_or_missing_is_named(tmp_path):
+    with pytest.raises(RunError, match=r"reference\.npz is not there: restore it with git"):
+        read_reference(tmp_path, "reference")
+    (tmp_path / "reference.npz").write_bytes(b"PK")
+    with pytest.raises(RunError, match=r"reference\.npz: damaged; restore it with git checkout"):
+        read_reference(tmp_path, "reference")

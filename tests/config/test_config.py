@@ -152,7 +152,6 @@ WRONG = {
     "optimizer=null": "optimizer",
     "seed=1,2": "seed=1,2",
     "model.hidden=8.0": "model.hidden=8.0: must be a valid integer or a valid string",
-    "name=a/b.partial": "must not end in .old or .partial",
     "name=a/" + 250 * "b": "must be tutorial/experiment",
     "output_dir=": "output_dir=: must name a folder",
     "output_dir='~/x'": "output_dir=~/x: must name a folder",
@@ -203,8 +202,8 @@ def paths(tree):
 
 # What a user's experiment file may hold that no command line can.
 BROKEN = {
-    "seed: &a [*a]": "recursi",
-    "loss: \udcff": "utf-8",
+    "seed: &a [*a]": "refers to itself",
+    "loss: \udcff": "UTF-8",
     'name: "own/x\\n"': "name='own/x",
     "trainer: 3": "trainer",
     "model: {hidden: 3, hidden: 4}": "hidden",

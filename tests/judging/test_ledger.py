@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.judging import claims, published, statistics
-from mlpfit.judging.ledger import CLAIM_COLUMNS
+from mlpfit.judging.ledger import COLUMNS
 from mlpfit.judging.statistics import P
 
 LEDGER = json.loads((ROOT / "outputs/ledger.json").read_text())
@@ -23,7 +23,7 @@ def test_every_published_number_is_in_the_ledger_once_with_a_verdict():
     assert [entry["key"] for entry in LEDGER["numbers"]] == keys
     for entry in LEDGER["numbers"]:
         assert entry["verdict"] in LEDGER["legend"] == statistics.MEANINGS
-        assert entry["verdict"] != "not checkable" or entry["reason"]
+        assert entry["verdict"] not in ("not checkable", "not judged") or entry["reason"]
         assert (entry["verdict"] == "borderline") == bool(entry.get("between"))
     with (ROOT / "outputs/ledger.csv").open() as file:
         assert [row["verdict"] for row in csv.DictReader(file)] == [
@@ -37,13 +37,26 @@ def test_every_claim_and_slip_is_in_the_ledger_and_every_run_has_a_verdict():
         assert len(LEDGER[kind]) == len(listed)
     assert [entry["experiment"] for entry in LEDGER["experiments"]] == experiments()
     for entry in LEDGER["conclusions"]:
-        assert entry["column"] in (*CLAIM_COLUMNS, "holds by construction")
+        assert entry["column"] in COLUMNS
         assert (entry["where"] is None) == (entry["whose"] == "we asked")
 
 
 def test_no_verdict_turns_into_another_from_one_half_of_the_seeds_to_the_other():
     assert LEDGER["halves"]["flips"] == {}
     assert LEDGER["halves"]["judged"] > 100
+
+
+def test_a_run_is_judged_by_its_own_p_alone():
+    traces = {trace["experiment"]: trace for trace in LEDGER["traces"]}
+    numbers = {entry["key"]: entry for entry in LEDGER["numbers"]}
+    for entry in LEDGER["experiments"]:
+        if "p" not in entry:
+            assert entry["verdict"] in ("curve only", "not judged")
+            continue
+        decisive = traces.get(entry["experiment"], numbers[entry["last"]])
+        assert (entry["p"], entry["verdict"]) == (decisive["p"], decisive["verdict"])
+        test = P(**{name: entry[name] for name in P.__dataclass_fields__})
+        assert (test.verdict, test.between) == (entry["verdict"], entry["between"])
 
 
 def test_a_trace_that_is_recovered_is_no_test_of_the_recipe():

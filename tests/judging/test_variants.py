@@ -70,7 +70,7 @@ def test_what_is_unchanged_is_noticed_in_a_tenth_what_is_far_off_always(shift, l
 
 
 def test_without_variants_the_tables_are_empty_and_a_damaged_file_is_named(tmp_path, monkeypatch):
-    assert tables({}) == {"power": [], "assumptions": [], "sensitivity": []}
+    assert tables({}, []) == {"power": [], "assumptions": [], "sensitivity": []}
     folder = tmp_path / "sixth"
     folder.mkdir()
     monkeypatch.setenv("MLPFIT_PATH", str(folder))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -100,6 +101,18 @@ def test_a_tutorial_of_the_readers_own_is_left_out_where_it_must_be(made, own, t
     left_out = json.loads(re.search(r'id="evidence">(.*?)</script>', page, re.S)[1])["left_out"]
     assert left_out["own/ramp"] == "its function is not written as a formula"
     assert left_out["own/flat"] == "no finished run"
+
+
+def test_a_damaged_run_is_left_out_with_its_reason(reproduced, tmp_path):
+    shutil.copytree(reproduced[0] / "outputs/runs/tower", tmp_path / "runs/tower")
+    (tmp_path / "runs/tower/small/data.npz").write_bytes(b"not an archive")
+    shown = playground.evidence(tmp_path)
+    assert "tower/small" not in shown["experiments"] and "tower/large" in shown["experiments"]
+    assert "data.npz" in shown["left_out"]["tower/small"]
+    assert "data.npz" in playground.missing(shown, tmp_path)
+    shutil.rmtree(tmp_path / "runs/tower/large")
+    with pytest.raises(RunError, match=r"data\.npz"):
+        playground.evidence(tmp_path)
 
 
 @needs_node

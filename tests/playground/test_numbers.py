@@ -1,5 +1,6 @@
 """The playground's numbers are mlpfit's: of published runs, of any seed and any command."""
 
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -142,8 +143,24 @@ def test_the_percentile_is_the_place_among_the_replicas(made, page):
     order = np.argsort(np.argsort(replicas.final("mse")))
     for k in (0, 3):  # of eight: the percentile is between those of its neighbours
         visit(page, made, f"#experiment={name}&seed={replicas.seeds[k]}&step=1000")
-        shown = int(page.inner_text("#percentile").removeprefix("percentile "))
+        said = page.inner_text("#percentile")
+        shown = int(re.match(rf"percentile (\d+) of {SEEDS} seeds: ", said)[1])
         assert 100 * (order[k] - 1) / SEEDS - 1 <= shown <= 100 * (order[k] + 1) / SEEDS + 1
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ("target.f=x^2", "another function here"),
+        ("target.noise=0.5", "other rows here"),
+        ("loss=mse", "another loss here"),
+    ],
+)
+def test_other_seeds_than_the_published_ones_are_not_compared(change, said, made, page):
+    key, value = change.split("=")
+    visit(page, made, f"#experiment={COMPARED[-1]}&{key}={quote(value)}&step=10")
+    until(page, f"document.querySelector('#percentile').textContent === '{said}'")
+    assert page.locator("[data-no-band]").first.inner_text() == f"no seeds: {said}"
 
 
 def test_the_speed_is_printed(made, page, capsys):

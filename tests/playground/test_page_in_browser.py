@@ -109,6 +109,39 @@ def test_what_is_typed_wrong_is_said_beside_it_and_changes_nothing(made, page):
     until(page, "document.querySelector('#problem').textContent.includes('not finite at x = ')")
 
 
+def test_what_was_refused_stays_until_it_is_right(made, page):
+    """Another control moves, and what was typed wrong is still there, with what is wrong in it."""
+    visit(page, made)
+    for text, said in [("sin(3x)", "write 3 * x"), ("sin x", "write sin(x)"), ("2(x+1)", "2 * (")]:
+        page.fill("#set-target-f", text)
+        page.press("#set-target-f", "Tab")
+        assert said in page.inner_text("#wrong-set-target-f")
+    page.fill("#set-target-low", "7")
+    page.press("#set-target-low", "Tab")
+    page.select_option("#set-model-activation", "tanh")
+    until(page, "location.hash.includes('tanh')")
+    assert page.input_value("#set-target-f") == "2(x+1)"
+    assert "2 * (" in page.inner_text("#wrong-set-target-f")
+    page.fill("#set-target-high", "9")  # now 7 is allowed, and is taken
+    page.press("#set-target-high", "Tab")
+    until(page, "location.hash.includes('target.low=7')")
+    assert not page.is_visible("#wrong-set-target-low")
+    page.fill("#set-target-f", "sin(3*x)")
+    page.press("#set-target-f", "Tab")
+    until(page, "location.hash.includes('sin')")
+    assert not page.is_visible("#wrong-set-target-f")
+
+
+def test_where_no_seeds_are_shown_it_says_why(made, page):
+    for fragment, said in [
+        ("", "no seeds trained"),
+        ("#optimizer.lr=0.05", "no seeds trained"),
+    ]:
+        visit(page, made, fragment)
+        until(page, f"document.querySelector('#percentile').textContent === '{said}'")
+        assert page.locator("[data-no-band]").first.inner_text() == f"no seeds: {said}"
+
+
 def test_everything_can_be_done_from_the_keyboard(made, page):
     visit(page, made, "#step=400")
     page.focus("#scrub")

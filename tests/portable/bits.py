@@ -106,10 +106,11 @@ def recipes_file() -> Iterator[Path]:
         yield file
 
 
-def write_table(comparisons: list[Comparison], missing: list[str], file: Path) -> None:
+def table(comparisons: list[Comparison], missing: list[str]) -> str:
+    """The first part of outputs/portable.md."""
     here = provenance()
     rows = "\n".join(comparison.row() for comparison in comparisons)
     reasons = "".join(f"\n- {reason}" for reason in missing)
     head = HEAD.format(experiments=len(experiments()))
     on = f"On {here['processor']}, {os.cpu_count()} cores, numpy {here['versions']['numpy']}"
-    file.write_text(f"{head}{rows}\n{reasons and chr(10)}{reasons}\n{on}, {here['platform']}.\n")
+    return f"{head}{rows}\n{reasons and chr(10)}{reasons}\n{on}, {here['platform']}.\n"

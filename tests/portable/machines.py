@@ -31,12 +31,18 @@ class Machine:
     without: tuple[str, ...] = ()
     emulated: bool = False
 
-    def run(self, *arguments: str, timeout: float) -> str:
-        """What the Python program prints. Raises RuntimeError with its error."""
+    def run(self, *arguments: str, timeout: float, folder: Path | None = None) -> str:
+        """What the Python program prints, in this folder. Raises RuntimeError with its error."""
         environment = {**os.environ, **self.environment}
         command = [*self.python, *arguments]
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
         if done.returncode:
             raise RuntimeError(f"{self.name}: {done.stderr.strip()[-600:]}")

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from tour import TOUR, executed
 
 import mlpfit
+from mlpfit.judging import words
 from mlpfit.judging.statistics import position
 
 SRC = ROOT / "src"
@@ -92,8 +93,12 @@ def test_verdicts_place_the_published_numbers_among_the_replicas(tmp_path):
     assert last["key"].startswith("plane/least_squares:sse")
     assert (last["percentile"], last["verdict"]) == (place.percentile, p.verdict)
     assert last["departs"] == []
+    shown = repr(run.verdicts())
+    assert last["key"] in shown and words.number_verdict(last) in shown
+    assert words.number_verdict(last) in run.verdicts()._repr_html_()
     other = mlpfit.fit("plane/least_squares", replicas=2, target={"noise": 3}, output_dir=tmp_path)
     assert other.verdicts()[-1]["departs"] == ["target.noise: 3.0, now 1.0"]
+    assert "another recipe than the experiment's: target.noise" in repr(other.verdicts())
     with pytest.raises(mlpfit.RunError, match="one replica can't judge a number"):
         mlpfit.fit("plane/least_squares", output_dir=tmp_path).verdicts()
 

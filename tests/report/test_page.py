@@ -4,23 +4,24 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import AXE, run
 
 from mlpfit import sealed
-from mlpfit.config.catalogue import experiments, tutorials
-from mlpfit.judging import published
-from mlpfit.report import playground
-from mlpfit.report.explorer import POINTS, Axis, explorer
-from mlpfit.report.page import report
-from mlpfit.runs.run import load_run
+from mlpfit.config.catalogue import tutorials
+from mlpfit.judging import ledger as judging
+from mlpfit.judging import published, words
+from mlpfit.report import playground, table
+from mlpfit.report.page import linked, report, web_address
+
+README = "# Mine\n<!-- results -->\n<!-- /results -->\n"
 
 
 @pytest.fixture(scope="module")
 def judged(reproduced, tmp_path_factory) -> Path:
-    """A folder with runs, ensembles of four replicas, figures, ledger and report."""
+    """A folder with runs, ensembles of four replicas, figures, ledger, README and report."""
     folder = tmp_path_factory.mktemp("judged")
+    (folder / "README.md").write_text(README)
     shutil.copytree(reproduced[0] / "outputs", folder / "outputs")
     how = ("trainer.compile=true", "ensemble.processes=1")
     made = run("mlpfit", "ensembles", "replicas=4", *how, cwd=folder)
@@ -36,14 +37,18 @@ def test_the_report_is_one_small_offline_file(judged):
     assert len(page.encode()) < 8 * 2**20
     links = set(re.findall(r'(?:src|href)="([^"#][^"]*)"', page))
     pages = {published.tutorial(t.name).page for t in tutorials()}  # to follow, not loaded
-    assert {link for link in links if not link.startswith("data:")} == pages - {None} | {
-        "playground.html"
-    }
+    beside = {link for link in links if link.startswith("playground.html#experiment=")}
+    assert {link for link in links if not link.startswith("data:")} == pages - {None} | beside
+    assert beside
     assert "url(" not in page.split("</style>")[0] and "@import" not in page
     assert all(f'id="{t.name}"' in page for t in tutorials())
-    assert page.count('class="explorer"') == len(experiments())
-    assert all(' alt="' in tag for tag in re.findall(r"<img [^>]*>", page))
-    assert "{{" not in page
+    for tag in re.findall(r"<img [^>]*>", page):
+        assert re.search(r' width="[1-9]\d*" height="[1-9]\d*" alt="[^"]+"', tag), tag[-200:]
+    assert "{{" not in page and "<script" not in page
+    first = page.partition('id="first"')[2].partition("</ol>")[0]
+    assert first.count("<li>") == first.count("<img ") == len(tutorials())
+    words_used = set(re.findall(r'href="#(word-[\w-]+)"', page))
+    assert words_used and all(f'id="{word}"' in page for word in words_used)
 
 
 def test_the_ledger_says_when_a_verdict_changes(judged):
@@ -53,7 +58,8 @@ def test_the_ledger_says_when_a_verdict_changes(judged):
     file.write_bytes(sealed.json_bytes(content))
     changed = run("mlpfit", "ledger", cwd=judged)
     assert changed.returncode == 3
-    assert "1 verdicts changed: tower/small:mse@100: outside, now" in changed.stderr
+    said = "1 verdict changed since the ledger before: tower/small:mse@100: outside, now"
+    assert said in changed.stderr
 
 
 def test_bands_and_distributions_are_drawn_once_the_ensembles_are_there(judged):
@@ -69,42 +75,92 @@ def test_bands_and_distributions_are_drawn_once_the_ensembles_are_there(judged):
     } <= names
 
 
-def _numbers(points: str) -> list[float]:
-    return [float(v) for v in re.split("[ ,]+", points.strip())]
+def test_a_ledger_that_judges_more_is_kept_unless_asked(judged, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(judged, folder)
+    file = folder / "outputs/ledger.json"
+    content = sealed.read_ledger(folder / "outputs")
+    content["conclusions"][0]["replicas"] = 20000
+    file.write_bytes(richer := sealed.json_bytes(content))
+    refused = run("mlpfit", "ledger", cwd=folder)
+    assert refused.returncode == 1 and "1 of conclusions" in refused.stderr
+    assert "--partial" in refused.stderr and file.read_bytes() == richer
+    kept = run("mlpfit", "report", "--judge", cwd=folder)
+    assert kept.returncode == 0 and "is kept" in kept.stderr and file.read_bytes() == richer
+    written = run("mlpfit", "ledger", "--partial", cwd=folder)
+    assert written.returncode == 0, written.stderr
+    assert sealed.read_ledger(folder / "outputs")["conclusions"][0]["replicas"] == 4
 
 
-def test_in_a_browser_nothing_is_loaded_nothing_overflows_and_the_keys_move_the_picture(
-    judged, browser
-):
-    page = browser.new_page(viewport={"width": 390, "height": 800})
+def test_what_lacks_its_replicas_says_so_and_names_the_command(judged):
+    content = sealed.read_ledger(judged / "outputs")
+    page = (judged / "outputs/report.html").read_text()
+    for kind in ("conclusions", "slips", "power", "assumptions", "sensitivity"):
+        assert any(
+            words.is_missing(part) for row in content[kind] for part in row.get("choices", [row])
+        )
+    claim = next(c for c in content["conclusions"] if words.is_missing(c))
+    assert claim["column"] == "not judged" and claim["commands"][0].startswith("mlpfit ensembles")
+    assert claim["claim"].replace("'", "&#39;") in page and claim["commands"][0] in page
+
+
+def test_a_row_of_another_recipe_has_no_verdict(judged, tmp_path):
+    folder, name = tmp_path / "copy", "tower/small"
+    shutil.copytree(judged, folder)
+    outputs, readme = folder / "outputs", folder / "README.md"
+    content, before = sealed.read_ledger(outputs), readme.read_text()
+    content["runs"][name]["recipe"] = "another"
+    (outputs / "ledger.json").write_bytes(sealed.json_bytes(content))
+    assert name in (table.update_readme(outputs, readme) or "") and readme.read_text() == before
+    row = next(line for line in table.readme_table(outputs).splitlines() if f"`{name}`" in line)
+    assert "another recipe" in row and not re.search("typical|unusual|outside", row)
+    apart = judging.without(content, judging.departing(content))
+    for kind in ("numbers", "traces", "experiments"):
+        for entry in apart[kind]:
+            assert (entry["verdict"] == "not judged") == (entry["experiment"] == name)
+    assert "of another recipe than" in report(outputs, content)
+    said = playground.evidence(outputs)["experiments"][name]["verdict"]["said"]
+    assert said.startswith("not judged")
+
+
+def test_readme_report_playground_and_terminal_say_the_same(judged):
+    outputs = judged / "outputs"
+    content, page = sealed.read_ledger(outputs), (outputs / "report.html").read_text()
+    readme, live = (judged / "README.md").read_text(), playground.evidence(outputs)
+    terminal = " ".join(run("mlpfit", "ledger", cwd=judged).stdout.split())  # it breaks lines
+    plain = re.sub(r"<[^>]+>", "", page).replace("&#39;", "'").replace("&#34;", '"')
+    for line in filter(None, table.summary(content)):
+        assert line in plain and line in readme and line in terminal
+    for entry in content["experiments"]:
+        name, said = entry["experiment"], words.run_verdict(entry)
+        assert said in plain and said in terminal
+        row = next(line for line in readme.splitlines() if f"`{name}`" in line)
+        assert said in row
+        if name in live["experiments"]:
+            assert live["experiments"][name]["verdict"]["said"] == said
+    counts = [int(n) for n in re.findall(r"<b>(\d+)</b> runs? ", page)]
+    assert sum(counts) == len(content["experiments"]) == readme.count("| `")
+    for claim in content["conclusions"]:
+        assert words.claim_verdict(claim) in plain
+
+
+def test_in_a_browser_nothing_is_loaded_and_nothing_is_cut(judged, browser):
     problems: list[str] = []
     requests: list[str] = []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto((judged / "outputs/report.html").as_uri())
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    box = page.locator("#explore-parabola-eight_neurons")
-    slider, line = box.locator(".steps input"), box.locator('svg[data-panel="fit"] .net')
-    final, step = line.get_attribute("points"), box.locator(".steps output").inner_text()
-    slider.focus()
-    page.keyboard.press("Home")
-    assert line.get_attribute("points") != final
-    assert box.locator(".steps output").inner_text() == "0" != step
-    assert slider.get_attribute("aria-valuetext") == "0"
-    page.keyboard.press("End")
-    assert _numbers(line.get_attribute("points")) == _numbers(final)
-    kink, unit = box.locator(".kink").first, box.locator(".unit").first
-    assert float(kink.get_attribute("x1")) == -9
-    box.locator(".units input").focus()
-    page.keyboard.press("ArrowRight")
-    marked = float(kink.get_attribute("x1"))
-    assert marked != -9 and unit.get_attribute("class") == "unit on"
-    page.keyboard.press("Home")
-    unit.dispatch_event("mouseenter")
-    assert float(kink.get_attribute("x1")) == marked
-    unit.dispatch_event("mouseleave")
-    assert float(kink.get_attribute("x1")) == -9
+    for width in (390, 1300):
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto((judged / "outputs/report.html").as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        cut = (
+            "[...document.querySelectorAll('*')].filter((e) => e.scrollWidth > e.clientWidth + 1 &&"
+        )
+        cut += " getComputedStyle(e).overflowX === 'auto').map((e) => e.ariaLabel)"
+        assert page.evaluate(cut) == [], width
+        page.close()
     assert problems == []
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
 
@@ -122,45 +178,12 @@ def test_axe_finds_nothing_that_keeps_a_reader_out(judged, browser, scheme):
     assert [f"{v['id']}: {v['nodes'][0]['html']}" for v in violations] == []
 
 
-def test_an_axis_has_round_numbers_at_their_pixels():
-    for low, high in ((-1.04, 1.04), (0.0, 0.003), (-3000.0, 12.0)):
-        axis = Axis("y", low, high, 168, 8)
-        assert axis.pixels(np.array([low, high])) == [168, 8]
-        labels = np.array([float(label) for _, label in axis.ticks()])
-        assert len(labels) >= 2 and ((low <= labels) & (labels <= high)).all()
-        assert axis.pixels(labels) == [pixel for pixel, _ in axis.ticks()]
-    assert axis.pixels(np.array([np.inf, -np.inf, np.nan])) == [-500, 1000, -500]
-
-
-def test_an_explorer_shows_the_run(judged):
-    run_of = load_run(judged / "outputs/runs/parabola/eight_neurons")
-    content = explorer("parabola/eight_neurons", run_of)
-    payload, (fit, residual, parts) = content["payload"], content["panels"]
-    assert payload["steps"] == run_of.snapshots.tolist()
-    grid = np.linspace(run_of.data["pool_x"].min(), run_of.data["pool_x"].max(), POINTS)[:, None]
-    for step, shown, misses, shares, kinks in zip(
-        payload["steps"],
-        *(panel["frames"] for panel in (fit, residual, parts)),
-        payload["kinks"],
-        strict=True,
-    ):
-        outputs = run_of.predict(grid, step)[0, :, 0]
-        assert shown == [fit["y"].pixels(outputs)]
-        assert len(misses) == 1 and len(shares) == len(kinks) == 8
-    assert payload["x"] == fit["x"].pixels(grid[:, 0])
-
-
-def test_every_run_tutorial_and_conclusion_is_counted_once(judged):
+def test_every_run_and_conclusion_is_shown_once(judged):
     content = sealed.read_ledger(judged / "outputs")
     page = (judged / "outputs/report.html").read_text()
-    glance = page.partition('<section id="glance">')[2].partition("</section>")[0]
-    tiles = [int(count) for count in re.findall(r"<b>(\d+)</b> ", glance)]
-    assert len(tiles) == len(content["legend"]) and sum(tiles) == len(experiments())
-    columns = glance.partition('<div class="columns">')[2]
-    assert columns.count("<li>") == len(content["conclusions"]) > 0
-    sentences = page.partition('<section id="sentences">')[2].partition("</section>")[0]
-    assert sentences.count("<li>") == len(tutorials())
-    assert 'aria-label="overview"' in sentences
+    shown = page.partition('<section id="claims">')[2].partition("</section>")[0]
+    assert shown.count('<span class="what">') == len(content["conclusions"]) > 0
+    assert 'alt="Every trace of losses' in page
 
 
 def test_the_playground_says_what_the_ledger_says(judged):
@@ -168,14 +191,25 @@ def test_the_playground_says_what_the_ledger_says(judged):
     content, ledger = playground.evidence(outputs), sealed.read_ledger(outputs)
     assert playground.missing(content, outputs) == ""
     assert len(playground.page(content).encode()) < 1.5 * 2**20
-    said = {e["experiment"]: e["verdict"] for e in ledger["experiments"]}
     for name, entry in content["experiments"].items():
-        assert entry["verdict"]["verdict"] == said[name]
         assert entry["band"]["replicas"] == ledger["runs"][name]["replicas"]
         assert entry["band"]["diverged"] == ledger["runs"][name]["diverged"]
     shown = {name.split("/")[0] for name in content["experiments"]}
-    columns = [(e["claim"], e["column"]) for e in ledger["conclusions"] if e["tutorial"] in shown]
-    assert [(e["claim"], e["column"]) for e in content["claims"]] == columns != []
+    rows = [e for e in ledger["conclusions"] if e["tutorial"] in shown]
+    said = [(e["claim"], words.claim_verdict(e)) for e in rows]
+    assert [(e["claim"], e["said"]) for e in content["claims"]] == said != []
+
+
+@pytest.mark.parametrize("text", ["javascript:alert(1)", "data:text/html,x", "//evil", None, "x"])
+def test_only_addresses_of_the_web_are_links(text):
+    assert web_address(text) == ""
+    assert web_address("https://example.org/a?b=c") == "https://example.org/a?b=c"
+
+
+def test_words_of_the_glossary_are_linked_once_and_texts_stay_texts():
+    marked = str(linked("one seed, two seeds, <b>power</b>"))
+    assert marked.count("#word-seed") == 1 and "&lt;b&gt;" in marked
+    assert re.sub(r"</?a[^>]*>", "", marked) == "one seed, two seeds, &lt;b&gt;power&lt;/b&gt;"
 
 
 def test_what_a_ledger_says_is_text_never_markup(judged):
@@ -232,7 +266,7 @@ def test_tutorials_of_the_readers_own_are_judged_and_get_a_section(judged, tmp_p
         assert (done.returncode, done.stderr) == (0, "")
     page = (folder / "outputs/report.html").read_text()
     section = page.partition('<section id="bare">')[2].partition("</section>")[0]
-    assert 'id="explore-bare-ramp"' in section and "How steep is &lt;this&gt;?" in section
+    assert "mlpfit experiment=bare/ramp" in section and "How steep is &lt;this&gt;?" in section
     assert "published" not in re.sub('alt="[^"]*"|<figcaption>.*?</figcaption>', "", section)
     ledger = sealed.read_ledger(folder / "outputs")
     (number,) = [n for n in ledger["numbers"] if n["tutorial"] == "judged"]

@@ -14,6 +14,7 @@ from mlpfit import RunError, load_run
 from mlpfit.config.catalogue import PACKAGE
 from mlpfit.errors import Diverged
 from mlpfit.model.regression import Regression
+from mlpfit.runs.folder import unfinished_path
 from mlpfit.runs.identity import COMPUTING_FOLDERS, is_current, published_run
 from mlpfit.runs.provenance import provenance
 from mlpfit.runs.run import differences
@@ -126,12 +127,19 @@ def test_a_resumed_run_is_the_uninterrupted_one(setup, step, tmp_path, quick):
 
 
 def test_an_interrupted_run_with_other_settings_is_not_continued(quick):
+    every = (*SMALL, "recording.checkpoint_every=10")
     with pytest.raises(Stop):
-        train(quick(*SMALL), on_step=stop_at(20))
+        train(quick(*every), on_step=stop_at(20))
     message = r"optimizer.lr: 0.001, now 0.1\): finish it with those, or .* force=true"
     with pytest.raises(RunError, match=message):
-        train(quick(*SMALL, "optimizer.lr=0.1"))
-    assert train(quick(*SMALL, "optimizer.lr=0.1", "force=true"))
+        train(quick(*every, "optimizer.lr=0.1"))
+    assert train(quick(*every, "optimizer.lr=0.1", "force=true"))
+
+
+def test_an_interrupted_run_without_a_checkpoint_is_in_nobodys_way(quick):
+    with pytest.raises(Stop):
+        train(quick(*SMALL), on_step=stop_at(20))
+    assert train(quick(*SMALL, "optimizer.lr=0.1"))
 
 
 def test_a_diverging_run_says_where_and_leaves_nothing(quick):
@@ -139,7 +147,7 @@ def test_a_diverging_run_says_where_and_leaves_nothing(quick):
     with pytest.raises(Diverged, match="diverged at step") as error:
         train(config)
     assert 1 < error.value.step < 100
-    assert not config.folder.exists() and not config.folder.with_suffix(".partial").exists()
+    assert not config.folder.exists() and not unfinished_path(config.folder).exists()
 
 
 @pytest.mark.parametrize(
@@ -199,7 +207,7 @@ def test_a_checkpoint_of_another_run_is_refused(quick, tmp_path):
     for config in cut:
         with pytest.raises(Stop):
             train(config, on_step=stop_at(40))
-    name = "runs/tower/small.partial/checkpoints/last.ckpt"
+    name = "runs/tower/.small.mlpfit-unfinished/checkpoints/last.ckpt"
     shutil.copy(tmp_path / "2" / name, tmp_path / "1" / name)
     message = r"last\.ckpt: damaged, or not a checkpoint of this run; .*force=true"
     with pytest.raises(RunError, match=message):

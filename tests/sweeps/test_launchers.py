@@ -89,7 +89,7 @@ def test_a_worker_of_joblib_that_is_killed_costs_no_more_than_its_shard(tmp_path
 
 def wait_for(folder, count, process):
     """Until so many shards are finished, or the command has ended."""
-    partial = folder / "outputs/ensembles/tower/small.partial/shards"
+    partial = folder / "outputs/ensembles/tower/.small.mlpfit-unfinished/shards"
     while process.poll() is None and len(list(partial.glob("*/complete.json"))) < count:
         time.sleep(0.2)
     assert process.poll() is None
@@ -140,3 +140,19 @@ def test_a_killed_command_is_gone_on_with_although_its_jobs_live(tmp_path):
     ours = load_run(tmp_path / "outputs/ensembles/tower/small")
     ours.check()
     assert ours.number_hashes() == at_once(tmp_path / "other", *LONGER).number_hashes()
+
+
+def test_a_sweep_whose_worker_of_joblib_is_killed_has_a_summary(tmp_path, own):
+    needs("joblib")
+    given = ("-m", "experiment=own/ramp", "target.slope=1,2,3", "hydra/launcher=joblib")
+    (tmp_path / "fault").write_text("1 kill")
+    command = (*given, "hydra.launcher.n_jobs=2")
+    broken = run("mlpfit", *command, cwd=tmp_path, MLPFIT_PATH=own)
+    assert broken.returncode == 1 and "Traceback" not in broken.stderr
+    assert "the same command runs what is missing" in broken.stderr
+    folder = tmp_path / "outputs/sweeps/own/ramp/target.slope"
+    keys, rows = read_summary(folder)
+    assert keys == ["target.slope"] and [row["target.slope"] for row in rows] == ["1", "2", "3"]
+    (tmp_path / "fault").unlink()
+    again = run("mlpfit", *given, cwd=tmp_path, MLPFIT_PATH=own)
+    assert again.returncode == 0, again.stderr

@@ -38,7 +38,8 @@ def test_shards_as_jobs_are_the_ensemble_and_are_trained_once(command, tmp_path)
     assert ours.number_hashes() == whole.number_hashes() and ours.identity == whole.identity
     assert (final / ".hydra/overrides.yaml").is_file()
     assert (
-        not (tmp_path / "outputs/sweeps").exists() and not final.with_name("small.partial").exists()
+        not (tmp_path / "outputs/sweeps").exists()
+        and not final.with_name(".small.mlpfit-unfinished").exists()
     )
     before = times(final / "shards")
     assert command(*SHARDS, *ENSEMBLE, *FIVE)[0] == 0
@@ -53,7 +54,7 @@ def test_shards_that_are_finished_are_not_trained_again(command, tmp_path):
     code, printed = command(*ENSEMBLE, *FIVE, "ensemble.only=[0,3]")
     assert code == 0 and "trained shards 0, 3 of 5" in printed
     final = tmp_path / "outputs/ensembles/tower/small"
-    partial = final.with_name("small.partial") / "shards"
+    partial = final.with_name(".small.mlpfit-unfinished") / "shards"
     before = times(partial)
     assert set(before) == {"0000", "0003"} and not final.exists()
     code, printed = command(*SHARDS, *ENSEMBLE, *FIVE)
@@ -151,7 +152,7 @@ def test_a_killed_job_leaves_its_shards_to_the_same_command(tmp_path, own):
     assert first.returncode == 1 and "killed by signal 9" in first.stderr
     assert "shards are missing" in first.stderr and first.stderr.count("\n") == 1
     (tmp_path / "fault").unlink()
-    partial = tmp_path / "outputs/ensembles/own/ramp.partial/shards"
+    partial = tmp_path / "outputs/ensembles/own/.ramp.mlpfit-unfinished/shards"
     before = times(partial)
     assert 0 < len(before) < 5
     assert run(*command, cwd=tmp_path, MLPFIT_PATH=own).returncode == 0

@@ -114,6 +114,11 @@ def refuses_damaged(summary):
         (["experiment=tower/small", "output_dir=a,b"], "output_dir: changes no result"),
         (["experiment=tower/small", "seed=range(0,1000000000)"], "more than 10000 jobs"),
         (["experiment=glob(towel/*)"], "experiment=glob(towel/*)"),
+        (["experiment=tower/small", "seed=1,1"], "seed=1: two jobs share the folder"),
+        (
+            ["experiment=tower/small", "seed=1,2", "hydra.sweep.subdir=same"],
+            "seed=2: two jobs share the folder",
+        ),
     ],
 )
 def test_a_sweep_that_can_not_be_run_is_refused_whole(overrides, message, tmp_path):

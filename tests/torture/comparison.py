@@ -16,7 +16,7 @@ from mlpfit.runs.run import MARKER, SHARDS
 
 NUMBERS = ("history.npz", "weights.npz", "data.npz", "metrics.json")
 TABLES = ("results.csv", "summary.csv", "ledger.json")
-UNFINISHED = (".partial", ".old", ".after", ".hydra")
+UNFINISHED = (".mlpfit-", ".after", ".hydra")
 
 SMALL = ["trainer.max_steps=400", "trainer.chunk_steps=10", "recording.checkpoint_every=10"]
 MANY = ["replicas=6", "ensemble.shard=2"]
@@ -80,7 +80,7 @@ def heals(command: list[str], folder: Path) -> None:
 def nothing_partial(folder: Path) -> None:
     """Whatever lies at a final place is whole."""
     for marker in folder.rglob(MARKER):
-        if ".partial" not in str(marker) and SHARDS not in marker.parts:
+        if ".mlpfit-" not in str(marker) and SHARDS not in marker.parts:
             read_all(marker.parent)
     for file in folder.rglob("*.svg"):
         if not file.name.startswith("."):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mlpfit import ConfigError, RunError, load_run
+from mlpfit.runs.folder import unfinished_path
 from mlpfit.runs.identity import identity
 from mlpfit.training import callbacks
 from mlpfit.training.run import make_data
@@ -160,7 +161,7 @@ def test_a_monitored_number_that_nobody_logs_is_refused_in_one_line(quick):
     with pytest.raises(ConfigError, match=r"callbacks: .*val/accuracy.*val/mse") as error:
         train(config)
     assert "\n" not in str(error.value)
-    assert not config.folder.with_name(config.folder.name + ".partial").exists()
+    assert not unfinished_path(config.folder).exists()
 
 
 def test_a_training_goes_on_from_a_given_checkpoint_with_its_own_learning_rate(quick, tmp_path):

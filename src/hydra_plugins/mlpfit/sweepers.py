@@ -1,7 +1,6 @@
-"""hydra/sweeper=optuna and =shards: see :mod:`mlpfit.sweeps.search`, :mod:`mlpfit.sweeps.shards`.
-They are imported when used, since Hydra imports every plugin when it starts."""
+"""hydra/sweeper=shards: see :mod:`mlpfit.sweeps.shards`, which is imported when it is used, since
+Hydra imports every plugin when it starts."""
 
-import importlib
 from typing import Any
 
 from hydra.core.plugins import Plugins
@@ -10,11 +9,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 
-class LaunchingSweeper(Sweeper):
-    """Base of sweepers that call ``sweep`` of their module in ``mlpfit.sweeps``, which reads and
-    checks the settings of ``conf/hydra/sweeper/``."""
-
-    module: str
+class Shards(Sweeper):
+    """Its settings are read from the config; ``conf/hydra/sweeper/shards.yaml`` explains them."""
 
     def __init__(self, **settings: Any) -> None:
         pass
@@ -24,17 +20,10 @@ class LaunchingSweeper(Sweeper):
     ) -> None:
         self.context, self.function, self.config = hydra_context, task_function, config
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def sweep(self, arguments: list[str]) -> None:
+        from mlpfit.sweeps import shards
+
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=self.function, config=self.config
         )
-        module = importlib.import_module(f"mlpfit.sweeps.{self.module}")
-        return module.sweep(launcher, self.context.config_loader, self.config, arguments)
-
-
-class Optuna(LaunchingSweeper):
-    module = "search"
-
-
-class Shards(LaunchingSweeper):
-    module = "shards"
+        shards.sweep(launcher, self.context.config_loader, self.config, arguments)

@@ -10,25 +10,28 @@ The shards of all ensembles are trained in the same processes, the longest first
 """
 
 import sys
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from mlpfit.commands.reproduce import select_experiments
-from mlpfit.config.compose import compose
+from mlpfit.config.compose import as_published, compose
 from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError
 from mlpfit.judging.variants import variants
 from mlpfit.processes import cores
 from mlpfit.runs.folder import unfinished_folder
+from mlpfit.runs.identity import recipe_differences
 from mlpfit.runs.run import load_run
 from mlpfit.training.progress import console, counted, display
 from mlpfit.training.shard import shards
 from mlpfit.training.train import train_shards
 
 VARIANTS = "--variants"
+SILENCE = 4.5  # seconds, at most, into a file
 
 
 def main() -> int:
@@ -41,8 +44,21 @@ def main() -> int:
             )
         train_ensembles(variant_configs(names))
     else:
-        train_ensembles([ensemble_config(name, overrides) for name in names])
+        configs = [ensemble_config(name, overrides) for name in names]
+        train_ensembles(configs)
+        for config in configs:
+            if note := departure(config):
+                console.print(note, markup=False)
     return 0
+
+
+def departure(config: Config) -> str | None:
+    """That the folder of a published ensemble now has another recipe, and how to undo it."""
+    differing = recipe_differences(load_run(config.folder), as_published(config.name))
+    if not differing or config.output_dir != "outputs":
+        return None
+    again = f"mlpfit ensembles {config.name} trains the published recipe again"
+    return f"{config.folder}: not the published recipe ({'; '.join(differing)}); {again}"
 
 
 def variant_configs(experiments: list[str]) -> list[Config]:
@@ -58,6 +74,37 @@ def ensemble_config(experiment: str, overrides: list[str]) -> Config:
     if any(override.startswith(("replicas=", "seeds=")) for override in overrides):
         return config
     return replace(config, replicas=config.ensemble.replicas)
+
+
+@contextmanager
+def heartbeat(total: int, report: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
+    """Where no bar is shown, a line every few seconds: how far the training is, and how long it
+    will take at the speed so far. Yields a function to call with the number of steps done."""
+    done, started, ended = 0, time.time(), threading.Event()
+
+    def count(steps: int) -> None:
+        nonlocal done
+        done = steps
+        report(steps)
+
+    def tell() -> None:
+        while not ended.wait(SILENCE):
+            seconds = time.time() - started
+            if done:
+                left = seconds * (total - done) / done
+                console.print(f"{done / total:.0%} after {seconds:.0f} s, about {left:.0f} s left")
+            else:
+                console.print(f"loading and compiling for {seconds:.0f} s")
+
+    teller = threading.Thread(target=tell, daemon=True)
+    if not console.is_terminal:
+        teller.start()
+    try:
+        yield count
+    finally:
+        ended.set()
+        if teller.is_alive():
+            teller.join()
 
 
 def train_ensembles(configs: Sequence[Config]) -> None:
@@ -79,12 +126,16 @@ def train_ensembles(configs: Sequence[Config]) -> None:
         counts = ", ".join(map(counted, (trained, len(missing)), ("ensemble", "shard")))
         console.print(f"{counts} on {counted(processes, 'core')}: about {predicted:.0f} s")
         steps = sum(shard.model_steps for shard in todo)
-        with display(runs=1) as shown, shown.counter("model-steps", steps) as report:
-            train_shards(todo, processes, report)
+        with (
+            display(runs=1) as shown,
+            shown.counter("model-steps", steps) as report,
+            heartbeat(steps, report) as counting,
+        ):
+            train_shards(todo, processes, counting)
     for config in configs:
         run = load_run(config.folder)
         replicas = f"{run.replicas:>5} replicas, {int(run.diverged.sum()):>3} diverged"
         seconds = run.provenance["seconds"]
         name = str(config.folder.relative_to("outputs")) if VARIANTS in sys.argv else config.name
-        console.print(f"{name:<26} {replicas}, {seconds:6.1f} core-seconds")
+        console.print(f"{name:<26} {replicas}, {seconds:6.1f} core-seconds", markup=False)
     console.print(f"predicted {predicted:.0f} s, took {time.time() - started:.0f} s")

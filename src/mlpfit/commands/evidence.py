@@ -4,19 +4,23 @@ import argparse
 import signal
 import sys
 import time
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from mlpfit import sealed
-from mlpfit.config.catalogue import tutorials
+from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.errors import ConfigError, Stopped, allowed
+from mlpfit.figures import draw
 from mlpfit.figures.draw import draw_all, drawings, unfinished
+from mlpfit.figures.parts import narrow_screens
+from mlpfit.figures.save import is_wide
 from mlpfit.files import write_file
 from mlpfit.judging import ledger as judging
-from mlpfit.judging.statistics import QUANTILES
+from mlpfit.judging import words
 from mlpfit.report import page
 from mlpfit.report import playground as live
 from mlpfit.report import table as results
@@ -66,26 +70,39 @@ def sweep() -> int:
 
 
 def ledger() -> int:
-    """mlpfit ledger [tutorial ...]
+    """mlpfit ledger [--partial] [tutorial ...]
 
-    Judge the published numbers and write outputs/ledger.json. For named tutorials only print their
-    verdicts, from their ensembles only: the p of traces is then adjusted among these, so verdicts
-    can differ from those of the whole ledger.
+    Judge the published numbers and write outputs/ledger.json, and the results in README.md if they
+    are of the same recipes. A ledger that judges more than this one would is kept, unless
+    --partial. For named tutorials only print their verdicts, from their ensembles only.
     """
-    if names := sys.argv[1:]:
-        check_tutorials(names)
-        content = judging.ledger(judging.ensembles(OUTPUTS, names), names)
-        print_ledger(content)
-        print_variants(content)
-        console.print("p of traces adjusted among these tutorials only; nothing was written")
+    names, partial = names_and_flag("--partial")
+    check_tutorials(names)
+    content = judging.ledger(judging.ensembles(OUTPUTS, names), names)
+    print_ledger(content, names)
+    if names:
         return 0
-    content = judging.ledger(judging.ensembles(OUTPUTS))
-    changed = judging.write(content, OUTPUTS)
-    results.update_readme(OUTPUTS)
-    print_ledger(content)
+    changed = judging.write(content, OUTPUTS, partial)
+    say(results.update_readme(OUTPUTS))
     if changed:
-        print(f"mlpfit: {len(changed)} verdicts changed: {'; '.join(changed)}", file=sys.stderr)
+        verdicts = counted(len(changed), "verdict")
+        say(f"{verdicts} changed since the ledger before: {'; '.join(changed)}")
     return judging.CHANGED if changed else 0
+
+
+def names_and_flag(flag: str) -> tuple[list[str], bool]:
+    """The arguments without this flag, and whether it was among them. Raises ConfigError for any
+    other flag."""
+    arguments = [a for a in sys.argv[1:] if a != flag]
+    if others := [a for a in arguments if a.startswith("-")]:
+        raise ConfigError(f"{others[0]}: no such option; {allowed(others[0], [flag])}")
+    return arguments, flag in sys.argv[1:]
+
+
+def say(line: str | None) -> None:
+    """A line on stderr, if there is one."""
+    if line:
+        print(f"mlpfit: {line}", file=sys.stderr)
 
 
 def check_tutorials(names: list[str]) -> None:
@@ -95,71 +112,84 @@ def check_tutorials(names: list[str]) -> None:
         raise ConfigError(f"{unknown[0]}: no such tutorial; {allowed(unknown[0], known)}")
 
 
-def print_ledger(content: dict[str, Any]) -> None:
-    """Print a ledger."""
-    heads = ("published number", "value", "verdict", "percentile", "p", "median", "5 to 95 %")
-    table = Table(*heads, box=None)
-    for e in content["numbers"]:
-        cells = [e["key"], f"{e['published']:g}", e["verdict"]]
-        if "percentile" in e:
-            band = f"{e['p5']:.4g} to {e['p95']:.4g}"
-            cells += [f"{e['percentile']:.1%}", f"{e['p']:.3f}", f"{e['median']:.4g}", band]
-        table.add_row(*cells)
+def show(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table, if it has rows; texts are the tutorials', so nothing in them is markup."""
+    if not rows:
+        return
+    table = Table(*heads, title=title, title_justify="left", box=None)
+    for row in rows:
+        table.add_row(*map(Text, row))
     console.print(table)
-    for e in content["traces"]:
-        p = f"p {e['p']:.3f}, adjusted {e['p_adjusted']:.3f}"
-        between = f" between {e['between']}" if e["between"] else ""
-        console.print(f"trace {e['experiment']:<26} {p}: {e['verdict']}{between}")
-    for e in content["conclusions"]:
-        interval = "identity" if e["low"] is None else f"{e['low']:.1%} to {e['high']:.1%}"
-        console.print(f"{e['share']:7.1%} ({interval})  {e['tutorial']}: {e['claim']}")
-    for e in content["slips"]:
-        if "median" in e:
-            quantiles = [e[name] for name in QUANTILES]
-            p5, median, p95 = ("diverged" if q is None else f"{q:.4g}" for q in quantiles)
-            console.print(f"{e['tutorial']}: {e['measure']}: median {median} ({p5} to {p95})")
-    for kind in ("experiments", "numbers"):
-        counts = Counter(e["verdict"] for e in content[kind])
-        console.print(f"{kind}: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
-    if content["untrained"]:
-        owners = dict.fromkeys(name.split("/")[0] for name in content["untrained"])
-        command = f"mlpfit ensembles --variants {' '.join(owners)}"
-        console.print(f"not judged without {', '.join(content['untrained'])}: {command}")
+
+
+def print_ledger(content: dict[str, Any], names: Sequence[str] = ()) -> None:
+    """Print a ledger, the details before the whole."""
+    cells = []
+    for e in content["numbers"]:
+        place = [f"{e['percentile']:.1%}", words.band(e)] if "percentile" in e else ["", ""]
+        cells.append([e["key"], f"{e['published']:g}", *place, words.number_verdict(e)])
+    show("published numbers", ("number", "page", "percentile", "median (5 to 95 %)", ""), cells)
+    rows = [[e["tutorial"], e["what"], words.number_verdict(e)] for e in content["joint"]]
+    show("several numbers together", ("tutorial", "quantity", ""), rows)
+    rows = [[e["tutorial"], e["claim"], words.claim_verdict(e)] for e in content["conclusions"]]
+    show("claims of the pages, and what we asked", ("tutorial", "claim", ""), rows)
+    rows = [[e["tutorial"], e["what"], words.slip_effect(e)] for e in content["slips"]]
+    show("slips of the pages", ("tutorial", "slip", "what it does"), rows)
+    rows = [[e["experiment"], e["change"], words.power(e)] for e in content["power"]]
+    show("would a change of the recipe be noticed?", ("experiment", "change", ""), rows)
+    rows = [[e["experiment"], e["question"], words.likeliest(e)] for e in content["assumptions"]]
+    show("what the pages leave open", ("experiment", "question", ""), rows)
+    rows = [[e["experiment"], e["change"], words.sensitivity(e)] for e in content["sensitivity"]]
+    show("precision, generator, order of rows", ("experiment", "change", ""), rows)
+    rows = [[e["experiment"], words.run_verdict(e)] for e in content["experiments"]]
+    show("runs", ("experiment", "the run among its seeds"), rows)
+    for line in filter(None, results.summary(content)):
+        console.print(line, markup=False)
     if flips := content["halves"]["flips"]:
-        console.print(f"other verdicts in either half of the seeds: {', '.join(flips)}")
-
-
-def print_variants(content: dict[str, Any]) -> None:
-    """Print a ledger's results of variants."""
-    for e in content["power"]:
-        shares = (f"{e[test]['share']:.0%} ({test})" for test in ("final", "trace") if test in e)
-        console.print(f"{e['experiment']}: {e['change']}: noticed in {', '.join(shares)} of seeds")
-    for e in content["assumptions"]:
-        console.print(
-            f"{e['experiment']}: {e['question']} likeliest: {e['likeliest'] or 'unknown'}"
-        )
-    for e in content["sensitivity"]:
-        console.print(f"{e['experiment']}: {e['change']}: median {e['median']:.4g}, p {e['p']:.3f}")
+        line = f"other verdicts in either half of the seeds: {', '.join(flips)}"
+        console.print(line, markup=False)
+    if names:
+        console.print("Nothing was written: mlpfit ledger without names does.")
 
 
 def report() -> int:
-    """mlpfit report [--judge] [tutorial ...]
+    """mlpfit report [--judge] [--partial] [tutorial ...]
 
     Write outputs/report.html from finished runs, with --judge after drawing figures and writing the
-    ledger. For named tutorials: draw their figures, judge them and write
-    outputs/report-<tutorial>.html.
+    ledger; a ledger that judges more than this one would is kept, unless --partial. For named
+    tutorials: draw their figures, judge them and write outputs/report-<tutorial>.html.
     """
-    if names := [a for a in sys.argv[1:] if a != "--judge"]:
+    options = [a for a in sys.argv[1:] if a.startswith("-")]
+    if unknown := [a for a in options if a not in ("--judge", "--partial")]:
+        choices = ["--judge", "--partial"]
+        raise ConfigError(f"{unknown[0]}: no such option; {allowed(unknown[0], choices)}")
+    if names := [a for a in sys.argv[1:] if a not in options]:
         check_tutorials(names)
         draw_all(names, OUTPUTS)
+        draw_narrow(names)
         content = judging.ledger(judging.ensembles(OUTPUTS, names), names)
         return _write(f"report-{'-'.join(names)}.html", page.report(OUTPUTS, content, names))
-    if "--judge" in sys.argv:
-        draw_all([], OUTPUTS)
-        for line in judging.write(judging.ledger(judging.ensembles(OUTPUTS)), OUTPUTS):
-            print(f"verdict changed: {line}")
-        results.update_readme(OUTPUTS)
+    if "--judge" in options:
+        stale = draw.stale_ensembles(experiments(), OUTPUTS)
+        draw_all([], OUTPUTS, [*stale])
+        content = judging.ledger(judging.ensembles(OUTPUTS))
+        try:
+            for line in judging.write(content, OUTPUTS, "--partial" in options):
+                print(f"verdict changed: {line}")
+        except judging.Poorer as poorer:
+            say(str(poorer))
+        say(results.update_readme(OUTPUTS))
+    draw_narrow(names)
     return _write("report.html", page.report(OUTPUTS, sealed.read_ledger(OUTPUTS)))
+
+
+def draw_narrow(names: list[str]) -> None:
+    """Draw wide figures again for the narrow screens on which the report may be read."""
+    with narrow_screens():
+        draw_all(names, OUTPUTS, [*draw.stale_ensembles(experiments(), OUTPUTS)])
+        for folder in sorted(OUTPUTS.glob("sweeps/*/*")):
+            if is_wide(folder / "figure.svg") and (folder / "summary.csv").is_file():
+                draw_sweep(folder)
 
 
 def _write(name: str, page: str) -> int:

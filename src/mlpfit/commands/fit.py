@@ -1,6 +1,7 @@
 """Training from Python, for notebooks and scripts."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mlpfit.config.compose import compose
-from mlpfit.errors import ConfigError
+from mlpfit.errors import ConfigError, check_text
+from mlpfit.process import unchanged_process
 from mlpfit.report.notebook import Run, load_run
 
 FITS = Path("outputs/fits")
@@ -29,7 +31,8 @@ def fit(experiment: str, *, output_dir: str | Path = FITS, **settings: Any) -> R
     then needs ``if __name__ == "__main__":``.
 
     Raises ConfigError for a setting that is not allowed, Diverged if the loss of a single run is
-    not finite.
+    not finite, KeyboardInterrupt if it is interrupted; the same call then goes on. What is global
+    to the process (Hydra, random generators, threads of torch, loggers, environment) is as before.
     """
     from mlpfit.config.sources import job_folder
     from mlpfit.runs.identity import is_current
@@ -39,32 +42,57 @@ def fit(experiment: str, *, output_dir: str | Path = FITS, **settings: Any) -> R
     output = f"output_dir={_as_override(str(output_dir))}"
     config = compose([f"experiment={_as_override(experiment)}", output, *overrides])
     tutorial = experiment.rpartition("/")[0]
-    folder = Path(output_dir) / tutorial / job_folder(overrides, experiment)
+    folder = (
+        Path(output_dir) / tutorial / job_folder([o.lstrip("+") for o in overrides], experiment)
+    )
     if config.ensemble.processes is None:
         config = replace(config, ensemble=replace(config.ensemble, processes=1))
     command_folder = replace(config, output_dir="outputs").folder
     if Path(output_dir) == FITS and not config.force and is_current(config, command_folder):
         return load_run(command_folder)
-    train(config, folder)
+    with unchanged_process():
+        try:
+            train(config, folder)
+        except SystemExit as error:  # Lightning's answer to Ctrl-C
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
     return load_run(folder)
+
+
+GROUPS = ("optimizer", "target")  # whose name is that of a file in conf/, with its other keys
+OPEN = ("callbacks", "logger", "trainer")  # take keys that conf/ does not list
 
 
 def _overrides(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """{"optimizer": {"lr": 0.05}} -> "optimizer.lr=0.05"."""
     for key, value in settings.items():
+        full = f"{prefix}{key}"
         if key == "hydra":
             raise ConfigError("hydra: no such key here; sweeps take it (mlpfit -m)")
+        if full in OPEN and not isinstance(value, Mapping | str | None):
+            raise ConfigError(
+                f"{full}: takes a name of conf/{full}, or a dict such as "
+                '{"mine": {"_target_": "lightning.pytorch.callbacks.Timer"}}'
+            )
         if isinstance(value, Mapping):
-            yield from _overrides(value, f"{prefix}{key}.")
+            if full in GROUPS and isinstance(value.get("name"), str):
+                yield f"{full}={_as_override(value['name'])}"
+                value = {k: v for k, v in value.items() if k != "name"}
+            yield from _overrides(value, f"{full}.")
         else:
-            yield f"{prefix}{key}={_as_override(value)}"
+            added = "++" if full.partition(".")[0] in OPEN and "." in full else ""
+            yield f"{added}{full}={_as_override(value)}"
 
 
 def _as_override(value: Any) -> str:
     """A value in the grammar of Hydra's overrides. Raises ConfigError."""
     value = value.tolist() if hasattr(value, "tolist") else value  # of numpy
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
     if isinstance(value, list | tuple | range):
         return f"[{','.join(map(_as_override, value))}]"
+    if isinstance(value, str):
+        check_text(value, value)
     if isinstance(value, str) and re.fullmatch(r"[\w/-]*\w", value):
         return value
     try:  # strings quoted, since they may have special characters

@@ -54,7 +54,8 @@ def write_results(chosen: list[str]) -> list[results.Result]:
     finished = [results.result(name, OUTPUTS) for name in chosen]
     if chosen == experiments():
         results.write([r for r in finished if tutorial(r.experiment).packaged], OUTPUTS)
-        results.update_readme(OUTPUTS)
+        if why := results.update_readme(OUTPUTS):
+            print(f"mlpfit: {why}", file=sys.stderr)
     return finished
 
 

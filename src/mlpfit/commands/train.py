@@ -8,6 +8,7 @@ Every flag of Hydra's works as its documentation says. Keys and defaults are in 
 
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import hydra
@@ -19,22 +20,34 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from mlpfit.__main__ import COMMANDS
+from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.schema import Config
 from mlpfit.config.sources import register_with_hydra
-from mlpfit.errors import ConfigError, RunError
+from mlpfit.errors import ConfigError, RunError, check_text
 from mlpfit.process import report_error
 from mlpfit.runs.folder import remove_hydra_files
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.run import Run, load_run
-from mlpfit.sweeps.launcher import run_job
+from mlpfit.sweeps.callback import finish_broken_sweep
+from mlpfit.sweeps.jobs import run_job
 from mlpfit.sweeps.summary import objective
 from mlpfit.training.progress import console, display
 from mlpfit.training.train import train, train_some_shards
 
 
 def main() -> int:
-    sys.argv[1:] = flags_first(sys.argv[1:])
+    arguments = sys.argv[1:]
+    if "--version" in arguments:
+        print(f"mlpfit {version('mlpfit')} (Hydra {hydra.__version__})")
+        return 0
+    if (words := completed_words(arguments)) is not None:
+        print("\n".join(words))
+        return 0
+    check_arguments(arguments)
+    arguments = flags_first(with_info(arguments))
+    sys.argv[1:] = [with_new_params(argument) for argument in arguments]
     register_with_hydra()
     # With it Hydra raises errors, which become one line here, and does not print them itself.
     earlier = os.environ.get("HYDRA_FULL_ERROR", "0")
@@ -44,11 +57,64 @@ def main() -> int:
         application()
     except ConfigError:
         raise
-    except (HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError) as error:
+    except Exception as error:
+        finish_broken_sweep(error)
+        known = HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError
+        if not isinstance(error, known):
+            raise
         raise ConfigError(as_one_line(error, sys.argv[1:])) from error
     finally:
         os.environ["HYDRA_FULL_ERROR"] = earlier
     return 0
+
+
+def check_arguments(arguments: list[str]) -> None:
+    """Raises ConfigError for arguments that Hydra would misunderstand."""
+    for argument in arguments:
+        check_text(argument, argument)
+        key, _, value = argument.partition("=")
+        if key == "sweep" and "," in value:
+            raise ConfigError(f"{argument}: must name one ready sweep; run them one by one")
+        if key.lstrip("~+").startswith("hydra.callbacks") and key.count(".") == 1:
+            raise ConfigError(
+                f"{argument}: mlpfit's own callback checks every run; add yours as "
+                "+hydra.callbacks.mine={_target_: ...}"
+            )
+        if key.lstrip("~+").startswith("hydra.callbacks.experiments._target_") or (
+            key == "~hydra.callbacks.experiments"
+        ):
+            raise ConfigError(f"{argument}: mlpfit's own callback checks every run; leave it")
+
+
+def with_info(arguments: list[str]) -> list[str]:
+    """Arguments with --info alone as --info=all, so that it does not take an override for its
+    value.
+
+    >>> with_info(["--info", "experiment=tower/small"])
+    ['--info=all', 'experiment=tower/small']
+    """
+    following = [*arguments[1:], ""]
+    return [
+        "--info=all" if a in ("--info", "-i") and (not b or "=" in b or b.startswith("-")) else a
+        for a, b in zip(arguments, following, strict=False)
+    ]
+
+
+def completed_words(arguments: list[str]) -> list[str] | None:
+    """Continuations of the last word of a command other than training, which is asked for in
+    COMP_LINE; None for anything that Hydra completes."""
+    line = os.environ.get("COMP_LINE", "")
+    words = line.split()
+    if "query=bash" not in arguments or len(words) < 2 or words[1] not in COMMANDS:
+        return None
+    last = "" if line.endswith(" ") else words[-1]
+    if words[1] == "sweep":
+        names = [str(file.parent) for file in Path("outputs/sweeps").glob("**/sweep.json")]
+    elif words[1] == "tensorboard":
+        names = [str(path) for path in Path(".").glob("*") if path.is_dir()]
+    else:
+        names = [*(tutorial.name for tutorial in tutorials()), *experiments()]
+    return sorted(name for name in names if name.startswith(last))
 
 
 def flags_first(arguments: list[str]) -> list[str]:
@@ -60,6 +126,15 @@ def flags_first(arguments: list[str]) -> list[str]:
     """
     overrides = get_args_parser().parse_intermixed_args(arguments).overrides
     return [a for a in arguments if a not in overrides] + overrides
+
+
+def with_new_params(argument: str) -> str:
+    """The argument, with ++ before the sweeper's params, of which any key may be new.
+
+    >>> with_new_params("hydra.sweeper.params={seed: '1,2'}")
+    "++hydra.sweeper.params={seed: '1,2'}"
+    """
+    return f"++{argument}" if argument.startswith("hydra.sweeper.params") else argument
 
 
 def task(composed: DictConfig) -> float:

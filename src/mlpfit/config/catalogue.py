@@ -20,8 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import yaml
-
+from mlpfit.config.checking import load_yaml
 from mlpfit.errors import ConfigError, allowed, as_config_error
 
 PACKAGE = Path(__file__).parents[1]
@@ -84,7 +83,7 @@ def tutorials() -> list[Tutorial]:
 def _tutorials(search_path: str) -> tuple[Tutorial, ...]:
     packaged = [
         Tutorial(name, f"mlpfit.tutorials.{name}", PACKAGE / "tutorials" / name, CONF, order)
-        for name, order in yaml.safe_load((CONF / "tutorials.yaml").read_text()).items()
+        for name, order in load_yaml(CONF / "tutorials.yaml").items()
     ]
     users = [*_from_entry_points(), *_from_search_path(search_path)]
     names = [tutorial.name for tutorial in (*packaged, *users)]
@@ -92,7 +91,24 @@ def _tutorials(search_path: str) -> tuple[Tutorial, ...]:
         if names.count(tutorial.name) > 1:
             problem = f"there is already a tutorial {tutorial.name}; rename the folder"
             raise ConfigError(f"{tutorial.folder}: {problem}")
+    _check_files(users)
     return (*packaged, *users)
+
+
+def _check_files(users: Sequence[Tutorial]) -> None:
+    """Raises ConfigError for a file of a user's ``conf/`` that would be hidden by another one of
+    the same name, and for one that is no file."""
+    owners = [("the package", CONF), *((f"tutorial {t.name}", t.conf) for t in users)]
+    for place, (_, conf) in enumerate(owners[1:], start=1):
+        for file in sorted(conf.rglob("*.yaml")):
+            if not file.is_file():
+                raise ConfigError(f"{file}: must be a file; a group of configs has no .yaml")
+            name = file.relative_to(conf)
+            if earlier := [owner for owner, other in owners[:place] if (other / name).is_file()]:
+                raise ConfigError(
+                    f"{file}: {earlier[0]} has a conf/{name.as_posix()}, too, and would be used "
+                    "instead; rename this one"
+                )
 
 
 def _from_entry_points() -> Iterator[Tutorial]:
@@ -104,12 +120,16 @@ def _from_entry_points() -> Iterator[Tutorial]:
 
 def _from_search_path(search_path: str) -> Iterator[Tutorial]:
     """The folders named in MLPFIT_PATH, importable as ``mlpfit.tutorials.<name>``."""
-    for folder in (Path(name).resolve() for name in search_path.split(os.pathsep) if name):
+    for name in filter(None, search_path.split(os.pathsep)):
+        try:
+            folder = Path(name).resolve()
+        except (OSError, RuntimeError, ValueError):
+            raise ConfigError(f"{SEARCH_PATH}: {name}: a loop of links, or no path") from None
         given = f"{SEARCH_PATH}={search_path}: {folder}"
         if not folder.is_dir():
             raise ConfigError(f"{given} is no folder")
-        if not folder.name.isidentifier():
-            raise ConfigError(f"{given}: name the folder in letters, digits and underscores")
+        if not (folder.name.isascii() and folder.name.isidentifier()):
+            raise ConfigError(f"{given}: name the folder in letters a to z, digits, underscores")
         groups = folder.glob("*/conf/experiment/*")
         nested = sorted({str(p.parents[2]) for p in groups if p.name == p.parents[2].name})
         if nested and not (folder / "conf").is_dir():
@@ -196,6 +216,6 @@ def ready_sweep(name: str) -> ReadySweep:
     file = tutorial(name).conf / "sweep" / f"{name}.yaml"
     needs = "hydra.callbacks.experiments needs question, may have figure, sharpness"
     with as_config_error(f"{file}: {needs}"):
-        settings = yaml.safe_load(file.read_text())["hydra"]
+        settings = load_yaml(file)["hydra"]
         params = {key: str(value) for key, value in settings["sweeper"]["params"].items()}
         return ReadySweep(name, params, **settings["callbacks"]["experiments"])

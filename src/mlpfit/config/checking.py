@@ -7,11 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from mlpfit.errors import ConfigError, UnknownKey, as_config_error, naming
+from mlpfit.errors import ConfigError, UnknownKey, as_config_error, check_texts, naming
+from mlpfit.files import plain_yaml, read_file
 
+MAX_YAML = 2**26  # bytes of a file
 UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name of this error
 SHOULD = "Input should be "
 
@@ -30,6 +31,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 def validate(kind: Any, plain: Mapping[str, Any], prefix: str = "") -> Any:
     """Plain data as a dataclass of this kind. Raises ConfigError that names prefix and key."""
+    check_texts(plain, prefix.rstrip("."))
     try:
         return _adapter(kind).validate_json(json.dumps(plain, default=str))
     except ValidationError as error:
@@ -45,9 +47,21 @@ def validate(kind: Any, plain: Mapping[str, Any], prefix: str = "") -> Any:
 
 def read_yaml(kind: Any, file: Path) -> Any:
     """A YAML file as a dataclass of this kind. Raises ConfigError that names file and key."""
+    plain = load_yaml(file)
     with as_config_error(str(file)), naming(str(file)):
-        plain = yaml.safe_load(file.read_text())
         return validate(kind, {} if plain is None else plain)
+
+
+def load_yaml(file: Path) -> Any:
+    """Plain values of a YAML file, in UTF-8 whatever the locale. Raises ConfigError that names the
+    file if it is a folder, a pipe, no YAML, or refers to itself."""
+    try:
+        return plain_yaml(read_file(file, MAX_YAML))
+    except OSError as error:
+        problem = "is a folder" if file.is_dir() else error.strerror
+        raise ConfigError(f"{file}: {problem}; it must be a YAML file") from None
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from None
 
 
 def _unknown_key(

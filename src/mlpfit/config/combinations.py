@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +21,10 @@ def problems(config: Config) -> Iterator[str]:
     """A line for each problem of a config whose values each have an allowed type and range."""
     if not re.fullmatch(r"\w[\w.-]{0,99}/\w[\w.-]{0,99}", config.name):
         yield f"name={config.name!r}: must be tutorial/experiment, in letters, digits, dots, dashes"
-    if config.name.endswith((".old", ".partial")):
-        yield f"name={config.name}: must not end in .old or .partial, which mark unfinished runs"
     given, folder = f"output_dir={config.output_dir}", Path(config.output_dir).absolute()
     if not config.output_dir.strip() or config.output_dir.startswith("~"):
         yield f"{given}: must name a folder, . for this one; ~ is not expanded here"
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not existing.is_dir():
         yield f"{given}: {existing} is no folder"
     if problem := config.target.problem():
@@ -44,11 +43,15 @@ def problems(config: Config) -> Iterator[str]:
         yield f"trainer.max_steps={config.trainer.max_steps}: no step to train; give at least 1"
     if not config.train and config.ckpt_path is None:
         yield "train=false: evaluates a checkpoint; name it with ckpt_path=..."
+    if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
+        yield f"ckpt_path={config.ckpt_path}: no checkpoint there; name a file, last.ckpt of a run"
     packages = (*PACKAGES, *(f"{tutorial.package}." for tutorial in tutorials()))
     for group, nodes in (("callbacks", config.callbacks), ("logger", config.logger)):
         for name, node in nodes.items():
             if node and not (given := str(node.get("_target_"))).startswith(packages):
                 yield f"{group}.{name}._target_={given}: must begin with {' or '.join(packages)}"
+            elif node and node.get("_partial_"):
+                yield f"{group}.{name}._partial_: leave it out; it makes no object of the class"
 
 
 def _seed_problems(config: Config) -> Iterator[str]:

@@ -4,17 +4,25 @@ Hydra."""
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from mlpfit import sealed
 from mlpfit.config.catalogue import conf_folders, experiments
 from mlpfit.config.schema import Config, parse
-from mlpfit.errors import ConfigError, RunError, UnknownKey, allowed, as_config_error
+from mlpfit.errors import (
+    ConfigError,
+    RunError,
+    UnknownKey,
+    allowed,
+    as_config_error,
+    shortened,
+)
 from mlpfit.files import write_file
 
 CACHE = Path("outputs/.cache/configs")
@@ -53,8 +61,28 @@ def _hydra_compose(file: str, overrides: Sequence[str] = (), **options: Any) -> 
     register_with_hydra()
     # A folder without YAML, since conf/ is registered already. hydra.initialize would look up the
     # caller's source file, which takes as long as composing.
-    with initialize_config_dir(str(Path(__file__).parent), version_base="1.3"):
+    with _own_hydra(), initialize_config_dir(str(Path(__file__).parent), version_base="1.3"):
         return hydra_compose(file, overrides=list(overrides), **options)
+
+
+_composing = RLock()  # Hydra's state is global, so threads compose one after the other
+
+
+@contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Set aside the Hydra of a surrounding application or notebook, and put it back."""
+    from hydra import version as hydra_version
+    from hydra.core.global_hydra import GlobalHydra
+
+    with _composing:
+        current, base = GlobalHydra.instance(), hydra_version.VersionBase.instance().getbase()
+        outer, current.hydra = current.hydra, None
+        try:
+            yield
+        finally:
+            GlobalHydra.instance().hydra = outer
+            if base is not None:
+                hydra_version.VersionBase.instance().version_base = base
 
 
 def checked_config(composed: Any) -> Config:
@@ -116,10 +144,16 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
     if isinstance(source, AttributeError | KeyError) and isinstance(parent, DictConfig):
         keys = [parent._get_full_key(name) for name in parent if name != "hydra"]
         given = str(getattr(source, "full_key", ""))
+        if given.startswith(("callbacks.", "logger.")):
+            return f"{given}: there is none yet; a new one needs a plus: +{given}=..."
         return str(UnknownKey(given, keys))
     causes = [error, *([error.__cause__] if error.__cause__ else [])]
     text = " ".join(" ".join(str(cause).split()) for cause in causes) or type(error).__name__
-    text = text.split(" Config search path:")[0]
+    text = shortened(text.split(" Config search path:")[0])
+    for override in overrides:  # Hydra's grammar ends a value at a second "="
+        given, _, value = override.partition("=")
+        if "=" in value and not value.startswith(("'", '"', "{", "[")) and "mismatched" in text:
+            return f"{override}: a value with = needs quotes: '{given}=\"{value}\"'"
     key = getattr(error, "full_key", None) or getattr(error, "override", None)
     if key:
         return text if str(key) in text else f"{key}: {text}"
@@ -133,6 +167,12 @@ def _validated(plain: dict[str, Any], overrides: Sequence[str]) -> Config:
     try:
         return parse(plain)
     except UnknownKey as error:
+        for override in (o.lstrip("+") for o in overrides):
+            group, _, choice = override.partition(".name=")
+            if group in ("optimizer", "target") and error.key.startswith(f"{group}."):
+                raise ConfigError(
+                    f"{override}: choose it as {group}={choice}, which brings its own keys"
+                ) from None
         raise UnknownKey(error.key, error.names, _files_with(error.key, overrides)) from None
 
 
@@ -143,7 +183,7 @@ def _files_with(key: str, overrides: Sequence[str]) -> str:
         return ""
     setting = re.compile(rf"\b{re.escape(name)}\s*:")
     files = [file for conf in conf_folders()[1:] for file in sorted(conf.rglob("*.yaml"))]
-    matching = [str(file) for file in files if setting.search(file.read_text())]
+    matching = [str(f) for f in files if setting.search(f.read_text("utf-8", "replace"))]
     return f" (in {', '.join(matching)})" if matching else ""
 
 

@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from mlpfit.config.catalogue import conf_folders, group_names
-from mlpfit.errors import ConfigError
+from mlpfit.config.checking import load_yaml
+from mlpfit.errors import ConfigError, check_texts
 
 NESTED = ("experiment", "sweep")  # groups whose files are in a folder of their tutorial
 # Keys that change how or where a result is computed, but not the result.
@@ -46,7 +48,16 @@ class ConfSource(FileConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         """Raises ConfigError for a user's file with ``_target_``, which Hydra would call, other
         than in callbacks and loggers, which are checked first."""
-        result = super().load_config(config_path)
+        file = Path(self.path, self._normalize_file_name(config_path))
+        check_texts(load_yaml(file), str(file))  # plain values, in UTF-8 whatever the locale
+        text = file.read_text("utf-8")
+        header = self._get_header_dict(text[:512])
+        result = ConfigResult(
+            config=OmegaConf.load(StringIO(text)),  # which knows 1e-3 and refuses double keys
+            path=f"{self.scheme()}://{self.path}",
+            provider=self.provider,
+            header=header,
+        )
         if Path(self.path) != conf_folders()[0]:  # not the package's
             group = Path(config_path).parts[0]
             if group in NESTED and result.header.get("package") != "_global_":
@@ -97,9 +108,17 @@ def kind_of_run(replicas: int, seeds: Sequence[int] | None) -> str:
     return "runs" if (replicas if seeds is None else len(seeds)) == 1 else "ensembles"
 
 
-def sweep_folder(overrides: Sequence[str], chosen: Mapping[str, str | None]) -> str:
+def sweep_folder(
+    overrides: Sequence[str],
+    chosen: Mapping[str, str | None],
+    params: Mapping[str, str] | None = None,
+) -> str:
     """A sweep's folder, named by swept keys, or the ready sweep, and fixed overrides:
-    "tower/small/optimizer.lr,replicas=64", "parabola/learning_rate"."""
+    "tower/small/optimizer.lr,replicas=64", "parabola/learning_rate"; params: the sweeper's."""
+    if not chosen.get("sweep"):  # which has its own
+        keys = {str(override).partition("=")[0] for override in overrides}
+        more = {key: value for key, value in (params or {}).items() if key not in keys}
+        overrides = [*overrides, *(f"{key}={value}" for key, value in more.items())]
     swept, fixed, experiment = [], [], chosen.get("experiment") or "all"
     searching, space = chosen.get("hydra/sweeper") == "optuna", []
     for override in OverridesParser.create().parse_overrides([str(o) for o in overrides]):

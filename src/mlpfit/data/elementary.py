@@ -14,6 +14,7 @@ Browsers have other functions (V8 took fdlibm's until it changed to glibc's and 
 the playground agrees with these to rounding only.
 """
 
+import struct
 from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any
@@ -154,6 +155,42 @@ def log(x: np.ndarray) -> np.ndarray:
     y = k * LN2_HIGH - ((half - (s * (half + z * _polynomial(LOG, z)) + k * LN2_LOW)) - f)
     y = np.where(x == np.inf, np.inf, np.where(x == 0, -np.inf, y))
     return np.where((x < 0) | np.isnan(x), np.nan, y)
+
+
+def log_of_normal(x: np.ndarray) -> np.ndarray:
+    """The same of positive, finite numbers that are not subnormal, without looking for others:
+    five times as fast for short arrays."""
+    bits = x.view(np.int64)
+    k, f = _mantissa_of_normal(bits)
+    s = f / (2.0 + f)
+    z = s * s
+    half = 0.5 * f * f
+    return k * LN2_HIGH - ((half - (s * (half + z * _polynomial(LOG, z)) + k * LN2_LOW)) - f)
+
+
+def log1p_of_number(x: float) -> float:
+    """:func:`log1p` of one number between -1 and 0, by the same operations on Python's floats: a
+    hundred times as fast as on an array of one."""
+    u = 1.0 + x
+    c = (x - (u - 1.0)) / u
+    bits = struct.unpack("<q", struct.pack("<d", u))[0]
+    if x > -0.2928:
+        k, f, c = 0.0, x, 0.0
+    else:
+        halved = ((bits >> 32 & 0xFFFFF) + 0x95F64) >> 20 & 1
+        k = float((bits >> 52) - 1023 + halved)
+        mantissa = (bits & 0xFFFFFFFFFFFFF) | ((0x3FF - halved) << 52)
+        f = struct.unpack("<d", struct.pack("<q", mantissa))[0] - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    half = 0.5 * f * f
+    value = LOG[-1]
+    for coefficient in LOG[-2::-1]:
+        value = coefficient + z * value
+    tail = s * (half + z * value)
+    if x > -0.2928:
+        return x if x > -(2.0**-54) else f - (half - tail)
+    return k * LN2_HIGH - ((half - (tail + (k * LN2_LOW + c))) - f)
 
 
 @_elementwise
@@ -401,11 +438,15 @@ def _mantissa(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """k and f with x = 2^k (1 + f) and sqrt(1/2) < 1 + f < sqrt(2), for positive finite x."""
     valid = np.where((x > 0) & (x < np.inf), x, 1.0)
     small = valid < 2.0**-1022
-    bits = np.where(small, valid * 2.0**54, valid).view(np.int64)
-    top = (bits >> 32) & 0xFFFFF
-    halved = (top + 0x95F64) >> 20 & 1
+    k, f = _mantissa_of_normal(np.where(small, valid * 2.0**54, valid).view(np.int64))
+    return k - 54 * small, f
+
+
+def _mantissa_of_normal(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`_mantissa` of the bits of numbers that are not subnormal."""
+    halved = (((bits >> 32) & 0xFFFFF) + 0x95F64) >> 20 & 1
     mantissa = (bits & 0xFFFFFFFFFFFFF) | ((0x3FF - halved) << 52)
-    k = (bits >> 52) - 1023 + halved - 54 * small
+    k = (bits >> 52) - 1023 + halved
     return k.astype(np.float64), mantissa.view(np.float64) - 1.0
 
 

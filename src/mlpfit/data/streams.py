@@ -10,8 +10,10 @@ Three kinds, so that seeded tutorials can be reproduced bit for bit:
               that calls only ``numpy.random.seed(s)``.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -61,7 +63,7 @@ class Generator(np.random.Generator):
         while self.bit_generator.state != end:
             words.append(self.bit_generator.random_raw())
         u = (words[-2] >> 11) * 2.0**-53
-        return self.TAIL - elementary.log1p(-u) * 0.27366123732975827203338247596
+        return self.TAIL - elementary.log1p_of_number(-u) * 0.27366123732975827203338247596
 
 
 class RandomState(np.random.RandomState):
@@ -72,27 +74,26 @@ class RandomState(np.random.RandomState):
         return low + (high - low) * self.random_sample(size)
 
     def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
-        """The polar method (Marsaglia 1964), whose second number numpy keeps for the next call."""
-        count = 1 if size is None else int(np.prod(size))
-        state = self.get_state(legacy=False)
-        missing = (count - state["has_gauss"] + 1) // 2 if count else 0
-        numbers = [np.array([state["gauss"]])] if count and state["has_gauss"] else []
+        """The polar method (Marsaglia 1964); the second number of a pair is kept for the next
+        call."""
+        shape = (1,) if size is None else (size,) if isinstance(size, int) else tuple(size)
+        count = math.prod(shape)
+        numbers, missing = [self._kept[:count]], (count - len(self._kept[:count]) + 1) // 2
+        self._kept = self._kept[count:]
         while missing > 0:
             pairs = 2.0 * self.random_sample((missing, 2)) - 1.0
             squares = pairs[:, 0] * pairs[:, 0] + pairs[:, 1] * pairs[:, 1]
             inside = (squares < 1.0) & (squares != 0.0)
             pairs, squares = pairs[inside], squares[inside]
-            factor = np.sqrt(-2.0 * elementary.log(squares) / squares)
+            factor = np.sqrt(-2.0 * elementary.log_of_normal(squares) / squares)
             numbers.append((factor[:, None] * pairs[:, ::-1]).ravel())
             missing -= len(pairs)
-        drawn = np.concatenate([*numbers, np.empty(0)])
-        if count:
-            kept = drawn[count:]
-            state = self.get_state(legacy=False)
-            state |= {"has_gauss": len(kept), "gauss": kept[0] if len(kept) else 0.0}
-            self.set_state(state)
-        values = loc + scale * drawn[:count]
-        return values.reshape(size) if size is not None else float(values[0])
+        drawn = np.concatenate(numbers)
+        self._kept = drawn[count:] if count and len(drawn) > count else self._kept
+        values = loc + scale * drawn[:count].reshape(shape)
+        return values if size is not None else float(values[0])
+
+    _kept: np.ndarray = np.empty(0)  # at most one number
 
 
 class TorchUniform:
@@ -167,24 +168,37 @@ def _box_muller(uniform: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Streams:
-    """The generators of one replica. All have ``uniform`` and ``normal``; data also has ``choice``,
-    order has ``permutation`` and works with :func:`integers`."""
+    """The generators of one replica, made when they are first used. All have ``uniform`` and
+    ``normal``; data also has ``choice``, order has ``permutation`` and works with
+    :func:`integers`."""
 
-    data: Any
-    weights: Any
-    order: Any
+    seed: int
+    kind: Kind
+
+    @cached_property
+    def data(self) -> Any:
+        return spawned(self.seed, 0) if self.kind == "spawned" else RandomState(self.seed)
+
+    @cached_property
+    def weights(self) -> Any:
+        if self.kind == "libraries":
+            return TorchUniform(self.seed)
+        return spawned(self.seed, 1) if self.kind == "spawned" else self.data
+
+    @cached_property
+    def order(self) -> Any:
+        return spawned(self.seed, 2) if self.kind == "spawned" else self.data
 
 
 def streams(seed: int, kind: Kind) -> Streams:
     """The generators of the replica with this seed."""
-    if kind == "spawned":
-        children = np.random.SeedSequence(seed).spawn(3)
-        return Streams(*(Generator(np.random.PCG64(child)) for child in children))
-    if kind == "libraries":
-        numpy_stream = RandomState(seed)
-        return Streams(numpy_stream, TorchUniform(seed), numpy_stream)
-    shared = RandomState(seed)
-    return Streams(shared, shared, shared)
+    return Streams(seed, kind)
+
+
+def spawned(seed: int, child: int) -> Generator:
+    """The generator of a child of the seed, as ``numpy.random.SeedSequence(seed).spawn`` makes
+    it."""
+    return Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(child,))))
 
 
 Use = Literal["validation", "test"]
@@ -193,8 +207,7 @@ Use = Literal["validation", "test"]
 def fresh(seed: int, use: Use) -> Generator:
     """The generator of a replica's validation or test rows, for every kind of streams: another
     child of the seed, independent of the generators of training."""
-    child = {"validation": 3, "test": 4}[use]  # 0, 1, 2: data, weights, order
-    return Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(child,))))
+    return spawned(seed, {"validation": 3, "test": 4}[use])  # 0, 1, 2: data, weights, order
 
 
 def integers(rng: Any, high: int, size: int) -> np.ndarray:

@@ -6,6 +6,7 @@ A new one is a subclass with a name, an input dimension and ``__call__``; users 
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -87,8 +88,7 @@ class Target:
 
     def rows(self, rng: Any) -> Rows:
         """Draw the rows of one replica: inputs, then noise, then which rows are observed."""
-        x = self._round(self._inputs(rng))
-        truth = self._truth(x)
+        x, truth = self._grid if self.inputs == "grid" else self._with_truth(self._inputs(rng))
         y = truth + rng.normal(0.0, self.noise, truth.shape) if self.noise > 0 else truth
         y = self._round(y)
         observed: Any = slice(None)
@@ -101,6 +101,16 @@ class Target:
         pool_x = (x - center[:-1]) / scale[:-1]
         pool_y, pool_truth = ((v - center[-1:]) / scale[-1:] for v in (y, truth))
         return Rows(pool_x[observed], pool_y[observed], pool_x, pool_y, pool_truth, center, scale)
+
+    @cached_property
+    def _grid(self) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs (m, d) and f(x) (m, 1), which all replicas share."""
+        grid = np.linspace(self.low, self.high, self.points)
+        return self._with_truth(np.repeat(grid[:, None], self.dim, axis=1))
+
+    def _with_truth(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x = self._round(inputs)
+        return x, self._truth(x)
 
     def _truth(self, x: np.ndarray) -> np.ndarray:
         """f(x). Raises ConfigError if f fails, has a wrong shape or is not finite."""
@@ -120,9 +130,6 @@ class Target:
         return truth
 
     def _inputs(self, rng: Any) -> np.ndarray:
-        if self.inputs == "grid":
-            grid = np.linspace(self.low, self.high, self.points)
-            return np.repeat(grid[:, None], self.dim, axis=1)
         if self.inputs == "uniform":
             return rng.uniform(self.low, self.high, (self.points, self.dim))
         return rng.normal(0.0, 1.0, (self.points, self.dim))

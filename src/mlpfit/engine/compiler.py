@@ -34,7 +34,9 @@ FLAGS = (
     "-fvisibility=hidden",
     "-Wno-psabi",
 )
-EXACT = ("-fno-fast-math", "-ffp-contract=off")  # last, so that they hold
+# Last, so that they hold. The second one also keeps g++ from linking code that flushes subnormal
+# numbers in the whole process.
+EXACT = ("-fno-fast-math", "-fno-unsafe-math-optimizations", "-ffp-contract=off")
 
 
 class NoCompiler(RunError):

@@ -4,7 +4,14 @@ import numpy as np
 
 from mlpfit.data.elementary import geomspace
 from mlpfit.figures import style
-from mlpfit.figures.parts import Axes, Figure, fill_between_quantiles, grid_of_axes, log_ticks
+from mlpfit.figures.parts import (
+    Axes,
+    Figure,
+    fill_between_quantiles,
+    grid_of_axes,
+    is_for_narrow_screens,
+    log_ticks,
+)
 from mlpfit.judging import published
 from mlpfit.judging.statistics import quantiles
 from mlpfit.runs.run import QUANTITIES, Run
@@ -21,7 +28,8 @@ def distribution(*runs: Run) -> Figure:
 
 def draw_histogram(ax: Axes, run: Run, number: published.Number | None) -> None:
     """Histogram of a published number's quantity over the replicas; of their final mean squared
-    error if none is published. The legend counts those beyond the axis, 1 in 1000 at each end."""
+    error if none is published. The legend counts those outside the range shown, 1 in 1000 at each
+    end."""
     values = published.values_in(run, number)
     finite = values[np.isfinite(values) & ~run.diverged]
     if not finite.size:
@@ -35,17 +43,17 @@ def draw_histogram(ax: Axes, run: Run, number: published.Number | None) -> None:
     count = min(50, round(1.6 * len(values) ** 0.5))  # few replicas, few bins
     bins = edges(low, high, count).tolist() if low < high else 10
     beyond, diverged = int(((finite < low) | (finite > high)).sum()), len(values) - len(finite)
-    label = f"{len(values)} replicas" + f",\n{beyond} beyond the axis" * (beyond > 0)
-    label += f",\n{diverged} diverged" * (diverged > 0)
+    label = f"{len(values):,} replicas" + f",\n{beyond} outside this range" * (beyond > 0)
+    label += f",\n{diverged:,} diverged" * (diverged > 0)
     heights, *_ = ax.hist(finite, bins=bins, color=style.BAND, alpha=0.35, label=label)
     ax.set_ylim(0, 1.5 * np.max(heights))  # room for the legend
     median = float(quantiles(np.where(run.diverged, np.inf, values), (0.5,))[0])
     if np.isfinite(median):
         ax.axvline(median, ymax=0.67, color=style.FIT, ls=":", label="median of all")
     if number:
-        label = f"published\n{number.value:g}"
+        label = f"on the page\n{number.value:g}"
         ax.axvline(number.value, ymax=0.67, color=style.PUBLISHED, ls="--", lw=2, label=label)
-    ax.legend(loc="upper center", ncols=3)
+    ax.legend(loc="upper center", ncols=3, fontsize=7 if is_for_narrow_screens() else None)
     ax.set_xlabel(QUANTITIES[number.quantity if number else "mse"])
     if logarithmic:
         ax.set_xscale("log")
@@ -63,5 +71,7 @@ def overview(*runs: Run) -> Figure:
         ax.set(title=name, yscale="log", ylabel=QUANTITIES[trace[0].quantity])
         log_ticks(ax.yaxis)
     figure.supxlabel("step", fontsize=9)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    columns = 2 if is_for_narrow_screens() else 4
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=columns)
     return figure

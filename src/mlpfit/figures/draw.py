@@ -11,9 +11,11 @@ from mlpfit.errors import ConfigError, RunError, allowed, as_config_error
 from mlpfit.figures import style
 from mlpfit.figures.distribution import distribution, overview
 from mlpfit.figures.parts import Drawing, Figure
+from mlpfit.figures.portrait import portrait
 from mlpfit.figures.save import description, is_current, save
 from mlpfit.judging import statistics
-from mlpfit.judging.published import printed_trace
+from mlpfit.judging.claims import check_texts
+from mlpfit.judging.published import featured, printed_trace
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER, Run
 
@@ -44,6 +46,7 @@ def _drawings_of(owner: Tutorial) -> list[Drawing]:
         check_experiment(experiment, f"{file}: figure {name}")
         if other := [n for n in (name, experiment) if n.split("/")[0] != owner.name]:
             raise ConfigError(f"{file}: figure {name}: {other[0]}: must be of {owner.name}")
+        check_texts(file, drawing.caption)
         if drawing.band and not _takes_two(drawing.draw):
             raise ConfigError(f"{file}: figure {name}: band=True needs draw(run, replicas=None)")
         if name in [earlier.name for earlier in listed]:
@@ -89,6 +92,7 @@ def draw_all(names: Sequence[str], outputs: Path, stale: Sequence[str] = ()) -> 
     for owner in tutorials():
         if not names or owner.name in {name.split("/")[0] for name in names}:
             drawn += draw_distribution(owner.name, outputs, stale)
+            drawn += draw_portrait(owner.name, outputs, stale)
     if not names:
         drawn += draw_overview(outputs, stale)
     return sum(drawn), len(drawn) - sum(drawn)
@@ -134,6 +138,19 @@ def draw_distribution(name: str, outputs: Path, stale: Sequence[str] = ()) -> li
     caption = f"Final numbers of {name} over the replicas, published values marked"
     file = outputs / "figures" / name / "distribution.svg"
     return [_draw(file, distribution, caption, runs, *sources_of(name))] if runs else []
+
+
+def draw_portrait(name: str, outputs: Path, stale: Sequence[str] = ()) -> list[bool]:
+    """Draw the small picture of a tutorial's page, if the featured run and its ensemble are
+    finished."""
+    experiment = featured(name)
+    folder = outputs / "runs" / experiment
+    ensembles = _ensembles([experiment], outputs, stale) if (folder / MARKER).is_file() else []
+    file = outputs / "figures" / name / "portrait.svg"
+    caption = f"{experiment}: one run over the band of all seeds, and its error among theirs"
+    code = [*sources_of(name), HERE / "portrait.py"]
+    runs = [published_run(experiment, outputs), *ensembles] if ensembles else []
+    return [_draw(file, portrait, caption, runs, *code)] if runs else []
 
 
 def draw_overview(outputs: Path, stale: Sequence[str] = ()) -> list[bool]:

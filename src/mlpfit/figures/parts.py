@@ -1,6 +1,8 @@
 """Building blocks of figures: empty axes, ticks, bands over replicas, the panels of a fit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 else:  # functions import matplotlib themselves: finding a figure up to date takes no half second
     Axes = Axis = Figure = Any
+
+
+WIDE, NARROW = 5.6, 3.9  # inches: wider figures are drawn again for a narrow screen, this wide
+BAND_PROBABILITIES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,34 @@ def new_axes() -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
+_for_narrow_screens = ContextVar("for narrow screens", default=False)
+
+
+@contextmanager
+def narrow_screens() -> Iterator[None]:
+    """Inside, figures of several panels are drawn for a screen of 400 pixels: the panels below one
+    another, the legends below them."""
+    token = _for_narrow_screens.set(True)
+    try:
+        yield
+    finally:
+        _for_narrow_screens.reset(token)
+
+
+def is_for_narrow_screens() -> bool:
+    return _for_narrow_screens.get()
+
+
 def grid_of_axes(panels: int, columns: int, **shared: Any) -> tuple[Figure, list[Axes]]:
     """A figure with a grid of this many axes; shared: matplotlib's sharex, sharey."""
     from matplotlib.figure import Figure
 
+    is_narrow = is_for_narrow_screens()
+    columns = columns if not is_narrow else 2 if columns > 3 else 1
     rows = -(-panels // columns)
     figure = Figure(figsize=(9.6, 4.2 if rows == 1 else 2.3 * rows))
+    if is_narrow:
+        figure.set_size_inches(NARROW, (1.9 if columns > 1 else 2.5) * rows)
     axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
     for empty in axes[panels:]:
         empty.remove()
@@ -91,27 +119,21 @@ def draw_band(ax: Axes, replicas: Run | None, x: np.ndarray, step: int | None = 
 
 
 def fill_between_quantiles(ax: Axes, x: np.ndarray, values: np.ndarray) -> None:
-    """Median, central 50 % and 90 % of values (n, R) over x (n,), diverged ones above all."""
-    q5, q25, q50, q75, q95 = quantiles(values, (0.05, 0.25, 0.5, 0.75, 0.95), axis=1)
-    is_open = ", open: diverged" if np.isinf(q95).any() else ""
-    shade(ax, x, q5, q95, 0.12, f"90 % of replicas{is_open}")
-    shade(ax, x, q25, q75, 0.22, "50 % of replicas")
-    median = np.where(np.isfinite(q50), q50, np.nan)
-    ax.plot(x, median, ":", color=style.BAND, lw=1, label="median of replicas")
-
-
-def shade(
-    ax: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, label: str
-) -> None:
-    """Fill between two edges (n,). Where the upper edge is infinite the area extends beyond the top
-    of the axes, whose limits come from the finite edges alone."""
-    is_open = np.isinf(high)
-    area = ax.fill_between(
-        x, low, np.where(is_open, low, high), color=style.BAND, alpha=alpha, lw=0, label=label
-    )
-    edges = [float(edge) for edge in (*low, *high) if np.isfinite(edge)] or [0.0]
-    outside = max(edges) + 1000 * (max(edges) - min(edges) or 1)
-    area.set_data(x, low, np.where(is_open, outside, high))
+    """Median, central 50 % and 90 % of values (n, R) over x (n,), of the replicas that are finite
+    throughout; the legend says how many are not."""
+    finite = np.isfinite(values).all(axis=0)
+    lost = int((~finite).sum())
+    if not finite.any():
+        ax.plot([], [], label=f"all {lost:,} replicas diverged")
+        return
+    q5, q25, q50, q75, q95 = quantiles(values[:, finite], BAND_PROBABILITIES, axis=1)
+    whose = f"the {int(finite.sum()):,} finite replicas,\n{lost:,} diverged" if lost else "replicas"
+    for low, high, alpha, share in ((q5, q95, 0.12, 90), (q25, q75, 0.22, 50)):
+        look: dict[str, Any] = {"color": style.BAND, "alpha": alpha, "lw": 0}
+        name = whose if share == 90 else "them" if lost else "replicas"
+        ax.fill_between(x, low, high, **look, label=f"{share} % of {name}")
+    name = "their median" if lost else "median of replicas"
+    ax.plot(x, q50, ":", color=style.BAND, lw=1, label=name)
 
 
 def draw_loss(

@@ -3,18 +3,24 @@
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlpfit import sealed
 from mlpfit.figures import style
-from mlpfit.figures.parts import Figure
+from mlpfit.figures.parts import WIDE, Figure, is_for_narrow_screens
 from mlpfit.files import write_file
 from mlpfit.runs.run import Run
 
 
 def save(file: Path, draw: Callable[[], Figure], title: str, description: str) -> None:
-    """Draw and write the figure; equal data give equal bytes."""
+    """Draw and write the figure; equal data give equal bytes. Inside ``narrow_screens`` write its
+    other version (:func:`narrow_file`), if the figure is wide and that is not up to date."""
+    if is_for_narrow_screens():
+        if not is_wide(file) or is_current(file, description):
+            return
+        file = narrow_file(file)
     metadata = {"Date": None, "Creator": "mlpfit", "Title": title, "Description": description}
     with style.use():
         buffer = io.BytesIO()
@@ -23,9 +29,31 @@ def save(file: Path, draw: Callable[[], Figure], title: str, description: str) -
 
 
 def is_current(file: Path, description: str) -> bool:
-    """Whether the SVG exists, is undamaged and has this description."""
+    """Whether the SVG exists, is undamaged and has this description; inside ``narrow_screens`` the
+    other version of a wide one."""
+    if is_for_narrow_screens():
+        if not is_wide(file):
+            return True
+        file = narrow_file(file)
     svg = file.read_bytes() if file.is_file() else b""
     return description in svg[:4000].decode(errors="replace") and sealed.is_whole(svg)
+
+
+def narrow_file(file: Path) -> Path:
+    """Where a figure's version for narrow screens lies: beside the caches of its outputs folder."""
+    owner = next((f for f in file.parents if f.name in ("figures", "sweeps")), file.parent)
+    return owner.parent / ".cache" / "narrow" / file.relative_to(owner.parent)
+
+
+def is_wide(file: Path) -> bool:
+    """Whether an SVG is too wide for a narrow screen."""
+    return file.is_file() and size_of(file.read_bytes())[0] > WIDE * 72
+
+
+def size_of(svg: bytes) -> tuple[float, float]:
+    """Width and height of an SVG in points; 0 without a viewBox."""
+    box = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    return (float(box[1]), float(box[2])) if box else (0.0, 0.0)
 
 
 def description(sources: Sequence[Run], code: Sequence[Path]) -> str:

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from mlpfit.figures import style
-from mlpfit.figures.parts import Axes, Axis, Figure, grid_of_axes, log_ticks
+from mlpfit.figures.parts import (
+    NARROW,
+    Axes,
+    Axis,
+    Figure,
+    grid_of_axes,
+    is_for_narrow_screens,
+    log_ticks,
+)
 from mlpfit.runs.run import QUANTITIES
 
 Row = Mapping[str, str]
@@ -32,7 +40,10 @@ def curves(
     stability: 5 %, median and 95 % of 2 / sharpness; largest x up to which no replica diverged.
     """
     figure, axes = grid_of_axes(len(panels), len(panels), sharex=True, sharey=True)
-    figure.set_size_inches(7.2 if len(panels) == 1 else 9.6, 3.8)
+    if not is_for_narrow_screens():
+        figure.set_size_inches(7.2 if len(panels) == 1 else 9.6, 3.8)
+    else:
+        figure.set_size_inches(NARROW, 3 * len(panels) + 1)
     drawn = [r for r in rows if r[x] and r[lines or x]]  # a failed job has no parameters or layers
     groups = distinct(drawn, lines) if lines else [""]
     for ax, quantity in zip(axes, panels, strict=True):
@@ -55,7 +66,9 @@ def curves(
                 ax.axvline(stable, color=style.TRUTH, ls=":", lw=1, label="largest stable\nvalue")
     missing = len(rows) - len(drawn)
     note = f"; {missing} failed jobs not shown" if missing else ""
-    figure.suptitle(f"median and 5 to 95 % of the replicas{note}", fontsize=9)
+    several = any(as_number(row.get("replicas", "")) > 1 for row in drawn)
+    what = "median and 5 to 95 % of the replicas" if several else "one run each"
+    figure.suptitle(f"{what}{note}", fontsize=9)
     add_legend(figure, lines)
     return figure
 
@@ -105,7 +118,8 @@ def maps(rows: Sequence[Row], keys: Sequence[str]) -> Figure:
     columns = min(3, len(panels))
     figure, axes = grid_of_axes(len(panels), columns, sharey=True)
     height = 4.2 if len(panels) <= 3 else 3.2 * -(-len(panels) // 3)
-    figure.set_size_inches(9.6 if third else 7.2, height)
+    if not is_for_narrow_screens():
+        figure.set_size_inches(9.6 if third else 7.2, height)
     medians = np.array([v for row in rows if 0 < (v := as_number(row["mse_median"])) < np.inf])
     limits = (medians.min(), medians.max()) if medians.size else (0, 1)
     norm = LogNorm(*limits) if suits_log_axis(medians) else Normalize(*limits)
@@ -144,7 +158,8 @@ def search_figure(rows: Sequence[Row], keys: Sequence[str], metric: str) -> Figu
     panels = 1 + len(keys)
     columns = min(panels, 3)
     figure, axes = grid_of_axes(panels, columns, sharey=True)
-    figure.set_size_inches(9.6, 3.8 * -(-panels // columns))
+    if not is_for_narrow_screens():
+        figure.set_size_inches(9.6, 3.8 * -(-panels // columns))
     trials = np.arange(float(len(rows)))
     scatter(axes[0], trials, medians)
     least = np.minimum.accumulate(medians)
@@ -224,7 +239,10 @@ def add_legend(figure: Figure, title: str) -> None:
     handles = {label: handle for pairs in labelled for handle, label in pairs if label}
     if labels := sorted(handles, key=(HOLLOW["label"], CROSS["label"]).__contains__):
         marks, columns = [handles[label] for label in labels], 1 + len(labels) // 18
-        figure.legend(marks, labels, loc="outside right upper", ncols=columns, title=title)
+        place: Any = "outside right upper"
+        if is_for_narrow_screens():
+            place, columns = "outside lower center", 2
+        figure.legend(marks, labels, loc=place, ncols=columns, title=title)
 
 
 def distinct(rows: Sequence[Row], key: str) -> list[str]:

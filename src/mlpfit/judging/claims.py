@@ -9,9 +9,11 @@ LAWS                  published quantity that no run has -> function to draws of
 derived               (number, findings) -> why the number follows from others, or None
 """
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -64,8 +66,13 @@ class Claim:
 class Slip:
     """A mistake on a page.
 
-    what: the mistake; effect: a number per replica that says how much it matters, described by
-    ``measure``, None if it can't be measured; without: the same number without the mistake.
+    what         the mistake, in sentences of their own
+    effect       a number per replica that says how much it matters, described by ``measure``; None
+                 if it can't be measured
+    without      the same number without the mistake
+    consequence  what it changes, a sentence, where no number says it
+    sides        one quantity as the page has it and as it is without the mistake: two names, each
+                 with its number per replica, to be shown side by side; default: effect and without
     """
 
     what: str
@@ -73,6 +80,8 @@ class Slip:
     experiments: tuple[str, ...] = ()
     effect: Predicate | None = None
     without: Predicate | None = None
+    consequence: str = ""
+    sides: tuple[tuple[str, Predicate], tuple[str, Predicate]] | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,18 @@ def check(tutorial: str) -> None:
                 raise ConfigError(f"{file}: {next(iter(vars(entry).values()))}: {example}")
             for experiment in entry.experiments:
                 catalogue.check_experiment(experiment.partition(":")[0], file)
+            check_texts(file, *(text for text in vars(entry).values() if isinstance(text, str)))
+
+
+def check_texts(file: str | Path, *texts: str | None) -> None:
+    """Raises ConfigError for a text with a control character, which would reach the terminal and
+    make an SVG no XML."""
+    for text in filter(None, texts):
+        if found := next((c for c in text if unicodedata.category(c) == "Cc" and c != "\n"), None):
+            place = text.index(found)
+            raise ConfigError(
+                f"{file}: {text[:place][-30:]!r} is followed by {found!r}: not a text"
+            )
 
 
 def findings(tutorial: str) -> list[Finding]:
@@ -159,6 +180,11 @@ def less(quantity: str, *experiments: str) -> Predicate:
         return np.logical_and.reduce([a < b for a, b in pairwise(finals)])
 
     return holds
+
+
+def final(quantity: str, experiment: str) -> Predicate:
+    """The final number of an experiment."""
+    return lambda runs: runs[experiment].final(quantity)
 
 
 def ratio(quantity: str, numerator: str, denominator: str) -> Predicate:
@@ -218,7 +244,10 @@ def separate_sections(experiment: str, units: str, where: str | None = None) -> 
         (experiment,),
         kinks_apart(experiment, 0.01),
         where=where,
-        levels={f"{gap:.1%} apart": kinks_apart(experiment, gap) for gap in (0, 0.005, 0.01, 0.02)},
+        levels={
+            f"{100 * gap:.1f} % apart": kinks_apart(experiment, gap)
+            for gap in (0, 0.005, 0.01, 0.02)
+        },
     )
 
 

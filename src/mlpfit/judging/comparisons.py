@@ -9,34 +9,39 @@ sensitivity   tutorial, experiment, change, replicas, median, ratio (to the publ
               median), p (of equal distributions), p_published (as in assumptions)
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from mlpfit.config import catalogue
 from mlpfit.judging import published, statistics
 from mlpfit.judging.claims import Ensembles
+from mlpfit.judging.evidence import not_judged
 from mlpfit.judging.variants import KINDS, Variant, variants
 from mlpfit.runs.run import Run
 
 BASE_REPLICAS = 1000  # of the published recipe, which those of a changed one are compared with
 
 
-def tables(runs: Ensembles) -> dict[str, list[dict[str, Any]]]:
-    """power, assumptions and sensitivity for the ledger."""
+def tables(runs: Ensembles, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """power, assumptions and sensitivity of these tutorials for the ledger."""
     by_kind: dict[str, list[tuple[str, Variant]]] = {kind: [] for kind in KINDS}
-    for tutorial in catalogue.tutorials():
-        for variant in variants(tutorial.name):
-            if variant.key in runs:
-                by_kind[variant.kind].append((tutorial.name, variant))
+    for name in names:
+        for variant in variants(name):
+            by_kind[variant.kind].append((name, variant))
     return {
-        "power": [_head(*pair) | power(pair[1], runs) for pair in by_kind["power"]],
+        "power": [_head(*pair) | _judged(power, pair[1], runs) for pair in by_kind["power"]],
         "assumptions": assumptions(by_kind["assumptions"], runs),
         "sensitivity": [
-            _head(*pair) | sensitivity(pair[1], runs) for pair in by_kind["sensitivity"]
+            _head(*pair) | _judged(sensitivity, pair[1], runs) for pair in by_kind["sensitivity"]
         ],
     }
+
+
+def _judged(judge: Any, variant: Variant, runs: Ensembles) -> dict[str, Any]:
+    """The judgement of a variant; what is missing instead if its replicas are."""
+    return not_judged(runs, [variant.experiment, variant.key]) or judge(variant, runs)
 
 
 def _head(tutorial: str, variant: Variant) -> dict[str, Any]:
@@ -71,16 +76,22 @@ def assumptions(pairs: list[tuple[str, Variant]], runs: Ensembles) -> list[dict[
         question = (variant.experiment, variant.question)
         if question not in entries:
             ours = {"choice": variant.ours, "ours": True}
-            ours |= _plausibility(variant.experiment, runs[variant.experiment])
+            ours |= _choice(variant.experiment, variant.experiment, runs)
             head = {"tutorial": tutorial, "experiment": variant.experiment}
             entries[question] = head | {"question": variant.question, "choices": [ours]}
         other = {"choice": variant.label, "ours": False}
-        other |= _plausibility(variant.experiment, runs[variant.key])
+        other |= _choice(variant.experiment, variant.key, runs)
         entries[question]["choices"].append(other)
     for entry in entries.values():
         tested = [choice for choice in entry["choices"] if "p" in choice]
-        entry["likeliest"] = max(tested, key=lambda c: c["p"])["choice"] if tested else None
+        complete = len(tested) == len(entry["choices"])
+        entry["likeliest"] = max(tested, key=lambda c: c["p"])["choice"] if complete else None
     return list(entries.values())
+
+
+def _choice(experiment: str, name: str, runs: Ensembles) -> dict[str, Any]:
+    """The plausibility of a choice, whose replicas have this name; what is missing instead."""
+    return not_judged(runs, [name]) or _plausibility(experiment, runs[name])
 
 
 def _plausibility(experiment: str, run: Run) -> dict[str, Any]:

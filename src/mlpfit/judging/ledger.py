@@ -3,27 +3,33 @@
 Writes outputs/ledger.json and outputs/ledger.csv from finished ensembles. Keys of ledger.json:
 
 legend       verdict -> its meaning
-experiments  one entry an experiment: verdict, decided_by (trace, number or curve only), between (of
-             a borderline verdict), p (adjusted where a trace decides), ratio of the last published
-             number to the median, beyond (no replica is as extreme), numbers (verdict -> count)
-numbers      one entry a published number: key, tutorial, experiment, quantity, step, convention,
-             published, evidence (distribution, law or none), verdict, reason, recovered, halves
-             (verdict in each half of the replicas), and the fields of statistics.Position and P
-traces       experiment, steps, replicas, p_adjusted, verdict, between, halves, in_family (p was
-             adjusted together with the others), and the fields of P
+experiments  one entry an experiment: verdict, decided_by (trace, number or none), between (of a
+             borderline verdict), tested (how many numbers decide) and the fields of P of that test,
+             unadjusted; of the last published number last (key), last_verdict, last_p, percentile
+             and ratio to the median; recovered, replicas, halves, numbers (verdict -> count)
+numbers      one entry a published number: key, tutorial, experiment, quantity, label, step,
+             convention, published, evidence (distribution, law or none), verdict, reason,
+             recovered, halves (verdict in each half of the replicas), and the fields of
+             statistics.Position and P
+traces       tutorial, experiment, steps, replicas, p_adjusted, verdict (of p alone), between,
+             halves, in_family (p_adjusted is adjusted together with the others), and the fields
+             of P
 joint        tutorial, what, published, verdict, and the fields of Position and P
 findings     tutorial, title, text; the values of each under the finding's key
 conclusions  tutorial, claim, where, whose, measure, holds, replicas, share, low, high, column,
              own_seed (seed, holds), levels and bounds (name -> share)
-slips        tutorial, what; measure, mean, p5, median, p95, replicas, diverged; without, the same
-untrained    variants that claims and slips compare with, and that are not finished
+slips        tutorial, what, consequence; measure, mean, p5, median, p95, replicas, diverged;
+             without, the same; sides, the same with a name
 halves       how many verdicts differ between the halves of the replicas
 power, assumptions, sensitivity   see :mod:`mlpfit.judging.comparisons`
-runs         experiment -> replicas, diverged, first and last seed
+runs         experiment -> replicas, diverged, first and last seed, recipe (its hash)
+
+An entry that can't be judged has the verdict (a claim: the column) "not judged", a reason, and
+commands, a list of those that train what it needs, instead of its numbers.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,32 +38,49 @@ import numpy as np
 
 from mlpfit import sealed
 from mlpfit.config.catalogue import experiments, tutorials
+from mlpfit.config.compose import as_published
 from mlpfit.errors import RunError, as_config_error
 from mlpfit.files import write_file, write_table
-from mlpfit.judging import claims, comparisons, published, statistics, variants
+from mlpfit.judging import claims, comparisons, published, statistics, variants, words
 from mlpfit.judging.claims import Claim, Ensembles, Finding, Joint, Slip
+from mlpfit.judging.evidence import Evidence, command, not_judged, recipe_id
 from mlpfit.judging.published import Number
-from mlpfit.judging.statistics import BORDERLINE, P
-from mlpfit.runs.identity import published_run
-from mlpfit.runs.run import MARKER, Run
+from mlpfit.judging.statistics import BORDERLINE, CURVE_ONLY, NOT_JUDGED, P
+from mlpfit.runs.run import Run
 
 CHANGED = 3  # exit code: a verdict differs from the previous ledger's
 CSV_COLUMNS = (
     "key published evidence verdict between percentile low high "
     "p p_low p_high median p5 p95 ratio replicas reason"
 )
+HEADS = (  # keys of a row that say what it is about
+    *("tutorial", "experiment", "experiments", "key", "quantity", "label", "step", "convention"),
+    *("published", "claim", "where", "whose", "measure", "what", "consequence", "steps"),
+    *("change", "question", "choice", "ours", "evidence", "in_family", "numbers", "decided_by"),
+    "recovered",
+)
 CLAIM_COLUMNS = {  # the first whose condition the interval of a claim's share meets
     "holds in nearly every seed": lambda low, high: low >= 0.95,
-    "holds more often than not": lambda low, high: low > 0.5,
-    "fails in nearly every seed": lambda low, high: high <= 0.05,
-    "fails more often than not": lambda low, high: high < 0.5,
+    "holds in most seeds": lambda low, high: low > 0.5,
+    "holds in nearly no seed": lambda low, high: high <= 0.05,
+    "holds in fewer than half of the seeds": lambda low, high: high < 0.5,
     "luck of the draw": lambda low, high: True,
 }
+BY_CONSTRUCTION = "holds by construction"
+COLUMNS = [  # all, in the order in which they are shown
+    BY_CONSTRUCTION,
+    "holds in nearly every seed",
+    "holds in most seeds",
+    "luck of the draw",
+    "holds in fewer than half of the seeds",
+    "holds in nearly no seed",
+    NOT_JUDGED,
+]
 
 
 def ledger(runs: Ensembles, names: Sequence[str] = ()) -> dict[str, Any]:
     """The ledger of these tutorials (default: all) as plain data, from the ensembles of their
-    experiments and those variants that are finished."""
+    experiments and of their variants; what lacks its ensemble says so."""
     names = list(names) or [tutorial.name for tutorial in tutorials()]
     for name in names:
         variants.check(name)
@@ -84,33 +107,37 @@ def ledger(runs: Ensembles, names: Sequence[str] = ()) -> dict[str, Any]:
         "conclusions": _judge_entries(names, "CLAIMS", judge_claim, runs),
         "slips": _judge_entries(names, "SLIPS", judge_slip, runs),
         "halves": compare_halves([*numbers, *traces]),
-        **comparisons.tables(runs),
-        "untrained": sorted(untrained(names, runs)),
-        "runs": {name: _run_entry(runs[name]) for name in experiments},
+        **comparisons.tables(runs, names),
+        "runs": {name: _run_entry(runs[name]) for name in experiments if name in runs},
     }
 
 
-def untrained(names: Sequence[str], runs: Ensembles) -> set[str]:
-    """The variants that claims, slips and joint quantities of these tutorials compare with, and
-    that are not finished."""
-    compared = (entry.experiments for name in names for entry in claims.all_entries(name))
-    return {name for experiments in compared for name in experiments if name not in runs}
-
-
 def _judge_entries(names: list[str], kind: str, judge: Any, runs: Ensembles) -> list[Any]:
-    """The tutorials' claims, slips or joint quantities, each judged from the runs that it names; of
-    those that need a variant which is not finished, slips are given without their effect."""
+    """The tutorials' claims, slips or joint quantities, each judged from the runs that it names."""
     judged = []
     for name in names:
         for entry in claims.entries(name, kind):
             title = next(iter(vars(entry).values()))
-            if all(experiment in runs for experiment in entry.experiments):
-                own = Compared({e: runs[e] for e in entry.experiments})
-                with as_config_error(f"{name}/claims.py: {title}"):
-                    judged.append({"tutorial": name} | judge(entry, own, name))
-            elif kind == "SLIPS":
-                judged.append({"tutorial": name, "what": entry.what})
+            if lacking := not_judged(runs, entry.experiments):
+                judged.append({"tutorial": name} | _head_of(entry, name) | lacking)
+                continue
+            own = Compared({e: runs[e] for e in entry.experiments})
+            with as_config_error(f"{name}/claims.py: {title}"):
+                judged.append({"tutorial": name} | _head_of(entry, name) | judge(entry, own, name))
     return judged
+
+
+def _head_of(entry: Claim | Slip | Joint, tutorial: str) -> dict[str, Any]:
+    """What a claim, slip or joint quantity says, judged or not."""
+    experiments = {"experiments": list(entry.experiments)}
+    if isinstance(entry, Claim):
+        author = published.tutorial(tutorial).author
+        whose = f"after {author}" if entry.where else "we asked"
+        head = {"claim": entry.claim, "where": entry.where, "measure": entry.measure}
+        return experiments | head | {"whose": whose, "column": NOT_JUDGED}
+    if isinstance(entry, Slip):
+        return experiments | {"what": entry.what, "consequence": entry.consequence}
+    return experiments | {"what": entry.what, "verdict": NOT_JUDGED}
 
 
 class Compared(dict[str, Run]):
@@ -122,12 +149,14 @@ class Compared(dict[str, Run]):
 
 def _run_entry(run: Run) -> dict[str, Any]:
     seeds = [run.seeds[0], run.seeds[-1]]
-    return {"replicas": run.replicas, "diverged": int(run.diverged.sum()), "seeds": seeds}
+    entry = {"replicas": run.replicas, "diverged": int(run.diverged.sum()), "seeds": seeds}
+    return entry | {"recipe": recipe_id(run.identity["recipe"])}
 
 
 def judge_number(number: Number, runs: Ensembles, findings: Sequence[Finding]) -> dict[str, Any]:
     """Evidence and verdict of one published number."""
-    entry = {k: getattr(number, k) for k in ("experiment", "quantity", "step", "convention")}
+    heads = ("experiment", "quantity", "label", "step", "convention")
+    entry = {key: getattr(number, key) for key in heads}
     entry["published"] = number.value
     if number.not_checkable:
         verdict = {"evidence": "none", "verdict": "not checkable", "reason": number.not_checkable}
@@ -138,6 +167,8 @@ def judge_number(number: Number, runs: Ensembles, findings: Sequence[Finding]) -
     law = getattr(module, "LAWS", {}).get(number.quantity)
     if law is not None:
         return entry | {"evidence": "law"} | verdict_among(number.value, law())
+    if lacking := not_judged(runs, [number.experiment]):
+        return entry | {"evidence": "none", "verdict": NOT_JUDGED} | lacking
     values = published.values_in(runs[number.experiment], number)
     return entry | {"evidence": "distribution"} | verdict_among(number.value, values)
 
@@ -154,48 +185,58 @@ def _verdict_entry(p: P) -> dict[str, str]:
 
 
 def judge_traces(experiments: list[str], runs: Ensembles, numbers: list[Any]) -> list[Any]:
-    """The verdict of each printed trace as a whole, p adjusted for the number of traces. A trace
-    recovered from the page does not test the recipe, and is left out of the adjustment."""
+    """The verdict of each printed trace as a whole, by its p alone. p_adjusted is adjusted for the
+    number of traces; a trace recovered from the page does not test the recipe, and is left out of
+    the adjustment."""
     recovered = {entry["experiment"] for entry in numbers if entry["recovered"]}
-    entries, tests = [], []  # tests: P in all replicas, in the first half, in the second
+    entries, tests, apart = [], [], []
     for name in experiments:
         if trace := published.printed_trace(name):
+            head: dict[str, Any] = {"experiment": name, "tutorial": name.split("/")[0]}
+            head["steps"] = [number.step for number in trace]
+            if lacking := not_judged(runs, [name]):
+                apart.append(head | {"in_family": False, "verdict": NOT_JUDGED} | lacking)
+                continue
             losses = np.array([number.value for number in trace])
             values = published.trace_values(runs[name], trace)
             samples = (values, *np.array_split(values, 2))
-            tests.append([statistics.trace_test(losses, sample) for sample in samples])
-            entry = {"experiment": name, "steps": [n.step for n in trace], "replicas": len(values)}
-            entry |= {"in_family": name not in recovered} | asdict(tests[-1][0])
-            entries.append(entry)
-    family = [test for test, entry in zip(tests, entries, strict=True) if entry["in_family"]]
-    for k in range(3):
-        for test, p in zip(family, statistics.adjusted([test[k] for test in family]), strict=True):
-            test[k] = p
-    return [
-        entry | _verdict_entry(p) | {"p_adjusted": p.p, "halves": [half.verdict for half in halves]}
-        for entry, (p, *halves) in zip(entries, tests, strict=True)
-    ]
+            test, *halves = (statistics.trace_test(losses, sample) for sample in samples)
+            entry = head | {"replicas": len(values), "in_family": name not in recovered}
+            entry |= asdict(test) | _verdict_entry(test)
+            entries.append(entry | {"halves": [half.verdict for half in halves]})
+            tests.append(test)
+    pairs = list(zip(entries, tests, strict=True))
+    family = [test for entry, test in pairs if entry["in_family"]]
+    corrected = iter(statistics.adjusted(family))
+    for entry, test in pairs:
+        entry["p_adjusted"] = (next(corrected) if entry["in_family"] else test).p
+    return sorted([*entries, *apart], key=lambda entry: experiments.index(entry["experiment"]))
 
 
 def judge_experiment(experiment: str, numbers: list[Any], traces: list[Any]) -> dict[str, Any]:
     """The verdict of an experiment: that of its trace, else of its last checkable number."""
-    published_here = [entry for entry in numbers if entry["experiment"] == experiment]
-    checked = [entry for entry in published_here if "p" in entry]
+    own = [entry for entry in numbers if entry["experiment"] == experiment]
+    checkable = [entry for entry in own if entry["verdict"] != "not checkable"]
     entry: dict[str, Any] = {"experiment": experiment, "tutorial": experiment.split("/")[0]}
-    entry |= {"numbers": dict(Counter(e["verdict"] for e in published_here))}
-    if not checked:
-        return entry | {"decided_by": "curve only", "verdict": "not checkable"}
-    last = checked[-1]
+    entry |= {"numbers": dict(Counter(e["verdict"] for e in own))}
+    if not checkable:
+        return entry | {"decided_by": "none", "verdict": CURVE_ONLY}
+    last = checkable[-1]
     trace = next((t for t in traces if t["experiment"] == experiment), None)
     decisive = trace or last
+    entry |= {"decided_by": "trace" if trace else "number"}
+    if words.is_missing(decisive):
+        return entry | {key: decisive[key] for key in ("verdict", "reason", "commands")}
+    keys = ("verdict", "between", "replicas", "halves", *P.__dataclass_fields__)
     return entry | {
-        "decided_by": "trace" if trace else "number",
-        "p": decisive.get("p_adjusted", decisive["p"]),
-        "p_smallest": decisive["p_smallest"],
+        "tested": len(trace["steps"]) if trace else 1,
+        "last": last["key"],
+        "last_verdict": last["verdict"],
+        "last_p": last["p"],
         "recovered": last["recovered"],
         "percentile": last["percentile"],
         "ratio": last["ratio"],
-        **{key: decisive[key] for key in ("verdict", "between", "beyond", "replicas", "halves")},
+        **{key: decisive[key] for key in keys},
     }
 
 
@@ -203,8 +244,7 @@ def judge_joint(quantity: Joint, runs: Ensembles, tutorial: str) -> dict[str, An
     """Position and verdict of a quantity of several published numbers."""
     values = {number.key: number.value for number in published.tutorial(tutorial).numbers}
     value = quantity.published(values)
-    entry = {"what": quantity.what, "experiments": list(quantity.experiments), "published": value}
-    return entry | verdict_among(value, quantity.replicas(runs))
+    return {"published": value} | verdict_among(value, quantity.replicas(runs))
 
 
 def judge_claim(claim: Claim, runs: Ensembles, tutorial: str) -> dict[str, Any]:
@@ -213,11 +253,13 @@ def judge_claim(claim: Claim, runs: Ensembles, tutorial: str) -> dict[str, Any]:
     holds = claim.per_replica(runs, claim.holds)
     share, low, high = statistics.proportion(int(holds.sum()), len(holds))
     column = next(name for name, includes in CLAIM_COLUMNS.items() if includes(low, high))
-    entry: dict[str, Any] = {"claim": claim.claim, "where": claim.where, "measure": claim.measure}
-    entry |= {"whose": f"after {page.author}" if claim.where else "we asked"}
-    entry |= {"holds": int(holds.sum()), "replicas": len(holds), "share": share}
+    entry = _head_of(claim, tutorial) | {
+        "holds": int(holds.sum()),
+        "replicas": len(holds),
+        "share": share,
+    }
     if claim.identity:
-        entry |= {"low": None, "high": None, "column": "holds by construction"}
+        entry |= {"low": None, "high": None, "column": BY_CONSTRUCTION}
     else:
         entry |= {"low": low, "high": high, "column": column}
     seeds = runs[claim.experiments[0]].seeds
@@ -231,11 +273,14 @@ def judge_claim(claim: Claim, runs: Ensembles, tutorial: str) -> dict[str, Any]:
 
 def judge_slip(slip: Slip, runs: Ensembles, tutorial: str) -> dict[str, Any]:
     """How much the slip matters, over the replicas."""
-    entry: dict[str, Any] = {"what": slip.what}
     if slip.effect is None:
-        return entry
-    entry |= {"measure": slip.measure} | _summary(slip.effect(runs))
-    return entry | ({"without": _summary(slip.without(runs))} if slip.without else {})
+        return {}
+    entry = {"measure": slip.measure} | _summary(slip.effect(runs))
+    entry |= {"without": _summary(slip.without(runs))} if slip.without else {}
+    sides = slip.sides or ()
+    if slip.without and not slip.sides:
+        sides = (("on the page", slip.effect), ("without the slip", slip.without))
+    return entry | {"sides": [{"name": name} | _summary(value(runs)) for name, value in sides]}
 
 
 def _summary(values: np.ndarray) -> dict[str, Any]:
@@ -263,29 +308,112 @@ def experiments_of(names: Sequence[str]) -> list[str]:
     return [e for e in experiments() if not names or e.split("/")[0] in names]
 
 
-def ensembles(outputs: Path, names: Sequence[str] = ()) -> Ensembles:
-    """The ensembles of these tutorials (default: all) and their finished variants. Raises RunError,
-    naming what is missing."""
+def ensembles(outputs: Path, names: Sequence[str] = ()) -> Evidence:
+    """The ensembles of these tutorials (default: all) and of their variants, as far as they are
+    finished and of the recipes that are asked for. Raises RunError if there is no ensemble."""
     wanted = experiments_of(names)
-    missing = [name for name in wanted if not (outputs / "ensembles" / name / MARKER).is_file()]
-    if missing:
-        raise RunError(
-            f"no ensembles of {', '.join(missing)} under {outputs}/ensembles: "
-            f"mlpfit ensembles {' '.join(names)}".rstrip()
-        )
-    owners = dict.fromkeys(name.split("/")[0] for name in wanted)
-    runs = {name: published_run(name, outputs, "ensembles") for name in wanted}
-    return runs | variants.finished(outputs, [*owners])
+    evidence = Evidence()
+    for name in wanted:
+        evidence.add(name, outputs / "ensembles" / name, as_published(name), seeds=False)
+    if not evidence:
+        why = next(iter(evidence.missing.values()), "there is no experiment")
+        raise RunError(f"no ensemble to judge by: {why}")
+    for owner in dict.fromkeys(name.split("/")[0] for name in wanted):
+        for variant in variants.variants(owner):
+            config = variant.config(outputs)
+            evidence.add(variant.key, config.folder, config, seeds=True)
+    return evidence
+
+
+def departing(content: dict[str, Any]) -> dict[str, str]:
+    """The experiments whose YAML now asks for another recipe than that of the ledger's seeds, and a
+    reason for the rows about them."""
+    apart = {}
+    for name, entry in content["runs"].items():
+        known = name in experiments()
+        if not known or recipe_id(as_published(name).recipe()) != entry["recipe"]:
+            apart[name] = f"the seeds of {name} in the ledger are of another recipe than its YAML's"
+    return apart
+
+
+def without(content: dict[str, Any], apart: Mapping[str, str]) -> dict[str, Any]:
+    """The ledger with the rows about these experiments (name -> reason) not judged."""
+
+    def row_without(row: dict[str, Any]) -> dict[str, Any]:
+        names = row["experiments"] if "experiments" in row else [row["experiment"]]
+        lacking = [name for name in names if name.partition(":")[0] in apart]
+        if not lacking:
+            return row
+        if "choices" in row:  # an assumption is judged choice by choice
+            choices = [cleared(c, lacking) for c in row["choices"]]
+            return row | {"choices": choices, "likeliest": None}
+        return cleared(row, lacking)
+
+    def cleared(row: dict[str, Any], lacking: list[str]) -> dict[str, Any]:
+        head = {key: value for key, value in row.items() if key in HEADS}
+        head |= {key: NOT_JUDGED for key in ("verdict", "column") if key in row}
+        reasons = dict.fromkeys(apart[name.partition(":")[0]] for name in lacking)
+        return head | {"reason": "; ".join(reasons), "commands": list(map(command, lacking))}
+
+    kinds = ("experiments", *words.GROUPS)
+    return content | {kind: [row_without(row) for row in content[kind]] for kind in kinds}
 
 
 def verdicts(content: dict[str, Any]) -> dict[str, str]:
-    """The verdict of every number and trace, which must not change unnoticed."""
-    numbers = {entry["key"]: entry["verdict"] for entry in content["numbers"]}
-    return numbers | {f"trace {e['experiment']}": e["verdict"] for e in content["traces"]}
+    """The verdict of every judged number and trace, which must not change unnoticed."""
+    rows = {entry["key"]: entry for entry in content["numbers"]}
+    rows |= {f"trace {entry['experiment']}": entry for entry in content["traces"]}
+    return {key: row["verdict"] for key, row in rows.items() if row["verdict"] != NOT_JUDGED}
 
 
-def write(content: dict[str, Any], outputs: Path) -> list[str]:
-    """Write JSON and CSV. Returns the verdicts that differ from the previous ledger's."""
+def replicas_of_rows(content: dict[str, Any]) -> dict[tuple[str, ...], int]:
+    """How many replicas each row is judged by, 0 if it is not judged; keys: section and names."""
+    found = {}
+    heads = ("tutorial", "key", "experiment", "claim", "what", "change", "question", "choice")
+    for kind in words.GROUPS:
+        for row in content.get(kind, []):
+            # An assumption is judged choice by choice.
+            for part in row.get("choices", [row]):
+                both = row | part
+                key = (kind, *(str(both[head]) for head in heads if head in both))
+                found[key] = 0 if words.is_missing(part) else int(part.get("replicas", 0))
+    return found
+
+
+def lost(before: dict[str, Any], now: dict[str, Any]) -> dict[str, int]:
+    """How many rows of each section were judged by more replicas before: section -> rows."""
+    kept = replicas_of_rows(now)
+    poorer = [key for key, n in replicas_of_rows(before).items() if key in kept and kept[key] < n]
+    return dict(Counter(key[0] for key in poorer))
+
+
+class Poorer(RunError):
+    """A ledger that judges less than the one that is there."""
+
+
+def check_richness(content: dict[str, Any], outputs: Path) -> None:
+    """Raises Poorer if the ledger that is there judges more, or by more replicas."""
+    file = outputs / "ledger.json"
+    if not file.is_file():
+        return
+    fewer = lost(sealed.read_ledger(outputs), content)
+    if not fewer:
+        return
+    rows = ", ".join(f"{n} of {kind}" for kind, n in fewer.items())
+    lacking = [row for kind in words.GROUPS for row in content[kind] if words.is_missing(row)]
+    needed = words.commands(lacking)
+    first = f"{needed} trains what they need" if needed else "train more replicas"
+    raise Poorer(
+        f"{file} is kept, since the ensembles here judge fewer rows or by fewer replicas ({rows}): "
+        f"{first}, or --partial writes the poorer one"
+    )
+
+
+def write(content: dict[str, Any], outputs: Path, partial: bool = False) -> list[str]:
+    """Write JSON and CSV. Returns the verdicts that differ from the previous ledger's. Raises
+    Poorer, and writes nothing, if that one is richer, unless ``partial``."""
+    if not partial:
+        check_richness(content, outputs)
     file = outputs / "ledger.json"
     before = verdicts(sealed.read_ledger(outputs)) if file.is_file() else {}
     now = verdicts(content)

@@ -1,13 +1,15 @@
 """The numbers that the tutorials' pages print, and the same quantities of a run.
 
 ``published.yaml`` in a tutorial's folder holds author, title, year, page (its address), summary,
-seed (the page's own, if it has one), sensitive (experiments whose recipe amplifies rounding errors)
+asked (what the page tries, in one plain sentence), featured (the experiment that stands for the
+page on the report's first screen; default: the first), seed (the page's own, if it has one)
 and numbers, a list of
 
 experiment, quantity  what the values are of
 update                before: before that step's update, of the rows that the step sees;
                       after: after the last one, of all rows; none: no step is involved
 convention            of the values, in words
+label                 name of the quantity in words, of one that ``QUANTITIES`` of claims.py defines
 steps, values         as printed
 not_checkable         the reason, where no run has the quantity
 """
@@ -45,6 +47,7 @@ class Entry(Section):
     values: tuple[Printed, ...]
     convention: str = ""
     not_checkable: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Number:
     step: int | None
     value: float
     not_checkable: str = ""
+    label: str = ""
 
     @property
     def key(self) -> str:
@@ -74,8 +78,9 @@ class Page(Section):
     year: int | None = None
     page: str | None = None
     summary: str = ""
+    asked: str = ""
+    featured: str = ""
     seed: int | None = None
-    sensitive: tuple[str, ...] = ()
 
     def citation(self) -> str:
         """Author, title and year; empty if nothing is published."""
@@ -109,8 +114,10 @@ def _read(name: str, file: Path) -> Tutorial:
         return Tutorial()
     content: File = read_yaml(File, file)
     numbers = tuple(number for entry in content.numbers for number in _numbers(entry, name, file))
-    sensitive = tuple(map(catalogue.tutorial(name).full_name, content.sensitive))
-    return Tutorial(**vars(content) | {"numbers": numbers, "sensitive": sensitive})
+    shown = (content.author, content.title, content.page, content.summary, content.asked)
+    per_number = (text for n in numbers for text in (n.convention, n.not_checkable, n.label))
+    claims.check_texts(file, *shown, *per_number)
+    return Tutorial(**vars(content) | {"numbers": numbers})
 
 
 def check(name: str) -> None:
@@ -139,8 +146,8 @@ def check(name: str) -> None:
             raise ConfigError(f"{file}: {problem}; set seed: {page.seed} in its YAML")
     if twice := [key for key, count in Counter(n.key for n in page.numbers).items() if count > 1]:
         raise ConfigError(f"{file}: {twice[0]}: given twice")
-    if unknown := [name for name in page.sensitive if name not in experiments]:
-        raise ConfigError(f"{file}: sensitive: {unknown[0]}: {allowed(unknown[0], experiments)}")
+    if page.featured and catalogue.tutorial(name).full_name(page.featured) not in experiments:
+        raise ConfigError(f"{file}: featured: {allowed(page.featured, experiments)}")
     claims.check(name)
 
 
@@ -155,15 +162,22 @@ def _numbers(entry: Entry, tutorial: str, file: Path) -> list[Number]:
     return [Number(**fields, step=s, value=v) for s, v in zip(steps, values, strict=True)]
 
 
-def amplifies_rounding(experiment: str) -> bool:
-    """Whether runs on other machines may differ by more than rounding errors."""
-    return experiment in tutorial(experiment.split("/")[0]).sensitive
-
-
 def checkable(experiment: str) -> list[Number]:
     """The published numbers of an experiment that a run has, too, in the page's order."""
     numbers = tutorial(experiment.split("/")[0]).numbers
     return [n for n in numbers if n.experiment == experiment and not n.not_checkable]
+
+
+def featured(name: str) -> str:
+    """The experiment that stands for a tutorial's page."""
+    owner = catalogue.tutorial(name)
+    chosen = tutorial(name).featured
+    return owner.full_name(chosen) if chosen else owner.experiments()[0]
+
+
+def last_number(experiment: str) -> Number | None:
+    """The last number that the page prints of the experiment's run and that a run has, too."""
+    return next(reversed(checkable(experiment)), None)
 
 
 def final_number(experiment: str) -> Number | None:

@@ -11,13 +11,15 @@ import numpy as np
 
 QUANTILES = {"p5": 0.05, "median": 0.5, "p95": 0.95}
 TYPICAL_P, UNUSUAL_P = 0.10, 0.002  # least p of a verdict: inside the central 90 %, inside 99.8 %
-BORDERLINE = "borderline"
+BORDERLINE, CURVE_ONLY, NOT_JUDGED = "borderline", "curve only", "not judged"
 MEANINGS = {
     "typical": "p at least 0.1: inside the central 90 % of the replicas",
     BORDERLINE: "the 95 % interval of p holds a limit: more replicas would decide",
     "unusual": "p from 0.002 to 0.1: outside the central 90 %, inside 99.8 %",
     "outside": "p below 0.002: outside 99.8 % of the replicas",
     "not checkable": "nothing here to compare with",
+    CURVE_ONLY: "the page shows a curve and prints no number of this run",
+    NOT_JUDGED: "its replicas are missing, or are of another recipe",
 }
 
 

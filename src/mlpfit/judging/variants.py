@@ -13,7 +13,7 @@ claims        name -> experiment, overrides, replicas: what a claim or slip comp
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,9 @@ from mlpfit.config import catalogue
 from mlpfit.config.checking import Section, read_yaml
 from mlpfit.config.compose import as_one_line, as_published, compose
 from mlpfit.config.schema import Config, Count, parse
-from mlpfit.errors import ConfigError, RunError, allowed, as_config_error, naming
+from mlpfit.errors import ConfigError, allowed, as_config_error, naming
 from mlpfit.judging import claims, published
-from mlpfit.runs.identity import recipe_differences
-from mlpfit.runs.run import MARKER, SEEDS, Run, differences, load_run
+from mlpfit.runs.run import SEEDS, differences
 
 KINDS = ("power", "sensitivity", "assumptions", "claims")
 
@@ -183,18 +182,3 @@ def numerical_changes(config: Config) -> dict[str, list[str]]:
         unset = ["data.start_below=null", "data.macro_batch=null"]
         recipes["rows shuffled every epoch"] = ["data.order=shuffle", *unset]
     return recipes
-
-
-def finished(outputs: Path, tutorials: Sequence[str]) -> dict[str, Run]:
-    """Those variants that have been trained, by key. Raises RunError if one has another recipe."""
-    runs = {}
-    for variant in (variant for tutorial in tutorials for variant in variants(tutorial)):
-        config = variant.config(outputs)
-        if not (config.folder / MARKER).is_file():
-            continue
-        run = load_run(config.folder)
-        if changed := recipe_differences(run, config, seeds=True):
-            again = f"mlpfit ensembles --variants {variant.experiment} trains it again"
-            raise RunError(f"{config.folder}: another recipe ({'; '.join(changed)}); {again}")
-        runs[variant.key] = run
-    return runs

@@ -66,11 +66,12 @@ class Run(finished.Run):
         index = _pandas().Index(self.seeds, name="seed")
         return _pandas().DataFrame(self.metrics, index=index)
 
-    def verdicts(self) -> list[dict[str, Any]]:
+    def verdicts(self) -> Verdicts:
         """The numbers that the experiment's page prints, judged by these replicas as in the ledger
-        (:mod:`mlpfit.judging.ledger`): key, published, verdict, percentile, p, median, p5, p95,
-        ...; a reason instead for a number that no run has. "departs" lists the keys in which the
-        run's recipe differs from the experiment's, with both values ("target.noise: 3.0, now 1.0").
+        (:mod:`mlpfit.judging.ledger`): a list, printed as a table, of dicts with key, published,
+        verdict, percentile, p, median, p5, p95, ...; a reason instead for a number that no run has.
+        "departs" lists the keys in which the run's recipe differs from the experiment's, with both
+        values ("target.noise: 3.0, now 1.0").
 
         Raises RunError for a single replica, or if the run has too few steps for one of them.
 
@@ -90,11 +91,11 @@ class Run(finished.Run):
         name = self.config["name"]
         tutorial, departs = name.split("/")[0], recipe_differences(self, as_published(name))
         findings = claims.findings(tutorial)
-        return [
+        return Verdicts(
             {"key": n.key} | ledger.judge_number(n, {name: self}, findings) | {"departs": departs}
             for n in published.tutorial(tutorial).numbers
             if n.experiment == name
-        ]
+        )
 
     def _repr_html_(self) -> str:
         """A table of the final numbers and a small picture of fit and loss, for Jupyter."""
@@ -129,6 +130,47 @@ class Run(finished.Run):
             figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         svg = "<svg" + buffer.getvalue().partition("<svg")[2]
         return re.sub(r"(\.\d\d)\d+", r"\1", svg)  # hundredths of a point suffice
+
+
+class Verdicts(list[dict[str, Any]]):
+    """Rows of :meth:`Run.verdicts`, shown as a table."""
+
+    HEADS = ("number", "on the page", "percentile", "median (5 to 95 %)", "verdict")
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """The cells of the table, row by row."""
+        from mlpfit.judging import words
+
+        return [
+            (
+                row["key"],
+                f"{row['published']:g}",
+                words.percent(row["percentile"]) if "percentile" in row else "",
+                words.band(row) if "median" in row else "",
+                words.number_verdict(row),
+            )
+            for row in self
+        ]
+
+    def __repr__(self) -> str:
+        rows = [self.HEADS, *self.cells()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        return "\n".join([*lines, *self._remark()])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.HEADS)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>"
+            for row in self.cells()
+        )
+        remark = "".join(f"<p>{html.escape(line)}</p>" for line in self._remark())
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{remark}"
+
+    def _remark(self) -> list[str]:
+        """That the run's recipe is not the page's, so that its verdicts are not about the page."""
+        departs = self[0]["departs"] if self else []
+        return [f"another recipe than the experiment's: {'; '.join(departs)}"] if departs else []
 
 
 def load_run(path: str | Path) -> Run:

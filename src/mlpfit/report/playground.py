@@ -33,9 +33,10 @@ from mlpfit.data import formula
 from mlpfit.data.elementary import geomspace
 from mlpfit.data.targets import TARGETS, Target, keys
 from mlpfit.errors import RunError
-from mlpfit.judging import published
+from mlpfit.judging import ledger as judging
+from mlpfit.judging import published, words
+from mlpfit.judging.evidence import flattened
 from mlpfit.judging.statistics import quantiles
-from mlpfit.report.page import flattened
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER, Run, load_run
 from mlpfit.sealed import read_ledger
@@ -46,8 +47,6 @@ FIT_PROBABILITIES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the quantiles in the ban
 LOSS_PROBABILITIES = [percent / 100 for percent in range(101)]
 FIT_POINTS, LOSS_STEPS, CURVE_STEPS = 101, 40, 400  # of the band's fit and loss; of a run's curve
 MAX_STEPS, MAX_ROWS, MAX_LAYERS, MAX_WIDTH = 200_000, 5_000, 3, 100  # as in state/settings.ts
-CLAIM_KEYS = ("tutorial", "claim", "measure", "share", "low", "high", "replicas", "column")
-VERDICT_KEYS = ("verdict", "between", "decided_by", "percentile", "replicas")
 NO_RUN = "no finished run"
 
 
@@ -65,10 +64,16 @@ def evidence(outputs: Path) -> dict[str, Any]:
     for name in configs.keys() - left_out.keys():
         if not is_finished(outputs, "runs", name):
             left_out[name] = NO_RUN
-    shown = {name: config for name, config in configs.items() if name not in left_out}
-    if not shown:
-        raise RunError(f"no finished run under {outputs}/runs: make reproduce first")
     verdicts, claims = from_ledger(outputs)
+    shown = {}
+    for name in (name for name in configs if name not in left_out):
+        try:
+            shown[name] = experiment(name, configs[name], outputs) | {"verdict": verdicts.get(name)}
+        except RunError as error:  # damaged, or of another recipe
+            left_out[name] = str(error)
+    if not shown:
+        why = next((left_out[name] for name in refused(left_out)), "make reproduce first")
+        raise RunError(f"no finished run under {outputs}/runs: {why}")
     tutorials = {name.split("/")[0] for name in shown}
     return {
         "targets": targets(),
@@ -78,28 +83,42 @@ def evidence(outputs: Path) -> dict[str, Any]:
             if "lr" in (values := group_values("optimizer", name))
         },
         "texts": {name: target.text for name, target in TARGETS.items() if target.text},
-        "experiments": {
-            name: experiment(name, config, outputs) | {"verdict": verdicts.get(name)}
-            for name, config in shown.items()
-        },
+        "experiments": shown,
         "left_out": {name: left_out[name] for name in configs if name in left_out},
         "claims": [claim for claim in claims if claim["tutorial"] in tutorials],
     }
 
 
 def from_ledger(outputs: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    """The ledger's verdicts by experiment, and its conclusions; empty without a ledger. Raises
+    """What is said of the runs by experiment, and of the claims; empty without a ledger. Raises
     RunError for a ledger that is damaged or of another version."""
     file = outputs / "ledger.json"
     if not file.is_file():
         return {}, []
     ledger = read_ledger(outputs)
     try:
-        runs = {e["experiment"]: {k: e.get(k) for k in VERDICT_KEYS} for e in ledger["experiments"]}
-        return runs, [{key: claim[key] for key in CLAIM_KEYS} for claim in ledger["conclusions"]]
+        ledger = judging.without(ledger, judging.departing(ledger))
+        runs = {
+            entry["experiment"]: {
+                "said": words.run_verdict(entry),
+                "replicas": entry.get("replicas"),
+            }
+            for entry in ledger["experiments"]
+        }
+        keys = ("tutorial", "claim", "measure")
+        claims = [
+            {key: claim[key] for key in keys} | {"said": words.claim_verdict(claim)}
+            for claim in ledger["conclusions"]
+        ]
+        return runs, claims
     except KeyError as error:
         remedy = "make report writes it again"
         raise RunError(f"{file}: of another version (no {error}); {remedy}") from None
+
+
+def refused(left_out: dict[str, str]) -> list[str]:
+    """The experiments left out since their run is damaged or of another recipe."""
+    return [name for name, why in left_out.items() if why != NO_RUN and not obstacle_of(name)]
 
 
 def missing(content: dict[str, Any], outputs: Path) -> str:
@@ -107,6 +126,7 @@ def missing(content: dict[str, Any], outputs: Path) -> str:
     runs = [name for name, why in content["left_out"].items() if why == NO_RUN]
     bands = [name for name, entry in content["experiments"].items() if entry["band"] is None]
     lines = [f"runs of {', '.join(runs)} (make reproduce)"] if runs else []
+    lines += [f"{name} ({content['left_out'][name]})" for name in refused(content["left_out"])]
     lines += [f"ensembles of {', '.join(bands)} (make ensembles)"] if bands else []
     lines += [] if (outputs / "ledger.json").is_file() else ["the ledger (make report)"]
     return "; ".join(lines)
@@ -128,6 +148,11 @@ def obstacle(config: Config) -> str | None:
     if len(widths) > MAX_LAYERS or max(widths, default=0) > MAX_WIDTH:
         return f"more than {MAX_LAYERS} hidden layers of {MAX_WIDTH}"
     return None if is_its_text(target) else "its function is not written as a formula"
+
+
+def obstacle_of(experiment: str) -> str | None:
+    """Why the page can't train this published experiment, or None."""
+    return obstacle(as_published(experiment))
 
 
 def is_its_text(target: Target) -> bool:
@@ -207,10 +232,12 @@ def printed_losses(name: str, run: Run) -> list[tuple[int, float]]:
 
 
 def band(replicas: Run, grid: np.ndarray) -> dict[str, Any]:
-    """Quantiles over the replicas at grid (n,); a diverged replica ranks above all others."""
+    """Quantiles over the replicas: of the finite ones' fits at grid (n,), and of all losses, where
+    a diverged replica ranks above all others."""
     shards = (load_run(run.path) for run in replicas.shards or [replicas])  # one in memory
     fits = np.concatenate([shard.predict(grid[:, None])[..., 0] for shard in shards])  # (R, n)
-    fits = np.where(replicas.diverged[:, None], np.inf, fits)
+    if not replicas.diverged.all():
+        fits = fits[~replicas.diverged]
     steps = replicas.history["step"] - 1
     chosen = _denser_at_start(len(steps), LOSS_STEPS)
     losses = replicas.history["loss"][chosen]

@@ -1,4 +1,4 @@
-"""The final numbers of finished runs: outputs/results.csv, and the table in the README."""
+"""The numbers of finished runs: outputs/results.csv, and the results in the README."""
 
 import csv
 import re
@@ -7,24 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from mlpfit import sealed
+from mlpfit.config.catalogue import experiments, tutorial
 from mlpfit.errors import RunError
 from mlpfit.figures.draw import drawings
 from mlpfit.files import write_file, write_table
-from mlpfit.judging import published
+from mlpfit.judging import evidence, published, words
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import QUANTITIES
 
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
-FIELDS = ("experiment", "seed", "steps", "quantity", "value", "published", "figures")
+FIELDS = ("experiment", "seed", "steps", "quantity", "value", "published", "recipe", "figures")
 HEAD = (
-    "experiment | figures | final number | here | page | median of replicas (5 to 95 %) | verdict"
+    "experiment | figures | last number | here | page | median of the seeds (5 to 95 %) | the run"
 )
 
 
 @dataclass(frozen=True)
 class Result:
-    """One experiment's final number, in the quantity and convention of the page if it prints one.
-    at: the step before whose update the number is taken, None for the last."""
+    """One experiment's last number, in the quantity and convention of the page if it prints one.
+    at: the step before whose update the number is taken, None for the last; recipe: the hash by
+    which the ledger knows the recipe."""
 
     experiment: str
     seed: int
@@ -33,6 +35,7 @@ class Result:
     quantity: str
     value: float
     published: str  # empty if the page prints none
+    recipe: str
     figures: list[str]
     at: int | None
 
@@ -40,7 +43,7 @@ class Result:
 def result(experiment: str, outputs: Path) -> Result:
     """The result of a finished run; its value is nan if the run has no record of the step. Raises
     RunError if the run is missing."""
-    run, number = published_run(experiment, outputs), published.final_number(experiment)
+    run, number = published_run(experiment, outputs), published.last_number(experiment)
     steps, step = run.history["step"], number.step if number and number.update == "before" else None
     is_recorded = step is None or step in steps
     return Result(
@@ -51,6 +54,7 @@ def result(experiment: str, outputs: Path) -> Result:
         number.quantity if number else "mse",
         float(published.values_in(run, number)[0]) if is_recorded else float("nan"),
         f"{number.value:.10g}" if number else "",
+        evidence.recipe_id(run.identity["recipe"]),
         [d.name.split("/")[1] for d in drawings() if d.experiment == experiment],
         step if step != len(steps) else None,
     )
@@ -63,45 +67,94 @@ def write(results: list[Result], outputs: Path) -> None:
 
 
 def readme_table(outputs: Path) -> str:
-    """The README's table in Markdown: results.csv with the ledger's verdict on each final number.
-    Raises RunError if one of the two is damaged."""
-    verdicts: dict[str, Any] = {}  # key of a published number -> its entry in the ledger
-    if (outputs / "ledger.json").is_file():
-        verdicts = {n["key"]: n for n in sealed.read_ledger(outputs)["numbers"]}
+    """The README's results in Markdown: results.csv with the ledger's verdict on each run, and what
+    the verdicts amount to. Raises RunError if one of the two files is damaged."""
+    ledger = sealed.read_ledger(outputs) if (outputs / "ledger.json").is_file() else None
     lines = [f"| {HEAD} |", "|" + " --- |" * 7]
     try:
-        with open(outputs / "results.csv", newline="") as table:
-            lines += [_line(row, outputs.name, verdicts) for row in csv.DictReader(table)]
+        lines += [_line(row, outputs.name, _judged(row, ledger)) for row in _rows(outputs)]
     except (ValueError, KeyError, TypeError, csv.Error):
         remedy = "make clean reproduce writes it again"
         raise RunError(f"{outputs}/results.csv: damaged; {remedy}") from None
+    if ledger is not None and not departures(outputs):
+        lines += ["", *(line for line in summary(ledger) if line)]
     return "\n".join(lines) + "\n"
 
 
-def _line(row: dict[str, str], outputs: str, verdicts: dict[str, Any]) -> str:
-    name, number = row["experiment"], published.final_number(row["experiment"])
+def summary(ledger: dict[str, Any]) -> list[str]:
+    """What the verdicts amount to, in sentences: of README, report and terminal."""
+    return [f"{words.runs(ledger)}. {words.family(ledger)}".strip(), words.missing(ledger)]
+
+
+def _rows(outputs: Path) -> list[dict[str, str]]:
+    with open(outputs / "results.csv", newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def _judged(row: dict[str, str], ledger: dict[str, Any] | None) -> dict[str, Any]:
+    """The ledger's entry on the run of this row, with its last number as "number"; without a
+    verdict, and with the reason, if there is none of this recipe."""
+    name = row["experiment"]
+    if ledger is None:
+        return {"reason": "no ledger: make ensembles report"}
+    entry = next((e for e in ledger["experiments"] if e["experiment"] == name), None)
+    if entry is None:
+        return {"reason": "not in the ledger: make ensembles report"}
+    if (why := departure(row, ledger)) is not None:
+        return {"reason": why}
+    number = next((n for n in ledger["numbers"] if n["key"] == entry.get("last")), None)
+    return entry | {"number": number}
+
+
+def departure(row: dict[str, str], ledger: dict[str, Any]) -> str | None:
+    """Why the ledger's seeds of an experiment are not of this run's recipe; None if they are, or if
+    there are none."""
+    name = row["experiment"]
+    seeds = ledger["runs"].get(name)
+    if seeds is None or seeds.get("recipe") == row["recipe"]:
+        return None
+    return f"the ledger's seeds are of another recipe: `{evidence.command(name)}`"
+
+
+def departures(outputs: Path) -> list[str]:
+    """The experiments whose run in results.csv and whose seeds in the ledger differ in recipe."""
+    ledger = sealed.read_ledger(outputs)
+    return [row["experiment"] for row in _rows(outputs) if departure(row, ledger) is not None]
+
+
+def _line(row: dict[str, str], outputs: str, judged: dict[str, Any]) -> str:
+    name, number = row["experiment"], published.last_number(row["experiment"])
     folder = f"{outputs}/figures/{name.split('/')[0]}"
     links = ", ".join(f"[{figure}]({folder}/{figure}.svg)" for figure in row["figures"].split())
-    cells = [f"`{name}`", links, QUANTITIES[row["quantity"]], f"{float(row['value']):.4g}"]
-    cells += [row["published"] or "curve only", "", ""]
-    if entry := verdicts.get(number.key) if number else None:
-        band = f"{entry['median']:.4g} ({entry['p5']:.4g} to {entry['p95']:.4g})"
-        cells[-2:] = band, verdict_in_words(entry)
+    quantity = (number.label if number else "") or QUANTITIES[row["quantity"]]
+    cells = [f"`{name}`", links, quantity, f"{float(row['value']):.4g}"]
+    cells += [row["published"] or words.CURVE_ONLY, "", ""]
+    if "verdict" not in judged:
+        cells[-1] = judged["reason"]
+    elif judged["number"] is not None:
+        cells[-2:] = words.band(judged["number"]), words.run_verdict(judged)
+    elif judged["verdict"] != words.CURVE_ONLY:
+        cells[-1] = words.run_verdict(judged)
     return f"| {' | '.join(cells)} |"
 
 
-def verdict_in_words(entry: dict[str, Any]) -> str:
-    """A number's verdict in the ledger: "borderline between outside and unusual, beyond all 9"."""
-    words = entry["verdict"] + (f" between {entry['between']}" if entry["between"] else "")
-    words += f", beyond all {entry['replicas']}" if entry["beyond"] else ""
-    return words + (", recovered" if entry["recovered"] else "")
-
-
-def update_readme(outputs: Path, readme: Path = Path("README.md")) -> None:
-    """Put the table between the README's markers, if the README exists and has them."""
-    text = readme.read_text() if readme.is_file() else ""
-    if MARKERS.search(text) and (outputs / "results.csv").is_file():
-        table = readme_table(outputs)
-        updated = MARKERS.sub(lambda m: m[1] + table + m[2], text)
-        if updated != text:
-            write_file(readme, updated.encode())
+def update_readme(outputs: Path, readme: Path = Path("README.md")) -> str | None:
+    """Put the results between the README's markers, if the README exists and has them. Returns why
+    it was left as it is, None if it is up to date: README's results are those of runs and seeds of
+    one recipe, of all the package's experiments."""
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    if not MARKERS.search(text) or not (outputs / "results.csv").is_file():
+        return None
+    if not (outputs / "ledger.json").is_file():
+        return f"{readme} keeps its results: there is no ledger (make ensembles report)"
+    if apart := departures(outputs):
+        again = f"mlpfit ensembles {' '.join(apart)}, then mlpfit ledger"
+        return f"{readme} keeps its results: run and seeds differ in recipe; {again}"
+    named = [row["experiment"] for row in _rows(outputs)]
+    if named != [name for name in experiments() if tutorial(name).packaged]:
+        return f"{readme} keeps its results: {outputs}/results.csv is not of all experiments"
+    results = readme_table(outputs)
+    updated = MARKERS.sub(lambda m: m[1] + results + m[2], text)
+    if updated != text:
+        write_file(readme, updated.encode())
+    return None

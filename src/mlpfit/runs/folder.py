@@ -1,9 +1,10 @@
 """Creation of run folders: locked by one process, filled, sealed, then moved into place."""
 
+import ctypes
 import hashlib
 import json
 import os
-import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,38 +12,63 @@ from typing import Any
 
 from filelock import FileLock
 
+from mlpfit import sealed
 from mlpfit.config.schema import Config
 from mlpfit.errors import RunError
 from mlpfit.files import sha256, write_file
+from mlpfit.runs import removal
 from mlpfit.runs.identity import identity as identity_of
 from mlpfit.runs.identity import is_current
-from mlpfit.runs.run import MARKER, SHARDS, differences, load_run
+from mlpfit.runs.removal import INNER, check_replaceable, is_working_directory, remove
+from mlpfit.runs.run import IDENTITY, MARKER, SHARDS, differences
 
 HYDRA = ".hydra"  # config, overrides and hydra.yaml as Hydra writes them; never read here
-IDENTITY = "identity.json"  # of an unfinished run
+REPLACED = ".mlpfit-replaced"  # end of the name of a run that is just being replaced
+LONGEST_NAME = 255  # bytes of a file's name
 
 
 def seal(folder: Path, identity: dict[str, Any]) -> None:
-    """Write the marker, which makes the folder a finished run, or an ensemble of its shards."""
+    """Write the marker, which makes the folder a finished run, or an ensemble of its shards.
+
+    It has the SHA-256 of every file of the run, and the names of what else belongs to it: empty
+    folders, links, Hydra's files. Files that no run writes are not listed.
+    """
     names = [path.name for path in (folder / SHARDS).glob("*")]
     shards = sorted(names, key=lambda name: (len(name), name))
-    paths = (p for p in folder.rglob("*") if not {SHARDS, HYDRA} & {*p.relative_to(folder).parts})
-    files = sorted(p for p in paths if p.is_file() and p.name not in (MARKER, IDENTITY))
-    digests = {str(p.relative_to(folder)): sha256(p) for p in files}
-    content = {"identity": identity, "files": digests} | ({"shards": shards} if shards else {})
-    write_file(folder / MARKER, json.dumps(content, indent=1).encode())
+    added = {path.name for path in removal.added_entries(folder)}
+    files, others = {}, sorted(added)
+    for path in sorted(folder.rglob("*")):
+        name, top = path.relative_to(folder).as_posix(), path.relative_to(folder).parts[0]
+        if top in added or (top == SHARDS and shards) or name in (MARKER, IDENTITY):
+            continue
+        if not removal.may_be_listed(name, identity):
+            continue
+        if path.is_symlink() or (path.is_dir() and not any(path.iterdir())):
+            others.append(name)
+        elif path.is_file():
+            files[name] = sha256(path)
+    content = {"identity": identity, "files": files, "others": others}
+    content |= {"shards": shards} if shards else {}
+    write_file(folder / MARKER, sealed.json_bytes(content))
 
 
-def move_into_place(partial: Path, final: Path) -> None:
-    """Rename a sealed folder to its final name, and only then remove an older run of that name."""
-    old = final.with_name(final.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if (final / HYDRA).is_dir():  # written by Hydra for this run
-        shutil.copytree(final / HYDRA, partial / HYDRA, dirs_exist_ok=True)
-    if final.exists():
-        os.rename(final, old)
-    os.rename(partial, final)
-    shutil.rmtree(old, ignore_errors=True)
+def unfinished_path(final: Path) -> Path:
+    """Folder of the unfinished run that is to become this one: beside it, with a hidden name that
+    nothing else has; within it, if it is the working directory, which can't be replaced."""
+    name = f".{final.absolute().name}{INNER}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}{INNER}"
+    inner, is_free = final / INNER, not (final / MARKER).is_file()
+    if is_free and (is_working_directory(final) or removal.is_unfinished(inner)):
+        return inner
+    return final.with_name(name)
+
+
+def plain_path(folder: Path) -> Path:
+    """The path of a folder with a last part that is its name, not dots; links stay as they are."""
+    if folder.name == "..":
+        return folder.resolve()
+    return folder.parent.resolve() / folder.name if ".." in folder.parts else folder
 
 
 @contextmanager
@@ -53,17 +79,22 @@ def unfinished_folder(
     date.
 
     After the body the folder is sealed and becomes the finished run, if ``is_complete(folder)``;
-    else it stays, to be continued later.
+    else it stays, to be continued later. Raises RunError, before the body, if the run would replace
+    anything that is not mlpfit's.
     """
-    partial = final.with_name(final.name + ".partial")
+    final, identity = plain_path(final), identity_of(config)
+    check_place(config, final)  # before anything is created
     with locked(config, final):
-        if config.force:
-            shutil.rmtree(partial, ignore_errors=True)
-        elif is_current(config, final):
+        restore_replaced(final)
+        if not config.force and is_current(config, final):
             yield None
             return
-        identity = identity_of(config)
+        check_replaceable(final, Path(config.output_dir))
+        remember_missing(final)
+        partial = unfinished_path(final)
         with locked(config, partial):
+            if config.force:
+                remove(partial)
             begin_or_continue(partial, identity)
         if (partial / MARKER).is_file():  # stopped between sealing and moving
             yield None
@@ -71,9 +102,11 @@ def unfinished_folder(
             yield partial
             if not is_complete(partial):
                 return
+            check_replaceable(final, Path(config.output_dir))
+            take_along(removal.added_entries(final), partial)
             seal(partial, identity)
-        (partial / IDENTITY).unlink(missing_ok=True)
         move_into_place(partial, final)
+        (final / IDENTITY).unlink(missing_ok=True)
 
 
 def join_unfinished(config: Config, final: Path) -> Path | None:
@@ -81,45 +114,170 @@ def join_unfinished(config: Config, final: Path) -> Path | None:
     its shards; None if the run is up to date. Raises RunError if the folder holds another run."""
     if is_current(config, final) and not config.force:
         return None
-    partial = final.with_name(final.name + ".partial")
+    final = plain_path(final)
+    check_replaceable(final, Path(config.output_dir))
+    partial = unfinished_path(final)
     with locked(config, partial):
         begin_or_continue(partial, identity_of(config))
     return partial
 
 
+def check_place(config: Config, final: Path) -> None:
+    """Raises RunError unless the config's run is up to date in this folder, or may be written to
+    it."""
+    if config.force or not final.exists() or not is_current(config, final):
+        check_replaceable(final, Path(config.output_dir))
+
+
+def check_log_folders(config: Config) -> None:
+    """Raises RunError for a logger that would write over what is in a folder of the user's."""
+    for name, node in config.logger.items():
+        if node and {"save_dir", "version"} <= node.keys():
+            parts = (node["save_dir"], node.get("name", "lightning_logs"), node["version"])
+            folder = Path(*(str(part) for part in parts if part is not None))
+            if folder.is_dir() and any(folder.iterdir()):
+                raise RunError(
+                    f"logger.{name}: {folder} is not empty, and the logger might replace what is "
+                    "there: leave out version, which then counts up, or choose another save_dir"
+                )
+
+
 def begin_or_continue(partial: Path, identity: dict[str, Any]) -> None:
     """Create the folder of an unfinished run, or check that an existing one is of the same run.
     Raises RunError if it is not."""
-    file = partial / IDENTITY
-    if (partial / MARKER).is_file():
-        earlier = load_run(partial).identity
-    elif file.is_file():
-        try:
-            earlier = json.loads(file.read_bytes())
-        except (ValueError, RecursionError):
-            raise RunError(f"{file}: damaged; start anew with force=true") from None
-    else:  # no folder, or killed before its first file was written
-        shutil.rmtree(partial, ignore_errors=True)
-        write_file(file, json.dumps(identity).encode())
-        return
-    if differing := differences(earlier, identity):
+    marker, earlier = removal.read_marker(partial), removal.read_identity(partial)
+    if marker is not None and earlier is None:  # a run that has been replaced
+        remove(partial)
+        marker = None
+    elif earlier is not None and earlier != identity and not has_progress(partial):
+        remove(partial)
+        earlier = None
+    elif earlier is None and os.path.lexists(partial):
+        if (partial / IDENTITY).exists():
+            raise RunError(f"{partial / IDENTITY}: damaged; remove {partial}")
+        remove(partial)  # killed before its first file was written
+    if earlier is None:
+        write_file(partial / IDENTITY, json.dumps(identity).encode())
+    elif differing := differences(earlier, identity):
         raise RunError(
             f"{partial} holds an interrupted run with other settings ({'; '.join(differing)}): "
             "finish it with those, or start anew with force=true"
         )
 
 
+def has_progress(partial: Path) -> bool:
+    """Whether there is anything in an unfinished folder from which its run could go on."""
+    kept = (partial / MARKER, partial / SHARDS, *(partial / "checkpoints").glob("*.ckpt"))
+    return any(path.exists() for path in kept)
+
+
+def discard_unfinished(partial: Path, always: bool) -> None:
+    """After a failure, remove an unfinished folder from which nothing could go on. always: also one
+    with checkpoints, since its run would fail again."""
+    if always or not has_progress(partial):
+        with suppress(RunError, OSError):  # the failure itself is reported
+            remove(partial)
+            remove_empty(partial.parent)
+
+
+def take_along(added: list[Path], partial: Path) -> None:
+    """Move what Hydra and a launcher have written for a run to its other files."""
+    for path in added:
+        if path.is_dir() and (partial / path.name).is_dir():
+            for file in path.iterdir():
+                os.replace(file, partial / path.name / file.name)
+            path.rmdir()
+        else:
+            os.replace(path, partial / path.name)
+
+
+def move_into_place(partial: Path, final: Path) -> None:
+    """Give a sealed folder its final name, and only then remove an older run of that name."""
+    if partial.parent == final:
+        fill(final, partial)
+    elif not final.exists() or not any(final.iterdir()):
+        os.rename(partial, final)
+        return
+    elif exchange(partial, final):
+        pass
+    else:
+        replaced = final.with_name(final.name + REPLACED)
+        os.rename(final, replaced)
+        os.rename(partial, final)
+        partial = replaced
+    with suppress(OSError):  # it is removed the next time
+        remove(partial)
+
+
+def fill(folder: Path, partial: Path) -> None:
+    """Move everything out of the unfinished folder, the marker last."""
+    names = sorted({*os.listdir(partial)} - {MARKER, IDENTITY})
+    for name in (*names, MARKER):
+        os.rename(partial / name, folder / name)
+
+
+def exchange(a: Path, b: Path) -> bool:
+    """Exchange two folders' names at once, so that there is one of each name all the time. Returns
+    whether the system can; Linux can on most file systems."""
+    if sys.platform != "linux":
+        return False
+    current_folder, exchange_flag = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of linux/fs.h
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):  # a C library without it
+        return False
+    paths = current_folder, os.fsencode(a), current_folder, os.fsencode(b)
+    return rename(*paths, exchange_flag) == 0
+
+
+def restore_replaced(final: Path) -> None:
+    """Give a run its name back that a killed process was about to replace."""
+    replaced = final.absolute().with_name(final.absolute().name + REPLACED)
+    if removal.read_marker(replaced) is None:
+        return
+    if final.exists() and not (final / MARKER).is_file():
+        remove_hydra_files(final)
+    if not final.exists():
+        os.rename(replaced, final)
+    elif (final / MARKER).is_file():
+        with suppress(OSError):
+            remove(replaced)
+
+
 def remove_hydra_files(final: Path) -> None:
-    """Remove the files that Hydra wrote for a run that was not finished, and folders left empty."""
-    if not (final / MARKER).is_file():
-        shutil.rmtree(final / HYDRA, ignore_errors=True)
-        remove_empty(final)
+    """Remove the files that Hydra wrote for a run that was not finished, unless there are others,
+    and the folders that were created for them."""
+    added = removal.added_entries(final)
+    alone = final.is_dir() and len(added) == len(os.listdir(final)) == 1
+    if alone and removal.is_hydra_folder(added[0]):
+        for file in added[0].iterdir():
+            file.unlink()
+        added[0].rmdir()
+    remove_empty(final)
+
+
+_entries_before: dict[Path, set[str]] = {}  # of folders in which others were then created
+
+
+def remember_missing(folder: Path) -> None:
+    """Call this before a folder is created: then :func:`remove_empty` can tell which of its parents
+    were created with it."""
+    absolute = plain_path(folder).absolute()
+    existing = next(path for path in (absolute, *absolute.parents) if path.is_dir())
+    _entries_before[existing] = {*os.listdir(existing)}
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove the folder and its parents as far as they are empty, but not the current folder."""
+    """Remove the folder and its parents as far as they are empty and were created since
+    :func:`remember_missing`."""
+    absolute = plain_path(folder).absolute()
+    chain = (absolute, *absolute.parents)
+    known = [i for i, path in enumerate(chain[1:]) if path in _entries_before]
+    new = next((i for i in known if chain[i].name not in _entries_before[chain[i + 1]]), -1)
     with suppress(OSError):
-        os.removedirs(os.path.relpath(folder))
+        for path in chain[: new + 1]:
+            if path.exists():
+                path.rmdir()
 
 
 @contextmanager
@@ -127,7 +285,7 @@ def locked(config: Config, folder: Path) -> Iterator[None]:
     """Lock this folder against other processes; the system releases the lock of a killed process.
     Raises RunError if the lock file can't be written."""
     name = os.path.relpath(folder, config.output_dir)  # hashed: file names have 255 bytes at most
-    file = Path(config.output_dir) / ".locks" / hashlib.sha256(name.encode()).hexdigest()
+    file = Path(config.output_dir) / ".locks" / hashlib.sha256(os.fsencode(name)).hexdigest()
     lock = FileLock(file)
     try:
         lock.acquire()  # also creates .locks

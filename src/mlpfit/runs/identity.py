@@ -37,9 +37,14 @@ def recipe_differences(run: Run, config: Config, seeds: bool = False) -> list[st
     differing = differences(run.identity["recipe"], config.recipe())
     if run.identity.get("target") != _hash([target_file(config)]):
         differing.append(f"{target_file(config)} has changed")
-    recorded = tuple(key + end for key in keys_deciding("recording", "nothing") for end in ".:")
-    incidental = recorded + (() if seeds else SEEDS)
+    incidental = unimportant() + (() if seeds else SEEDS)
     return [difference for difference in differing if not difference.startswith(incidental)]
+
+
+def unimportant() -> tuple[str, ...]:
+    """Beginnings of differences that are none of the numbers: of what is recorded, or of
+    nothing."""
+    return tuple(key + end for key in keys_deciding("recording", "nothing") for end in ".:")
 
 
 def identity(config: Config) -> dict[str, Any]:

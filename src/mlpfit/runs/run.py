@@ -9,27 +9,33 @@ metrics.json     final numbers, one per replica
 provenance.json  commit, versions, machine, seeds and seconds
 checkpoints/     last.ckpt, best.ckpt
 events.out...    event file of TensorBoard
-complete.json    written last: identity of the run and the SHA-256 of every file above
+complete.json    written last: identity of the run and the SHA-256 of every file above; sealed
+                 with a hash of its own, which therefore stands for the whole folder
 
 An ensemble's folder has such a folder for each shard, which holds some of the replicas, under
 shards/; it is read as one run.
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml
 
+from mlpfit import sealed
 from mlpfit.data.streams import replica_seeds
+from mlpfit.engine import evaluation
 from mlpfit.errors import RunError, allowed
+from mlpfit.files import read_file
+from mlpfit.runs import content
 
 MARKER, SHARDS = "complete.json", "shards"
+IDENTITY = "identity.json"  # in the folder of an unfinished run
+JOB = "job.json"  # in the folder of a sweep's job
+MAX_MARKER = 2**26  # bytes
 REPLICAS_AT_ONCE = 64  # in predict: the outputs of their layers stay in the cache
 RETRAIN = "train the run again with force=true"
 
@@ -38,12 +44,6 @@ QUANTITIES = {  # labels in tables and on axes
     "sse": "sum of squares",
     "truth_mse": "mean squared distance to the truth",
     "val_mse": "mean squared error on fresh rows",
-}
-
-ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "relu": lambda z: np.maximum(z, 0),
-    "tanh": np.tanh,
-    "identity": lambda z: z,
 }
 
 SEEDS = ("seed:", "seeds:", "replicas:", "ensemble.")  # differences between ensembles of one recipe
@@ -64,6 +64,7 @@ class Run:
         self.path = path
         self.identity: dict[str, Any] = marker["identity"]
         self.shards = shards
+        self._marker = marker
         self._digests: dict[str, str] = marker["files"]
 
     def __repr__(self) -> str:
@@ -73,16 +74,13 @@ class Run:
     def config(self) -> dict[str, Any]:
         if self.shards:
             return self.shards[0].config
-        try:
-            return yaml.safe_load(self._read("config.yaml"))
-        except yaml.YAMLError:  # also for tags of Python objects, which are never created
-            raise RunError(f"{self.path / 'config.yaml'}: not plain YAML; {RETRAIN}") from None
+        return self._checked("config.yaml", content.config_of)
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """provenance.json; of an ensemble the first shard's, with the seeds and seconds of all."""
         if not self.shards:
-            return json.loads(self._read("provenance.json"))
+            return self._checked("provenance.json", content.provenance_of)
         records = [shard.provenance for shard in self.shards]
         seeds = [seed for record in records for seed in record["seeds"]]
         return records[0] | {"seeds": seeds, "seconds": sum(r["seconds"] for r in records)}
@@ -91,9 +89,9 @@ class Run:
     def metrics(self) -> dict[str, np.ndarray]:
         if self.shards:
             parts = [shard.metrics for shard in self.shards]
-            return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        content = json.loads(self._read("metrics.json"))
-        return {name: np.array(values, dtype=float) for name, values in content.items()}
+            names = [name for name in parts[0] if all(name in part for part in parts)]
+            return {name: np.concatenate([part[name] for part in parts]) for name in names}
+        return self._checked("metrics.json", partial(content.metrics_of, replicas=self.replicas))
 
     @cached_property
     def history(self) -> dict[str, np.ndarray]:
@@ -192,21 +190,17 @@ class Run:
         """Outputs of all layers for a group of replicas: [(R, n, h), ..., (R, n, 1)]. Raises
         ValueError for a wrong shape of x."""
         layers = [(weight[group], bias[group]) for weight, bias in self.parameters(step)]
-        output = np.asarray(x, dtype=layers[0][0].dtype)
+        inputs = np.asarray(x, dtype=layers[0][0].dtype)
         fan_in = layers[0][0].shape[1]
-        if output.ndim not in (2, 3) or output.shape[-1] != fan_in:
+        if inputs.ndim not in (2, 3) or inputs.shape[-1] != fan_in:
             raise ValueError(
-                f"x has shape {output.shape}; allowed are (n, {fan_in}) and (replicas, n, {fan_in})"
+                f"x has shape {inputs.shape}; allowed are (n, {fan_in}) and (replicas, n, {fan_in})"
             )
-        output = output[group] if output.ndim == 3 else output
-        outputs = []
-        for i, (weight, bias) in enumerate(layers):
-            with np.errstate(over="ignore", invalid="ignore"):  # of replicas that diverged
-                output = output @ weight + bias
-            if i < len(layers) - 1:
-                output = ACTIVATIONS[self.config["model"]["activation"]](output)
-            outputs.append(output)
-        return outputs
+        inputs = inputs[group] if inputs.ndim == 3 else inputs[None]
+        activation = self.config["model"]["activation"]
+        if activation in evaluation.ACTIVATIONS:
+            return evaluation.outputs(layers, inputs, activation)[1:]
+        return _outputs_by_torch(layers, inputs, activation)
 
     @cached_property
     def _weights(self) -> dict[str, np.ndarray]:
@@ -217,58 +211,117 @@ class Run:
             # Rows shared by a shard's replicas are in the file once, in ``data`` once per replica.
             is_data = name == "data.npz"
             parts = [s.data if is_data else s._arrays(name, replica_axis) for s in self.shards]
-            return {
-                k: v if k == "step" else np.concatenate([part[k] for part in parts], replica_axis)
-                for k, v in parts[0].items()
-            }
-        content = io.BytesIO(self._read(name))
+            try:
+                return {
+                    k: v
+                    if k == "step"
+                    else np.concatenate([part[k] for part in parts], replica_axis)
+                    for k, v in parts[0].items()
+                }
+            except (KeyError, ValueError):  # of other steps or rows
+                problem = "its shards don't belong together"
+                raise RunError(f"{self.path / name}: {problem}; {RETRAIN}") from None
+        return self._checked(name, partial(content.arrays_of, name=name, replicas=self.replicas))
+
+    def _checked(self, name: str, parse: Callable[[bytes], Any]) -> Any:
+        """Content of a file. Raises RunError if it is not as a run writes it."""
         try:
-            with np.load(content, allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
-            if all(isinstance(values, np.ndarray) for values in arrays.values()):
-                return arrays
-        except Exception:  # also for pickled objects, which are never created
-            pass
-        raise RunError(f"{self.path / name}: no file of plain arrays; {RETRAIN}")
+            return parse(self._read(name))
+        except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+            problem = " ".join(str(error).split())[:200] or "not as a run writes it"
+            raise RunError(f"{self.path / name}: {problem}; {RETRAIN}") from None
 
     def check(self) -> None:
-        """Raises RunError if a file is missing or changed since it was written."""
-        for run in (self, *self.shards):
-            for name in run._digests:
-                run._read(name)
+        """Raises RunError if a file is missing, changed since it was written or not as a run writes
+        it, or if the files do not belong together."""
+        for name in self._digests:
+            self._read(name)
+        for part in self.shards or (self,):
+            Run(
+                part.path, part._marker
+            )._check_parts()  # not this one, which would keep all in memory
+
+    def _check_parts(self) -> None:
+        for name in self._digests:
+            self._read(name)
+        record, data, steps = self.provenance, self.data, self.history["step"]
+        (weight, _), *_ = self.parameters()
+        together = {
+            "config.yaml": self.config["trainer"]["max_steps"] >= record["steps"],
+            "metrics.json": len(self.metrics["mse"]) == self.replicas,
+            "history.npz": (steps[-1] if len(steps) else 0) == record["steps"],
+            "weights.npz": weight.shape[1] == data["x"].shape[2],
+            "validation.npz": self.validation["step"].tolist() == self.snapshots.tolist(),
+        }
+        for name, holds in together.items():
+            if not holds:
+                problem = "does not belong to the run's other files"
+                raise RunError(f"{self.path / name}: {problem}; {RETRAIN}")
 
     def _read(self, name: str) -> bytes:
         """The file's bytes. Raises RunError if their SHA-256 is not that of the marker."""
         file = self.path / name
         try:
-            content = file.read_bytes()
-        except OSError as error:
-            reason = f"can't be read ({error.strerror})"
+            data = read_file(file)
+        except (OSError, MemoryError) as error:
+            reason = f"can't be read ({getattr(error, 'strerror', None) or 'too large'})"
             raise RunError(f"{file}: {reason}; train the run again") from None
-        if hashlib.sha256(content).hexdigest() != self._digests.get(name):
+        if hashlib.sha256(data).hexdigest() != self._digests.get(name):
             raise RunError(f"{file}: not as it was written; {RETRAIN}")
-        return content
+        return data
+
+
+def _outputs_by_torch(
+    layers: evaluation.Layers, x: np.ndarray, activation: str
+) -> list[np.ndarray]:
+    """Outputs of all layers for an activation outside the engine, by the net's own forward pass."""
+    import torch
+
+    from mlpfit.model import mlp
+
+    tensors = [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in layers]
+    inputs = torch.from_numpy(np.repeat(x, len(layers[0][0]) // len(x), axis=0))
+    return [values.numpy() for values in mlp.outputs(tensors, inputs, activation)[1:]]
 
 
 def load_run(path: str | Path) -> Run:
     """The finished run or ensemble in this folder. Raises RunError if it is missing or damaged."""
     path = Path(path)
-    try:
-        content = json.loads((path / MARKER).read_text())
-        shards = [load_run(path / SHARDS / Path(name).name) for name in content.get("shards", [])]
-        marker = {"identity": dict(content["identity"]), "files": dict(content["files"])}
-        recipe = dict(marker["identity"]["recipe"])
-    except OSError:
-        raise RunError(f"{path}: no finished run here (no {MARKER}); train it first") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise RunError(f"{path / MARKER}: damaged; {RETRAIN}") from None
+    marker = _marker(path)
+    shards = [Run(folder, _marker(folder)) for folder in _shard_folders(path, marker)]
     run = Run(path, marker, shards)
     for shard in shards:
         if shard.identity != run.identity:
             raise RunError(f"{shard.path}: a shard of another run; {RETRAIN}")
-    if shards and run.seeds != replica_seeds(recipe["seed"], recipe["replicas"], recipe["seeds"]):
+    recipe = run.identity["recipe"]
+    expected = [recipe["seed"], recipe["replicas"], recipe["seeds"]]
+    if shards and run.seeds != replica_seeds(*expected):
         raise RunError(f"{path}: its shards are not the replicas it names; {RETRAIN}")
     return run
+
+
+def _shard_folders(path: Path, marker: dict[str, Any]) -> list[Path]:
+    return [path / SHARDS / name for name in marker.get("shards", ())]
+
+
+def _marker(path: Path) -> dict[str, Any]:
+    """Content of complete.json. Raises RunError if it is missing or not as it was written."""
+    file = path / MARKER
+    try:
+        found = json.loads(read_file(file, MAX_MARKER))
+        if sealed.is_unchanged(found) and content.is_identity(found["identity"]):
+            names = [*map(PurePosixPath, found["files"]), *map(PurePosixPath, found["others"])]
+            inside = all(not n.is_absolute() and ".." not in n.parts for n in names)
+            shards = found.get("shards", [])
+            if inside and all(PurePosixPath(name).name == name for name in shards):
+                return found
+    except FileNotFoundError:
+        raise RunError(f"{path}: no finished run here (no {MARKER}); train it first") from None
+    except OSError as error:
+        raise RunError(f"{file}: can't be read ({error.strerror}); {RETRAIN}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    raise RunError(f"{file}: damaged; {RETRAIN}")
 
 
 def differences(a: Any, b: Any, key: str = "") -> list[str]:

@@ -1,16 +1,15 @@
-"""Callback of Hydra's runs: it checks the config before anything is created, and at the end of a
-multirun, with any launcher, writes the summary and the figure and prints the answer."""
+"""Callback of Hydra's runs: it checks the config before anything is created, plans the jobs of a
+multirun, and at its end, with any launcher, writes the summary and the figure and prints the
+answer."""
 
 import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.experimental.callback import Callback
@@ -18,22 +17,28 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import INCIDENTAL_KEYS, multirun_overrides
-from mlpfit.errors import ConfigError, RunError, allowed
+from mlpfit.errors import ConfigError, RunError, allowed, one_line
 from mlpfit.process import report_error
-from mlpfit.sweeps.summary import figure_sweep_name, sweep_note, write_sweep
+from mlpfit.runs.folder import remember_missing
+from mlpfit.runs.removal import check_hydra_subdir, check_sweep_folder
+from mlpfit.sweeps import jobs
+from mlpfit.sweeps.composing import JobLoader
+from mlpfit.sweeps.summary import SWEEP, figure_sweep_name, read_sweep, sweep_note, write_sweep
 from mlpfit.training.train import try_target
-
-MAX_JOBS = 10_000
 
 
 class Experiments(Callback):
     """question, figure, sharpness: of a ready sweep, see ``conf/sweep/``. Hydra turns a callback's
     errors into warnings, but not SystemExit."""
 
+    running: ClassVar["Experiments | None"] = None  # that of the multirun in this process
+
     def __init__(
         self, question: str = "", figure: Any = None, sharpness: bool = False, **other: Any
     ) -> None:
         self.sharpness, self.unknown, self.started = sharpness, [*other], time.time()
+        self.content: dict[str, Any] | None = None  # of its sweep.json
+        self.held = ExitStack()  # until the end
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         with exiting_on_errors():
@@ -47,35 +52,92 @@ class Experiments(Callback):
                 key = f"hydra.callbacks.experiments.{self.unknown[0]}"
                 names = ("question", "figure", "sharpness")
                 raise ConfigError(f"{key}: no such key; {allowed(self.unknown[0], names)}")
-            overrides = multirun_overrides(GlobalHydra.instance().config_loader(), config)
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            hydra.config_loader = loader = JobLoader(hydra.config_loader)  # type: ignore[arg-type]
+            overrides = multirun_overrides(loader, config)
             keys = [o.get_key_element() for o in overrides if o.is_sweep_override()]
             if incidental := [key for key in keys if key.startswith(INCIDENTAL_KEYS)]:
                 raise ConfigError(f"{incidental[0]}: changes no result of a job; give it one value")
-            metric = check_sweep(config, overrides, keys)
+            check_hydra_subdir(config.hydra.output_subdir)
             folder = os.path.abspath(str(config.hydra.sweep.dir))  # the same on all machines
-            if ready := figure_sweep_name(Path(folder), keys):
-                from mlpfit.sweeps.closing import checked_figure  # here, for a quick start
-
-                checked_figure(ready, keys)
+            if sweeper_of(config) != "Shards":
+                check_sweep_folder(Path(folder), SWEEP)
+            remember_missing(Path(folder))
             with read_write(config), open_dict(config):  # for all jobs
                 config.hydra.sweep.dir = folder
                 quoted = QuotedString(folder, Quote.single).with_quotes()
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted}")
-            if sweeper_of(config) != "Shards":
-                resumed = metric and not config.force and sweep_note(Path(folder), "started")
-                now = f"{time.strftime('%FT%T')} {os.getpid()}"
-                notes = {"search": metric, "sharpness": self.sharpness}
-                write_sweep(Path(folder), keys, resumed or now, **notes)
+            self.folder = Path(os.path.relpath(folder))
+            if ready := figure_sweep_name(self.folder, keys):
+                from mlpfit.sweeps.closing import checked_figure  # here, for a quick start
+
+                checked_figure(ready, keys)
+            try:
+                self.begin(config, overrides, keys)
+            except BaseException:
+                self.held.close()
+                raise
+
+    def begin(self, config: DictConfig, overrides: list[Override], keys: list[str]) -> None:
+        """Check and plan the jobs that the sweeper will launch. Raises ConfigError, RunError."""
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        loader, sweeper = hydra.config_loader, sweeper_of(config)
+        planned, metric = None, None
+        if sweeper == "Shards":
+            from mlpfit.sweeps import shards
+
+            shards.check(loader, config, list(map(str, config.hydra.overrides.task)), keys)
+            return
+        if sweeper == "BasicSweeper":
+            planned = jobs.plan(loader, config, overrides)
+            if str(config.hydra.launcher._target_).endswith(".Processes"):
+                with read_write(config):
+                    config.hydra.launcher.order = jobs.longest_first(planned)
+            jobs.print_plan(self.folder, planned, jobs.processes_of(config))
+        elif sweeper == "Optuna":
+            from mlpfit.sweeps import search  # here, since it needs Optuna
+
+            metric = search.begin(loader, config, overrides, self.held)
+        if planned is None or any(job.seconds for job in planned):
+            jobs.import_for_jobs()
+        resumed = metric and not config.force and sweep_note(self.folder, "started")
+        started = resumed or f"{time.strftime('%FT%T')} {os.getpid()}"
+        self.content = {"keys": keys, "started": started, "search": metric}
+        self.content |= {"sharpness": self.sharpness}
+        if planned is not None:
+            self.content["jobs"] = {job.subdir: list(job.overrides) for job in planned}
+        write_sweep(self.folder, self.content)
+        Experiments.running = self
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        from mlpfit.sweeps.closing import finish_sweep  # here, for a quick start
-
-        folder = Path(os.path.relpath(config.hydra.sweep.dir))
+        Experiments.running = None
         with exiting_on_errors():
-            failed = sweeper_of(config) != "Shards" and finish_sweep(folder)
+            failed = self.finish()
         print(f"({time.time() - self.started:.0f} s)")
         if failed:
             sys.exit(1)
+
+    def finish(self) -> bool:
+        """Write and print the results of the sweep. Returns whether jobs failed."""
+        from mlpfit.sweeps.closing import finish_sweep  # here, for a quick start
+
+        self.held.close()
+        return self.content is not None and finish_sweep(self.folder, self.content)
+
+
+def finish_broken_sweep(error: Exception) -> None:
+    """After an error of the launcher, which may be about a single job: write and print what the
+    jobs have left, and exit with code 1. Returns if no job had started."""
+    sweep, Experiments.running = Experiments.running, None
+    if sweep is None or isinstance(error, ConfigError | RunError):
+        return
+    if not read_sweep(sweep.folder, sweep.content)[1]:
+        return
+    with exiting_on_errors():
+        sweep.finish()
+        raise RunError(f"{one_line(error)[:300]}; the same command runs what is missing")
 
 
 def sweeper_of(config: DictConfig) -> str:
@@ -92,46 +154,3 @@ def exiting_on_errors() -> Iterator[None]:
         sys.exit(report_error(error))
     except Exception as error:  # of any kind, by Hydra, OmegaConf or YAML
         sys.exit(report_error(ConfigError(as_one_line(error))))
-
-
-def check_sweep(config: DictConfig, overrides: list[Override], keys: list[str]) -> str | None:
-    """Check the jobs that the sweeper will launch. Returns the metric that a search minimises, or
-    None. Raises ConfigError."""
-    loader, sweeper = GlobalHydra.instance().config_loader(), sweeper_of(config)
-    if sweeper == "BasicSweeper":
-        check_jobs(loader, config, overrides)
-    elif sweeper == "Shards":
-        from mlpfit.sweeps import shards
-
-        shards.check(loader, config, list(map(str, config.hydra.overrides.task)), keys)
-    elif sweeper == "Optuna":
-        try:
-            import optuna  # noqa: F401
-        except ImportError:
-            raise ConfigError(
-                "hydra/sweeper=optuna: Optuna is not installed; pip install 'mlpfit[optuna]'"
-            ) from None
-        from mlpfit.sweeps import search
-
-        return search.check(loader, config).config.metric
-    return None
-
-
-def check_jobs(loader: Any, config: DictConfig, overrides: list[Override]) -> None:
-    """Compose and check every job. Raises ConfigError, also for no or over ``MAX_JOBS`` jobs."""
-    jobs = 1
-    for override in overrides:
-        line = override.input_line
-        if override.is_interval_sweep():
-            raise ConfigError(
-                f"{line}: a grid needs values; use range(...), or search the interval with "
-                "hydra/sweeper=optuna"
-            )
-        if override.is_sweep_override():
-            jobs *= sum(1 for _ in islice(override.sweep_string_iterator(), MAX_JOBS + 1))
-        if jobs > MAX_JOBS:
-            raise ConfigError(f"{line}: more than {MAX_JOBS} jobs; split the sweep")
-        if jobs == 0:
-            raise ConfigError(f"{line}: has no value; every key needs at least one")
-    for job in BasicSweeper.split_arguments(overrides, None)[0]:
-        checked_config(loader.load_sweep_config(config, list(job)))

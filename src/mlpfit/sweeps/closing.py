@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,11 @@ from mlpfit.training.progress import console
 BEST = 10  # trials of a search in its table
 
 
-def finish_sweep(folder: Path) -> bool:
-    """Write a sweep's summary and figure, print them and the answer. Returns whether jobs
-    failed."""
-    keys, _ = read_sweep(folder)
-    rows = write_summary(folder)
+def finish_sweep(folder: Path, content: Mapping[str, Any] | None = None) -> bool:
+    """Write a sweep's summary and figure, print them and the answer; content: of sweep.json, None:
+    read it. Returns whether jobs failed."""
+    keys, _ = read_sweep(folder, content)
+    rows = write_summary(folder, content)
     metric = sweep_note(folder, "search")
     console.print(summary_table(rows, keys) if metric is None else best_table(rows, keys, metric))
     console.print(f"{folder}/summary.csv, {draw_sweep(folder)}", soft_wrap=True)

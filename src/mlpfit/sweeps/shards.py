@@ -22,8 +22,15 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from mlpfit.config.compose import checked_config, without_hydra
 from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError, RunError, one_line
-from mlpfit.runs.folder import HYDRA, remove_empty, remove_hydra_files, unfinished_folder
+from mlpfit.runs.folder import (
+    HYDRA,
+    remove_empty,
+    remove_hydra_files,
+    unfinished_folder,
+    unfinished_path,
+)
 from mlpfit.runs.identity import is_current
+from mlpfit.sweeps.jobs import import_for_jobs
 from mlpfit.training.progress import console
 from mlpfit.training.shard import Shard, shards
 from mlpfit.training.train import check_by_trial
@@ -114,6 +121,8 @@ def sweep(launcher: Launcher, loader: Any, master: DictConfig, arguments: Sequen
                 claim = unfinished_folder(config, ensemble.folder, is_complete)
                 if partial := stack.enter_context(claim):
                     unfinished.append((ensemble, partial))
+            if unfinished:
+                import_for_jobs()
             with printing_progress(unfinished):
                 reason = launch(launcher, unfinished, master.hydra.sweeper.shards_per_job)
             for ensemble, _ in unfinished:
@@ -181,7 +190,7 @@ def report_outcome(ensemble: Ensemble, reason: str) -> str:
     if is_current(ensemble.config, ensemble.folder):
         console.print(f"{ensemble.folder}: complete, {count} shards", soft_wrap=True)
         return ""
-    partial = ensemble.folder.with_name(ensemble.folder.name + ".partial")
+    partial = unfinished_path(ensemble.folder)
     missing = sum(not shard.finished for shard in ensemble.shards(partial))
     problem = f"{missing} of {count} shards are missing" + (f" ({reason})" if reason else "")
     return f"{ensemble.folder}: {problem}; the same command trains those"

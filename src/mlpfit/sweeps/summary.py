@@ -1,7 +1,8 @@
 """Files in the folder of a sweep.
 
-sweep.json           swept keys, start of the command, the metric that a search minimises
-*/job.json           in each job's folder, which is its run folder: overrides, and why it failed
+sweep.json           swept keys, start of the command, the jobs of a grid, the metric that a search
+                     minimises
+<job>/job.json       in each job's folder, which is its run folder: overrides, and why it failed
 summary.csv          one row per job, from the finished runs, in these columns:
 
 swept keys           as given
@@ -21,7 +22,8 @@ import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,9 @@ from mlpfit.config.catalogue import ready_sweep, ready_sweeps
 from mlpfit.errors import Diverged, RunError
 from mlpfit.files import write_file, write_table
 from mlpfit.judging.statistics import QUANTILES, median_interval, quantiles
-from mlpfit.runs.run import Run, load_run
+from mlpfit.runs.run import JOB, Run, load_run
 
-SWEEP, JOB = "sweep.json", "job.json"
+SWEEP = "sweep.json"
 UNKNOWN = "no exit status recorded: killed, or never started"
 JOB_COLUMN = "job"  # follows the swept keys
 FEWEST = 6  # replicas whose least and largest values hold the median with 95 %
@@ -91,26 +93,46 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def write_sweep(folder: Path, keys: Sequence[str], started: str, **notes: Any) -> None:
-    """Write sweep.json, at the start of the command; notes: see :func:`sweep_note`."""
-    content = {"keys": list(keys), "started": started} | notes
+def write_sweep(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write sweep.json, at the start of the command: keys, started, jobs (folder -> overrides; not
+    of a search) and notes, see :func:`sweep_note`."""
     write_file(folder / SWEEP, json.dumps(content, indent=1).encode())
 
 
-def read_sweep(folder: Path) -> tuple[list[str], dict[Path, Job]]:
-    """The swept keys, and the jobs of the last command by folder, in order. Raises RunError."""
+def read_sweep(
+    folder: Path, content: Mapping[str, Any] | None = None
+) -> tuple[list[str], dict[Path, Job]]:
+    """The swept keys, and the jobs of the last command, or of that with this content of sweep.json,
+    by folder, in order; those of a search that have started. Raises RunError."""
     try:
-        content = json.loads((folder / SWEEP).read_bytes())
-        jobs = {}
-        for file in folder.glob(f"*/{JOB}"):
-            fields = json.loads(file.read_bytes())
-            jobs[file.parent] = Job(**fields | {"overrides": tuple(fields["overrides"])})
+        content = content or json.loads((folder / SWEEP).read_bytes())
+        if (planned := content.get("jobs")) is not None:
+            jobs = {
+                folder / name: _read_job(folder / name, number, tuple(overrides))
+                for number, (name, overrides) in enumerate(planned.items())
+            }
+            return list(content["keys"]), jobs
+        jobs = {file.parent: _load_job(file) for file in folder.glob(f"*/{JOB}")}
         last = [(path, job) for path, job in jobs.items() if job.started == content["started"]]
         return list(content["keys"]), dict(sorted(last, key=lambda item: item[1].number))
     except OSError:
         raise RunError(f"{folder}: no sweep here (no {SWEEP}); run it first") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise RunError(f"{folder}: {SWEEP} or a {JOB} is damaged; run the sweep again") from None
+
+
+def _load_job(file: Path) -> Job:
+    fields = json.loads(file.read_bytes())
+    return Job(**fields | {"overrides": tuple(fields["overrides"])})
+
+
+def _read_job(folder: Path, number: int, overrides: tuple[str, ...]) -> Job:
+    """The record of a planned job; one without identity if the folder has none, or another's."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        job = _load_job(folder / JOB)
+        if job.overrides == overrides:
+            return replace(job, number=number)
+    return Job(number, overrides, "", None)
 
 
 def sweep_note(sweep: Path, key: str) -> Any:
@@ -132,14 +154,15 @@ def objective(run: Run, metric: str) -> float:
     return float(quantiles(run.final(metric), (0.5,))[0])
 
 
-def write_summary(folder: Path) -> list[Row]:
-    """Write summary.csv from the folders of the jobs. Returns its rows."""
-    keys, jobs = read_sweep(folder)
+def write_summary(folder: Path, content: Mapping[str, Any] | None = None) -> list[Row]:
+    """Write summary.csv from the folders of the jobs, see :func:`read_sweep`. Returns its rows."""
+    keys, jobs = read_sweep(folder, content)
     metric, sharpness = sweep_note(folder, "search"), sweep_note(folder, "sharpness")
     rows: list[Row] = []
     for path, job in jobs.items():
         failure, values = job.outcome(path), dict(o.partition("=")[::2] for o in job.overrides)
-        row = {key: values.get(key, "") for key in keys} | {"job": path.name, "failure": failure}
+        name = str(path.relative_to(folder))
+        row = {key: values.get(key, "") for key in keys} | {"job": name, "failure": failure}
         rows.append(row | ({} if failure else numbers_of_run(load_run(path), sharpness, metric)))
     longest_first = sorted(rows, key=len, reverse=True)
     columns = list(dict.fromkeys(name for row in longest_first for name in row))

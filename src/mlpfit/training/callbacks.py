@@ -133,7 +133,7 @@ class Checkpoints(pl.Callback):
         trainer.should_stop |= self.stopping
         if self.rows:  # what was logged since the start of this process repeats the last of them
             for writer, rows in zip(_csv_writers(trainer), self.rows, strict=True):
-                writer.metrics = rows
+                writer.metrics = rows  # type: ignore[assignment]
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         loop = trainer.fit_loop.epoch_loop

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 OnStep = Callable[[int, float], None]  # steps done, last loss (median over the replicas)
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False, emoji=False)
 if not console.is_terminal:
     console.width = 200  # so that piped tables and lines are not cut
 
@@ -66,11 +66,11 @@ class Display:
 def display(runs: int) -> Iterator[Display]:
     """The display for this many runs."""
     columns = (
-        TextColumn("{task.description:<26}"),
+        TextColumn("{task.description:<26}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         yield Display(bars, runs)

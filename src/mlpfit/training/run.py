@@ -21,7 +21,13 @@ from mlpfit.training.callbacks import History, Snapshots
 from mlpfit.training.evaluation import Evaluation
 from mlpfit.training.progress import OnStep, console
 from mlpfit.training.shard import Shard
-from mlpfit.training.trainer import checkpoint_of_config, dtype, restore, run_trainer
+from mlpfit.training.trainer import (
+    checkpoint_of_config,
+    dtype,
+    fit_without_files,
+    restore,
+    run_trainer,
+)
 
 ALL_CORES_OPERATIONS = 4e8  # of a step; from here torch is faster with a thread on every core
 SGD = {"name": "sgd", "lr": 0.0}  # of a module that is solved, not trained
@@ -164,3 +170,15 @@ def final_metrics(
     return {
         k: [float(v) if np.isfinite(v) else None for v in values] for k, values in numbers.items()
     }
+
+
+def losses_from_perturbed_weights(config: Config) -> np.ndarray:
+    """Losses (steps, R) of a training by Lightning's loop from initial weights each of which is
+    moved to the next number of its type; nothing is written."""
+    data, module, history = make_data(config), make_module(config), History()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.nextafter(parameter, torch.full_like(parameter, torch.inf)))
+    if config.steps:
+        fit_without_files(config, module, data, history)
+    return history.losses(len(config.replica_seeds))

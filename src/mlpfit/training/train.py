@@ -8,8 +8,8 @@ replicas.
 import gc
 import math
 import multiprocessing
-import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +17,16 @@ from mlpfit.config.schema import Config
 from mlpfit.data.streams import streams
 from mlpfit.errors import ConfigError, Diverged, RunError, as_config_error
 from mlpfit.processes import cores, run_tasks, send_message
-from mlpfit.runs.folder import join_unfinished, locked, seal, unfinished_folder
+from mlpfit.runs.folder import (
+    check_log_folders,
+    check_place,
+    discard_unfinished,
+    join_unfinished,
+    locked,
+    seal,
+    unfinished_folder,
+)
 from mlpfit.runs.identity import identity, is_current
-from mlpfit.runs.run import MARKER
 from mlpfit.training.progress import Bar, OnStep, display
 from mlpfit.training.shard import Shard, shards
 
@@ -42,12 +49,8 @@ def train(
             return False
         try:
             _train(config, partial, on_step)
-        except (ConfigError, Diverged):
-            shutil.rmtree(partial)  # resuming would fail again
-            raise
-        except RunError:
-            if not any(any(partial.rglob(name)) for name in ("*.ckpt", MARKER)):
-                shutil.rmtree(partial)  # there is nothing to resume
+        except BaseException as error:
+            discard_unfinished(partial, always=isinstance(error, ConfigError | Diverged))
             raise
     return True
 
@@ -58,6 +61,7 @@ def train_all(configs: Sequence[Config]) -> None:
     Raises ConfigError before anything is created, RunError if some fail, after all others are done.
     """
     for config in configs:
+        check_place(config, config.folder)
         check_by_trial(config)
     order = sorted(configs, key=lambda config: -config.operations * config.steps)
     failures: list[str] = []
@@ -107,6 +111,7 @@ def check_by_trial(config: Config) -> None:
     """Raises ConfigError for what only a trial shows: the target on the first replica, a
     checkpoint, and the Trainer with its device, callbacks, loggers and arguments."""
     try_target(config)
+    check_log_folders(config)
     standard = config.trainer.arguments == {"devices": 1} and config.trainer.accelerator == "cpu"
     if not standard or config.callbacks or config.logger.keys() - {"tensorboard"}:
         from mlpfit.training.trainer import try_trainer
@@ -133,7 +138,7 @@ def _train(config: Config, partial: Path, on_step: OnStep) -> None:
     todo = shards(config, partial)
     seconds = sum(shard.seconds for shard in todo)  # starting a process takes five
     processes = config.ensemble.processes or (cores() if seconds > 20 else 1)
-    if multiprocessing.current_process().daemon:  # it runs beside others, and can't start any
+    if multiprocessing.parent_process() is not None:  # it runs beside others
         processes = 1
     return train_shards(todo, processes, lambda done: on_step(done // replicas, math.nan))
 
@@ -177,8 +182,10 @@ def train_shard(shard: Shard) -> None:
             return
         shard.folder.mkdir(parents=True, exist_ok=True)
         train_into(shard, lambda step, loss: None)
-        # needed only to resume
-        shutil.rmtree(shard.folder / "checkpoints", ignore_errors=True)
+        for file in (shard.folder / "checkpoints").glob("*.ckpt"):  # needed only to resume
+            file.unlink()
+        with suppress(OSError):  # not there, or a callback has written others
+            (shard.folder / "checkpoints").rmdir()
         seal(shard.folder, identity(shard.whole))
     # Trainer and module are a reference cycle, so memory would grow. Both are young: collecting
     # all generations takes a fifth of a second.

@@ -192,6 +192,26 @@ def make_trainer(
     return trainer
 
 
+def fit_without_files(
+    config: Config, module: Regression, data: ReplicaData, *watching: pl.Callback
+) -> None:
+    """Train by Lightning's loop with only these callbacks, writing nothing."""
+    with quiet_lightning(), alone():
+        trainer = pl.Trainer(
+            max_steps=config.steps,
+            accelerator=config.trainer.accelerator,
+            precision=config.trainer.precision,  # type: ignore[arg-type]
+            devices=1,
+            callbacks=list(watching),
+            limit_val_batches=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, data)
+
+
 def try_trainer(config: Config) -> None:
     """Raises ConfigError if the Trainer of this config can't be made. Nothing is written."""
     with quiet_lightning(), alone():
@@ -214,7 +234,8 @@ def instances_of(group: str, nodes: Objects, kind: type, folder: Path) -> list[A
             cls = get_class(node["_target_"])
             if not issubclass(cls, kind):
                 raise ConfigError(f"{group}.{name}._target_={node['_target_']}: no {kind.__name__}")
-            arguments = (_logger_folder(cls, folder) if kind is Logger else {}) | node
+            within = kind is Logger and "save_dir" not in node  # else in folders of Lightning's own
+            arguments = (_logger_folder(cls, folder) if within else {}) | node
             instances.append(instantiate(arguments, _convert_="all", _recursive_=False))
     return instances
 

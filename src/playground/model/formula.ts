@@ -69,9 +69,20 @@ class Parser {
   whole(): Formula {
     const formula = this.expression(0, 0);
     const left = this.items[this.position];
-    if (left)
+    if (left) {
+      this.suggest(left);
       throw new FormulaError(`f(x), character ${left.at}: ${left.text} does not belong here`);
+    }
     return formula;
+  }
+
+  /** Throws the spelling that is understood where a product is written without its sign: 3x, 2(x + 1). */
+  private suggest(token: Token): void {
+    const before = this.items[this.position - 1];
+    if (!before || !/^[\w.)]+$/.test(before.text) || !/^[\w.(]+$/.test(token.text)) return;
+    const next = this.items[this.position + 1]?.text === "(" ? `${token.text}(...)` : token.text;
+    const factors = [before.text === ")" ? "(...)" : before.text, next === "(" ? "(...)" : next];
+    throw new FormulaError(`f(x), character ${token.at}: write ${factors.join(" * ")}`);
   }
 
   private expression(least: number, depth: number): Formula {
@@ -114,6 +125,9 @@ class Parser {
   }
 
   private call(name: string, depth: number): Formula {
+    const next = this.items[this.position];
+    if (next && /^[\w.]+$/.test(next.text))
+      throw new FormulaError(`f(x), character ${next.at}: write ${name}(${next.text})`);
     this.expect("(");
     const values = [this.expression(0, depth + 1)];
     while (this.peek() === ",") {
@@ -133,12 +147,14 @@ class Parser {
   }
 
   private expect(text: string): void {
-    const token = this.items[this.position++];
+    const token = this.items[this.position];
     if (token?.text !== text) {
+      if (token) this.suggest(token);
       throw new FormulaError(
         token ? `f(x), character ${token.at}: ${text} expected` : `f(x): ${text} is missing`,
       );
     }
+    this.position++;
   }
 }
 

@@ -14,6 +14,8 @@ type Input = HTMLInputElement | HTMLSelectElement;
 
 export class Controls {
   private readonly inputs = new Map<string, Input>();
+  /** Controls whose text was refused; it stays there until it is corrected. */
+  private readonly refused = new Set<string>();
 
   constructor(
     private readonly evidence: Evidence,
@@ -32,13 +34,15 @@ export class Controls {
     }
   }
 
-  /** Brings every control in line with the settings. */
-  show(settings: Settings): void {
+  /** Brings every control in line with the settings; a refused text stays, unless the state is a fresh one. */
+  show(settings: Settings, fresh = false): void {
+    if (fresh) this.refused.clear();
     for (const [key, input] of this.inputs) {
       const field = FIELDS.find((f) => f.key === key);
       const value = settings[key];
       const box = input.closest<HTMLElement>(".field");
       if (box && field?.shown) box.hidden = !field.shown(settings);
+      if (this.refused.has(key) && !box?.hidden) continue;
       if (input instanceof HTMLInputElement && input.type === "checkbox")
         input.checked = value === true;
       else if (document.activeElement !== input || input instanceof HTMLSelectElement) {
@@ -54,11 +58,20 @@ export class Controls {
   wrong(key: string, message: string | null): void {
     const input = this.inputs.get(key);
     if (!input) return;
+    if (message === null) this.refused.delete(key);
+    else this.refused.add(key);
     const line = byId(`wrong-${input.id}`);
     line.textContent = message ?? "";
     line.hidden = message === null;
     if (message === null) input.removeAttribute("aria-invalid");
     else input.setAttribute("aria-invalid", "true");
+  }
+
+  /** Tries refused texts again, after another control has changed. */
+  retry(): void {
+    for (const key of [...this.refused]) {
+      if (this.refused.has(key)) this.inputs.get(key)?.dispatchEvent(new Event("change"));
+    }
   }
 
   private experiment(): void {

@@ -15,7 +15,7 @@ import { byId, copy } from "./dom";
 import { describe, read, showNumbers, steps } from "./readout";
 import { Hundred, publishedWords } from "./seeds";
 import { Trainer } from "../worker/trainer";
-import { aboutBand, leftOut, showClaims, verdictWords } from "./sayings";
+import { aboutBand, leftOut, noBand, reasonForNoBand, showClaims, verdictWords } from "./sayings";
 import { UnitChooser } from "./units";
 
 const evidence = JSON.parse(byId("evidence").textContent ?? "{}") as Evidence;
@@ -84,12 +84,12 @@ class Page {
       wrong = `The link can't be read: ${error.message}. The defaults are shown.`;
       state = { settings: published(evidence, FIRST), view: FIRST_VIEW };
     }
-    this.begin(state);
+    this.begin(state, true);
     this.complain(wrong);
   }
 
   /** Starts this state anew and trains to the step that is to be seen. */
-  private begin(state: State): void {
+  private begin(state: State, fresh = false): void {
     this.state = state;
     const { band, curve } = this.experiment;
     this.band = band && new PublishedBand(band);
@@ -99,7 +99,7 @@ class Page {
     this.complain(null);
     this.restart(toProblem(state.settings));
     this.trainer.run(state.view.step, null);
-    this.words();
+    this.words(fresh);
   }
 
   private restart(problem: Problem): void {
@@ -112,14 +112,15 @@ class Page {
     return evidence.experiments[this.state.settings.experiment as string];
   }
 
-  private words(): void {
+  private words(fresh = false): void {
     const { settings } = this.state;
     const name = settings.experiment as string;
-    this.controls.show(settings);
+    this.controls.show(settings, fresh);
     byId("command").textContent = command(evidence, settings);
     aboutBand(name, this.band, departures(evidence, settings), this.comparable);
     showClaims(evidence.claims, name.split("/")[0]);
     byId("verdict").textContent = verdictWords(name, this.experiment.verdict);
+    noBand(this.noBand);
     byId("published-words").textContent = publishedWords(name, this.experiment);
   }
 
@@ -139,9 +140,12 @@ class Page {
       this.words();
       this.frames.ask();
     } else {
-      this.begin({ settings, view: FIRST_VIEW });
+      // Another experiment or function replaces what was typed for the one before.
+      if (key === "target") this.controls.wrong("target.f", null);
+      this.begin({ settings, view: FIRST_VIEW }, key === "experiment");
     }
     history.pushState(null, "", `#${toFragment(evidence, this.state)}`);
+    this.controls.retry();
   }
 
   private choose(unit: number | null): void {
@@ -234,6 +238,11 @@ class Page {
     return !apart.some((key) => key.startsWith("target") || key === "loss");
   }
 
+  /** Why no published seeds are shown, in three words; empty if they are. */
+  private get noBand(): string {
+    return reasonForNoBand(this.band, departures(evidence, this.state.settings));
+  }
+
   private draw(): void {
     const { rows, problem, timeline, running } = this.trainer;
     const { ground: place, state } = this;
@@ -255,7 +264,7 @@ class Page {
     this.scene = scene;
     this.pictures.draw(scene);
     this.chooser.show(scene.parts, scene.unit);
-    showNumbers(reading);
+    showNumbers(reading, theirs, this.noBand);
     this.transport(at.step);
     if (!running) describe(scene, reading);
   }

@@ -34,10 +34,23 @@ export function read(
   return { numbers: now, units, perSecond, percentile };
 }
 
-export function showNumbers({ numbers, units, perSecond, percentile }: Reading): void {
+/** The verdict on a place among the published seeds, as the ledger has it: inside the central 90 or 99.8 %. */
+export function placeInWords(percentile: number): string {
+  const tail = Math.min(percentile, 100 - percentile);
+  return tail >= 5 ? "a typical run" : tail >= 0.1 ? "an unusual run" : "outside the seeds";
+}
+
+export function showNumbers(
+  { numbers, units, perSecond, percentile }: Reading,
+  band: PublishedBand | null,
+  reason: string,
+): void {
   byId("loss").textContent = digits(numbers.loss);
+  const seeds = grouped.format(band?.band.replicas ?? 0);
   byId("percentile").textContent =
-    percentile === null ? "–" : `percentile ${Math.round(percentile)}`;
+    percentile !== null
+      ? `percentile ${Math.round(percentile)} of ${seeds} seeds: ${placeInWords(percentile)}`
+      : reason || "not yet comparable";
   byId("distance").textContent = digits(numbers.distance);
   byId("dead").textContent = units ? `${numbers.dead} of ${units}` : "no hidden units";
   const speed = Number(perSecond.toPrecision(2));

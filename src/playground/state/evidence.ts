@@ -30,12 +30,9 @@ export interface Experiment {
   verdict: Verdict | null;
 }
 
-/** What the ledger says of the published run; percentile: share of the replicas below its last number. */
+/** What the ledger says of the published run, and by how many seeds. */
 export interface Verdict {
-  verdict: string;
-  between: string | null;
-  decided_by: string;
-  percentile: number | null;
+  said: string;
   replicas: number | null;
 }
 
@@ -43,13 +40,8 @@ export interface Claim {
   tutorial: string;
   claim: string;
   measure: string;
-  share: number;
-  /** The 95 % interval of the share; null where the claim holds by construction. */
-  low: number | null;
-  high: number | null;
-  replicas: number;
-  /** What the interval says of the claim, as the ledger puts it. */
-  column: string;
+  /** In how many seeds it holds, as the ledger puts it. */
+  said: string;
 }
 
 export interface Evidence {

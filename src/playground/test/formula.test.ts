@@ -29,6 +29,23 @@ for (const [text, f] of SAME) {
   });
 }
 
+test("a product without its sign is answered with the sign", () => {
+  for (const [text, wanted] of [
+    ["sin(3x)", "write 3 * x"],
+    ["2x", "write 2 * x"],
+    ["2(x + 1)", "write 2 * (...)"],
+    ["(x + 1)(x - 1)", "write (...) * (...)"],
+    ["3 sin(x)", "write 3 * sin(...)"],
+    ["sin x", "write sin(x)"],
+  ]) {
+    assert.throws(
+      () => parse(text),
+      (error: Error) => error.message.endsWith(wanted),
+      text,
+    );
+  }
+});
+
 const NONE = [
   "",
   "x.real",

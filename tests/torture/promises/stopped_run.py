@@ -19,7 +19,7 @@ def trial(number: int, folder: Path, quick: bool) -> None:
     within = seconds_of(command)
     ended = killed_at_random(command, folder, sent, rng, within=within, earliest=HANDLERS_SET)
     assert ended.code == 128 + sent, ended
-    if [marker for marker in folder.rglob(MARKER) if ".partial" not in str(marker)]:
+    if [marker for marker in folder.rglob(MARKER) if ".mlpfit-" not in str(marker)]:
         assert state(folder) == undisturbed(tuple(command))[0]  # it was finished already
     assert ended.stderr.count("\n") <= 1 and "Traceback" not in ended.stderr, ended.stderr
     heals(command, folder)

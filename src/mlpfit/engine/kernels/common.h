@@ -10,6 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Options of the compiler that no later one takes back.
+static_assert(0.1 != 0.1f, "-fsingle-precision-constant changes the results");
+static_assert(__FLT_EVAL_METHOD__ < 1 || __FLT_EVAL_METHOD__ > 2, "-mfpmath=387 changes the results");
+
 #define INLINE inline __attribute__((always_inline))
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 

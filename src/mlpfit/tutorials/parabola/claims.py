@@ -30,8 +30,9 @@ def best_function_passes(pieces: int) -> Predicate:
 def speed() -> Finding:
     low, high = SPEEDS
     text = (
-        f"The progress bar shows {low} to {high} steps a second along the way and ends with 2840: "
-        "the speed of another machine, which no replica has. Speed here is measured by make bench."
+        f"The page's progress bar shows {low} to {high} steps a second along the way and 2840 at "
+        "the end. That is the speed of the author's machine, which no seed can be compared with; "
+        "make bench measures the speed here."
     )
     values = {"lowest": float(low), "highest": float(high)}
     return Finding("speed_of_the_page", "The page's speed", values, text)
@@ -46,10 +47,11 @@ CLAIMS = [
         (NET,),
         rms_at_most(0.02),
         where="introduction, and the picture of the prediction",
-        levels={f"{share:.0%}": rms_at_most(share) for share in (0.01, 0.02, 0.03)},
+        levels={f"{100 * share:.0f} %": rms_at_most(share) for share in (0.01, 0.02, 0.03)},
         bounds={
-            f"best function with eight kinks ({best_rms(9) / RANGE:.2%})": best_function_passes(9),
-            f"best straight line ({best_rms(1) / RANGE:.0%})": best_function_passes(1),
+            f"best function with eight kinks ({100 * best_rms(9) / RANGE:.2f} "
+            f"%)": best_function_passes(9),
+            f"best straight line ({100 * best_rms(1) / RANGE:.0f} %)": best_function_passes(1),
         },
     ),
     Claim(
@@ -63,11 +65,12 @@ CLAIMS = [
 
 SLIPS = [
     Slip(
-        'Predictions and activations are labelled "samples" in the legends; here they are labelled '
-        "as what they are."
+        'Predictions and activations are labelled "samples" in the legends.',
+        consequence="Only the labels are wrong; here they say what is drawn.",
     ),
     Slip(
-        "The optimiser is introduced as stochastic gradient descent; every step takes all 100 "
-        "samples, so nothing in it is random, and an epoch is one step."
+        "The optimiser is introduced as stochastic gradient descent, but every step takes all 100 "
+        "samples, so nothing in it is random, and an epoch is one step.",
+        consequence="Only the name is wrong, so no number changes.",
     ),
 ]

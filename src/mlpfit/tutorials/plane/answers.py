@@ -1,7 +1,5 @@
 """The answer to the question of the plane's sweep."""
 
-from collections.abc import Iterable
-
 from mlpfit.sweeps.summary import Median, Row, interval
 
 
@@ -12,13 +10,13 @@ def sample_size(rows: list[Row]) -> str:
         exact = medians(rows, "plane/least_squares", quantity)
         sizes = sorted(net.keys() & exact.keys())
         apart = [n for n in sizes if net[n].apart(exact[n])]
-        below = in_words(n for n in apart if net[n].value < exact[n].value)
-        above = in_words(n for n in apart if net[n].value > exact[n].value)
-        alike = in_words(n for n in sizes if n not in apart)
-        clauses.append(
-            f"{where} the net's median error is below that of least squares {below}, above it "
-            f"{above}, not distinguishable {alike}"
-        )
+        places = {
+            "below that of least squares": [n for n in apart if net[n].value < exact[n].value],
+            "above that of least squares": [n for n in apart if net[n].value > exact[n].value],
+            "not distinguishable from that of least squares": [n for n in sizes if n not in apart],
+        }
+        parts = [f"{relation} {in_words(at)}" for relation, at in places.items() if at]
+        clauses.append(f"{where} the net's median error is {' and '.join(parts)}")
     return f"{'; '.join(clauses)}.".capitalize()
 
 
@@ -28,9 +26,10 @@ def medians(rows: list[Row], experiment: str, quantity: str) -> dict[float, Medi
     return {float(row["target.points"]): interval(row, quantity) for row in jobs}
 
 
-def in_words(sizes: Iterable[float]) -> str:
-    numbers = ", ".join(f"{size:g}" for size in sizes)
-    return f"at {numbers} rows" if numbers else "nowhere"
+def in_words(sizes: list[float]) -> str:
+    """Numbers of rows: "at 20, 50 and 100 rows"."""
+    *numbers, last = (f"{size:g}" for size in sizes)
+    return f"at {', '.join(numbers)} and {last} rows" if numbers else f"at {last} rows"
 
 
 ANSWERS = {"sample_size": sample_size}

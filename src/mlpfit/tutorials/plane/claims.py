@@ -10,6 +10,7 @@ from mlpfit.judging.claims import (
     Predicate,
     Slip,
     falling_losses,
+    final,
     less,
     paired_finals,
     ratio,
@@ -19,6 +20,11 @@ SSE = "sum of squares on the training rows after the last update"
 LEAST, SEQUENTIAL, SCRATCH = "plane/least_squares", "plane/sequential", "plane/scratch"
 SGD, ADAM = f"{SEQUENTIAL}:sgd", f"{SCRATCH}:adam"
 TORCH_WEIGHTS = f"{SCRATCH}:initial_weights_torch"
+NAMES = {
+    LEAST: "least squares",
+    SEQUENTIAL: "the sequential net",
+    SCRATCH: "the net from scratch",
+}
 PRINT_INTERVAL = 10  # steps from one loss that the page prints to the next
 
 
@@ -30,7 +36,12 @@ def exceeds_by_at_most(experiment: str, share: float) -> Predicate:
 def excess_of_reported(runs: Ensembles) -> np.ndarray:
     """Reported sum of squares minus that of the trained net: (R,)."""
     run = runs[SEQUENTIAL]
-    return published.values_in(run, published.final_number(SEQUENTIAL)) - run.metrics["sse"]
+    return reported(runs) - run.metrics["sse"]
+
+
+def reported(runs: Ensembles) -> np.ndarray:
+    """The sum of squares as the page reports it, of the prediction before the last update: (R,)."""
+    return published.values_in(runs[SEQUENTIAL], published.final_number(SEQUENTIAL))
 
 
 def printed_sum_minus_mean(runs: Ensembles) -> np.ndarray:
@@ -46,9 +57,9 @@ def reported_ratio(runs: Ensembles) -> np.ndarray:
 
 
 def ranking(*experiments: str) -> Claim:
-    """The claim that the sum of squares increases in this order."""
-    names = (experiment.split("/")[1].replace("_", " ") for experiment in experiments)
-    return Claim(" < ".join(names), SSE, experiments, less("sse", *experiments))
+    """The question whether the sum of squares increases in this order."""
+    order = ", then ".join(NAMES[experiment] for experiment in experiments)
+    return Claim(f"smallest error first: {order}", SSE, experiments, less("sse", *experiments))
 
 
 def close_to_least_squares(experiment: str, name: str) -> Claim:
@@ -57,7 +68,7 @@ def close_to_least_squares(experiment: str, name: str) -> Claim:
         f"{SSE}, at most 1.05 times",
         (experiment, LEAST),
         exceeds_by_at_most(experiment, 0.05),
-        levels={f"{s:.0%}": exceeds_by_at_most(experiment, s) for s in (0.02, 0.05, 0.1)},
+        levels={f"{100 * s:.0f} %": exceeds_by_at_most(experiment, s) for s in (0.02, 0.05, 0.1)},
     )
 
 
@@ -81,7 +92,7 @@ CLAIMS = [
 
 def ratio_to_least_squares(name: str, experiment: str, replicas: Predicate) -> Joint:
     return Joint(
-        f"sum of squares of {name} over that of least squares, on the same rows",
+        f"sum of squares of {name} divided by that of least squares on the same rows",
         (experiment, LEAST),
         lambda printed: printed[f"{experiment}:sse@200"] / printed[f"{LEAST}:sse"],
         replicas,
@@ -95,42 +106,62 @@ JOINT = [
 
 SLIPS = [
     Slip(
-        "The sequential net's sum of squares is one step stale: the page sums the prediction made "
-        "before the last update, and its plot shows the same one.",
+        "The sum of squares that is reported for the sequential net is one step old: the page sums "
+        "the prediction made before the last update, and plots the same one. Its own numbers show "
+        "it: 221.6205 is 200 times the last printed loss, 1.108102.",
         "reported minus actual sum of squares",
         (SEQUENTIAL,),
         excess_of_reported,
+        sides=(
+            ("as reported, before the last update", reported),
+            ("after the last update", final("sse", SEQUENTIAL)),
+        ),
     ),
     Slip(
-        "The page's own numbers give it away: 221.6205 is 200 times the last printed loss "
-        "1.108102.",
-        "printed sum minus 200 times the printed mean; without: of the replicas, summed after the "
-        "last update",
+        "The last loss and the sum of squares of the sequential net should differ, since a step "
+        "lies between them; on the page they agree to the last printed digit.",
+        "sum of squares minus 200 times the last loss, both as printed",
         (SEQUENTIAL,),
         printed_sum_minus_mean,
         without=lambda runs: -excess_of_reported(runs),
     ),
     Slip(
-        "The sequential module is introduced as the same model written more compactly; its initial "
-        "weights are others, uniform and scaled by the inputs, and so is the optimiser.",
-        "sum of squares of the sequential net over that of the net from scratch, seed by seed",
+        "The sequential module is introduced as the same model written more compactly. Its initial "
+        "weights are others, uniform and scaled by the inputs, and so is its optimiser.",
+        "sum of squares of the sequential net divided by that of the net from scratch, seed by "
+        "seed",
         (SEQUENTIAL, SCRATCH),
         ratio("sse", SEQUENTIAL, SCRATCH),
+        sides=(
+            ("the sequential net", final("sse", SEQUENTIAL)),
+            ("the net from scratch", final("sse", SCRATCH)),
+        ),
     ),
     Slip(
-        "What the other initial weights alone make of it.",
-        "sum of squares of the net from scratch with torch's weights over that with its own",
+        "The same slip, its first half: the net from scratch with nothing changed but the initial "
+        "weights, which are those of the sequential net.",
+        "sum of squares with the sequential net's initial weights divided by that with its own",
         (TORCH_WEIGHTS, SCRATCH),
         ratio("sse", TORCH_WEIGHTS, SCRATCH),
+        sides=(
+            ("the sequential net's initial weights", final("sse", TORCH_WEIGHTS)),
+            ("its own initial weights", final("sse", SCRATCH)),
+        ),
     ),
     Slip(
-        "What the other optimiser alone makes of it.",
-        "sum of squares of the net from scratch with Adam at 0.001 over that with its own descent",
+        "The same slip, its second half: the net from scratch with nothing changed but the "
+        "optimiser, which is the sequential net's, Adam at 0.001.",
+        "sum of squares with Adam divided by that with its own plain descent",
         (ADAM, SCRATCH),
         ratio("sse", ADAM, SCRATCH),
+        sides=(
+            ("Adam", final("sse", ADAM)),
+            ("its own plain descent", final("sse", SCRATCH)),
+        ),
     ),
     Slip(
-        'The sums of squares are commented as "Mean squared error, L2 loss"; they are sums over '
-        "200 rows."
+        'The sums of squares are commented as "Mean squared error, L2 loss", but are sums over 200 '
+        "rows.",
+        consequence="Only the comment is wrong: as means they would be 200 times smaller.",
     ),
 ]

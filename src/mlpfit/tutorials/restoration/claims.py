@@ -10,6 +10,7 @@ from mlpfit.judging.claims import (
     Predicate,
     Slip,
     best_line_mse,
+    final,
     less,
     ratio,
     separate_sections,
@@ -100,7 +101,7 @@ CLAIMS = [
         (WIDE,),
         rms_above(0.01),
         where=f"{TRAINING}, after the hundred units",
-        levels={f"{share:.1%}": rms_above(share) for share in (0.005, 0.01, 0.02, 0.05)},
+        levels={f"{100 * share:.1f} %": rms_above(share) for share in (0.005, 0.01, 0.02, 0.05)},
     ),
     Claim(
         "more steps improve the quality",
@@ -137,9 +138,9 @@ CLAIMS = [
         less("mse", FRAMEWORK, WIDE),
     ),
     Claim(
-        "the framework's recipe does not diverge",
-        "losses stay finite with a hundred units, 30 epochs and N(0, 1) weights: units and epochs "
-        "are our choice",
+        "the framework's recipe stays finite",
+        "no loss becomes infinite with a hundred units, 30 epochs and N(0, 1) weights; units and "
+        "epochs are our choice",
         (FRAMEWORK,),
         lambda runs: ~runs[FRAMEWORK].diverged,
     ),
@@ -147,43 +148,57 @@ CLAIMS = [
 
 SLIPS = [
     Slip(
-        "Start indices are drawn below 1000 - batch although there are 1024 points: the end of the "
-        "permutation is never shown. The last start is 899, so at least 25 rows (not 24) stay "
+        "Batches start below row 1000 - batch although there are 1024 rows, so the end of the "
+        "mixed rows is never shown. The last start is 899, so at least 25 rows (not 24) stay "
         "unseen.",
-        "rows of 1024 that no batch shows (first 100 seeds)",
+        "rows of the 1024 that no batch shows, in each of the first 100 seeds",
         (NARROW, ALL_ROWS),
         never_drawn(NARROW),
         without=never_drawn(ALL_ROWS),
     ),
     Slip(
-        "What the rows that are never shown cost: next to nothing, their neighbours are shown.",
-        "mean squared error on unseen over that on seen rows (first 100 seeds)",
+        "The same slip, seen at the rows that are never shown: their neighbours are shown, and the "
+        "curve is smooth.",
+        "mean squared error on the rows never shown divided by that on the others, in each of the "
+        "first 100 seeds",
         (WIDE,),
         error_where_never_drawn,
     ),
     Slip(
-        "The same on all rows: starts below 1000 against starts below 1024.",
-        "mean squared error over that with every row drawn, seed by seed",
+        "The same slip, seen in the error on all rows.",
+        "mean squared error with starts below 1000 divided by that with starts below 1024, seed by "
+        "seed",
         (WIDE, ALL_ROWS),
         ratio("mse", WIDE, ALL_ROWS),
+        sides=(
+            ("starts below 1000", final("mse", WIDE)),
+            ("starts below 1024", final("mse", ALL_ROWS)),
+        ),
     ),
     Slip(
-        "Macro batches of 1000 cut the 1024 rows so that an epoch holds a batch of 4, whose rows "
-        "count two and a half times.",
-        "mean squared error over that with one macro batch of all rows, seed by seed",
+        "Macro batches of 1000 cut the 1024 rows so that each epoch ends with a batch of 4, whose "
+        "rows count two and a half times as much as others.",
+        "mean squared error divided by that with one macro batch of all rows, seed by seed",
         (FRAMEWORK, ONE_MACRO_BATCH),
         ratio("mse", FRAMEWORK, ONE_MACRO_BATCH),
+        sides=(
+            ("macro batches of 1000", final("mse", FRAMEWORK)),
+            ("one macro batch", final("mse", ONE_MACRO_BATCH)),
+        ),
     ),
     Slip(
-        "PuzzleLib's trainer permutes contiguous blocks, it does not shuffle samples; the page "
-        "shuffles once beforehand. data.order=blocks follows it, data.order=shuffle is the "
-        "textbook's.",
-        "mean squared error over that with rows shuffled every epoch, seed by seed",
+        "PuzzleLib's trainer permutes blocks of neighbouring rows in every epoch, where the "
+        "textbook shuffles the rows themselves. The page shuffles them once, beforehand.",
+        "mean squared error divided by that with rows shuffled in every epoch, seed by seed",
         (FRAMEWORK, SHUFFLED),
         ratio("mse", FRAMEWORK, SHUFFLED),
+        sides=(
+            ("blocks permuted", final("mse", FRAMEWORK)),
+            ("rows shuffled", final("mse", SHUFFLED)),
+        ),
     ),
     Slip(
-        "The formula takes the derivative of ReLU at 0 as 1, the code as 0; no row lies on a kink, "
-        "so nothing changes."
+        "The formula takes the derivative of ReLU at 0 as 1, the code as 0.",
+        consequence="No row lies on a kink, so no number changes.",
     ),
 ]

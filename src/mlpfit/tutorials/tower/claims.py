@@ -41,7 +41,7 @@ CLAIMS = [
 
 JOINT = [
     Joint(
-        "sum of squares of the small net over that of the large one",
+        "sum of squares of the small net divided by that of the large one",
         (SMALL, LARGE),
         lambda printed: printed[f"{SMALL}:sse@1000"] / printed[f"{LARGE}:sse@1000"],
         ratio("sse", SMALL, LARGE),

@@ -1,0 +1,179 @@
+"""The content of a run's files, checked once as it is read, since anyone may have written them.
+
+Every function takes the bytes of a file and raises ValueError, with what is wrong, unless they are
+as a run writes them: plain numbers, texts and arrays, of the shapes that belong together. Nothing
+is unpickled, unpacked or expanded, so that no file takes much more memory than its size.
+"""
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from mlpfit.files import plain_yaml
+
+ACTIVATION_NAMES = ("relu", "tanh", "identity")
+# Axes of every array: R replicas, t recorded steps, s snapshots, n and m rows, d inputs, k = d + 1.
+SHAPES = {
+    "history.npz": {"step": "t", "loss": "tR"},
+    "validation.npz": {"step": "s", "mse": "sR"},
+    "data.npz": {
+        **{"x": "Rnd", "y": "Rn1", "pool_x": "Rmd", "pool_y": "Rm1", "pool_truth": "Rm1"},
+        **{"center": "Rk", "scale": "Rk"},
+    },
+    "weights.npz": {"step": "s"},  # and those of the layers, see _layer_shapes
+}
+SECTIONS = ("target", "data", "model", "optimizer", "trainer", "recording", "ensemble")
+METRICS = ("mse", "sse", "truth_mse", "val_mse", "diverged_at")
+COUNTS = ("steps", "threads")  # of the provenance
+
+
+def config_of(content: bytes) -> dict[str, Any]:
+    """config.yaml."""
+    config = plain_yaml(content)
+    _require(isinstance(config, dict), "no keys")
+    for key in ("name", "question", "loss"):
+        _require(isinstance(config.get(key), str), f"{key} is no text")
+    for key in SECTIONS:
+        _require(isinstance(config.get(key), dict), f"{key} has no keys")
+    _require(config["model"].get("activation") in ACTIVATION_NAMES, "no such activation")
+    for section in ("target", "optimizer"):
+        _require(isinstance(config[section].get("name"), str), f"{section}.name is no text")
+    _require(_is_count(config["trainer"].get("max_steps")), "trainer.max_steps is no number")
+    return config
+
+
+def provenance_of(content: bytes) -> dict[str, Any]:
+    """provenance.json."""
+    record = _json_object(content)
+    seeds, seconds = record.get("seeds"), record.get("seconds")
+    _require(isinstance(seeds, list) and bool(seeds), "no seeds")
+    _require(all(map(_is_count, seeds or ())), "a seed is no whole number")
+    _require(_is_number(seconds), "seconds is no number")
+    for key in COUNTS:
+        _require(_is_count(record.get(key)), f"{key} is no whole number")
+    _require(isinstance(record.get("versions"), dict), "no versions")
+    return record
+
+
+def metrics_of(content: bytes, replicas: int) -> dict[str, np.ndarray]:
+    """metrics.json: name -> (R,), NaN where there is no number."""
+    numbers = _json_object(content)
+    for name in METRICS:
+        _require(name in numbers, f"no {name}")
+    for name, values in numbers.items():
+        plain = isinstance(values, list) and all(v is None or _is_number(v) for v in values)
+        _require(plain, f"{name} is no list of numbers")
+        _require(len(values) == replicas, f"{name} is not of {replicas} replicas")
+    return {name: np.array(values, dtype=float) for name, values in numbers.items()}
+
+
+def arrays_of(content: bytes, name: str, replicas: int) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file of this name."""
+    arrays = read_arrays(content)
+    shapes = {**SHAPES[name]}
+    if name == "weights.npz":
+        shapes |= _layer_shapes(len(arrays))
+    _require({*shapes} == {*arrays}, f"has {', '.join(arrays) or 'no arrays'}")
+    sizes = {"1": 1}
+    for key, axes in shapes.items():
+        shape = arrays[key].shape
+        _require(len(shape) == len(axes), f"{key} has the shape {shape}")
+        for axis, size in zip(axes, shape, strict=True):
+            if axis == "R":
+                shared = name == "data.npz" and size == 1  # rows that are the same in all replicas
+                _require(size == replicas or shared, f"{key} is not of {replicas} replicas")
+            else:
+                expected = sizes.setdefault(axis, size)
+                _require(size == expected, f"{key} has the shape {shape}")
+            _require(size > 0 or axis == "t", f"{key} is empty")
+    _require(sizes.get("k", 0) == sizes.get("d", -1) + 1, "center is not of every column")
+    for key, values in arrays.items():
+        _require(values.dtype.kind == ("i" if key == "step" else "f"), f"{key} is {values.dtype}")
+    if "step" in arrays:
+        _require(bool((np.diff(arrays["step"], prepend=-1) > 0).all()), "step does not increase")
+    return arrays
+
+
+def _layer_shapes(arrays: int) -> dict[str, str]:
+    """Axes of weight_i (s, R, in, out) and bias_i (s, R, 1, out), with a letter for each width."""
+    layers = (arrays - 1) // 2
+    _require(arrays >= 3, "has no layers")
+    widths = [*(chr(0x100 + i) for i in range(layers)), "1"]
+    shapes = {f"weight_{i}": f"sR{widths[i]}{widths[i + 1]}" for i in range(layers)}
+    return shapes | {f"bias_{i}": f"sR1{widths[i + 1]}" for i in range(layers)}
+
+
+def read_arrays(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file that is not compressed, as :func:`mlpfit.files.write_arrays`
+    writes it."""
+    arrays = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as parts:
+            for part in parts.infolist():
+                _require(part.compress_type == zipfile.ZIP_STORED, "is compressed")
+                _require(part.file_size <= len(content), "is damaged")
+                arrays[part.filename.removesuffix(".npy")] = _array(parts.read(part))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"no file of arrays ({error})") from None
+    return arrays
+
+
+def _array(content: bytes) -> np.ndarray:
+    """One array in numpy's format; of numbers only, and with as many as its header says."""
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    _require(version in ((1, 0), (2, 0)), "is of another version")
+    read_header = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    shape, column_first, dtype = read_header(file)
+    _require(dtype.kind in "fi", f"has the type {dtype}")
+    numbers = content[file.tell() :]
+    _require(math.prod(shape) * dtype.itemsize == len(numbers), "is longer or shorter than it says")
+    order: Literal["F", "C"] = "F" if column_first else "C"
+    values = np.frombuffer(numbers, dtype).reshape(shape, order=order)
+    return np.array(values, dtype.newbyteorder("="), order="C")
+
+
+def _json_object(content: bytes) -> dict[str, Any]:
+    try:
+        plain = json.loads(content)
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
+    _require(isinstance(plain, dict), "no keys")
+    return plain
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        raise ValueError(problem)
+
+
+def is_identity(value: Any) -> bool:
+    """Whether this is the identity of a run: its recipe, with the seeds of its replicas."""
+    recipe = value.get("recipe") if isinstance(value, Mapping) else None
+    if not isinstance(recipe, Mapping):
+        return False
+    seeds = recipe.get("seeds")
+    listed = seeds is None or (isinstance(seeds, list) and all(map(_is_count, seeds)))
+    return listed and _is_count(recipe.get("seed")) and 0 < _replicas(recipe) <= 10**6
+
+
+def _replicas(recipe: Mapping[str, Any]) -> int:
+    replicas = recipe.get("replicas")
+    return replicas if _is_count(replicas) and isinstance(replicas, int) else 0

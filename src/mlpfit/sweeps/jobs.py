@@ -1,0 +1,162 @@
+"""The jobs of a multirun, with any launcher: planned before the first starts, and run so that a
+finished job is not run again and a failed one stops no other."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, open_dict
+
+from mlpfit.config.compose import checked_config
+from mlpfit.config.schema import Config
+from mlpfit.errors import ConfigError, Diverged, RunError, Stopped, one_line
+from mlpfit.processes import cores
+from mlpfit.runs.folder import check_place
+from mlpfit.runs.identity import identity, is_current
+from mlpfit.runs.removal import check_job_folder
+from mlpfit.runs.run import MARKER, load_run
+from mlpfit.sweeps.summary import Job, identity_hash, objective, sweep_note
+from mlpfit.training.progress import console
+from mlpfit.training.shard import shards
+from mlpfit.training.train import train
+
+MAX_JOBS = 10_000
+SAY_PLANNING = 20  # jobs, of which planning takes a noticeable time
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job before it starts. seconds: predicted, 0 if it is finished."""
+
+    number: int
+    overrides: tuple[str, ...]
+    subdir: str
+    seconds: float
+
+
+def plan(loader: Any, master: DictConfig, overrides: Sequence[Override]) -> list[Planned]:
+    """Compose and check every job of a grid. Raises ConfigError for a wrong config, for two jobs
+    that share a folder, and for no or over ``MAX_JOBS`` jobs."""
+    count = number_of_jobs(overrides)
+    if count > SAY_PLANNING:
+        console.print(f"planning {count} jobs")
+    sweep, jobs = Path(str(master.hydra.sweep.dir)), []
+    taken: dict[str, tuple[str, ...]] = {}  # folder -> overrides of its job
+    for number, job in enumerate(BasicSweeper.split_arguments(list(overrides), None)[0]):
+        composed = loader.load_sweep_config(master, list(job))
+        with open_dict(composed):
+            composed.hydra.job.id = composed.hydra.job.num = number
+        config, subdir = checked_config(composed), str(composed.hydra.sweep.subdir)
+        if subdir in taken:
+            given = ", ".join(result for result in job if result not in taken[subdir]) or job[-1]
+            raise ConfigError(
+                f"{given}: two jobs share the folder {sweep / subdir}; give each value once, or "
+                "another hydra.sweep.subdir"
+            )
+        taken[subdir] = tuple(job)
+        check_job_folder(sweep / subdir, sweep)
+        check_place(config, sweep / subdir)
+        seconds = predicted_seconds(config) if needs_training(config, sweep / subdir) else 0.0
+        jobs.append(Planned(number, tuple(job), subdir, seconds))
+    return jobs
+
+
+def number_of_jobs(overrides: Sequence[Override]) -> int:
+    """Number of jobs of a grid. Raises ConfigError for none, or over ``MAX_JOBS``."""
+    jobs = 1
+    for override in overrides:
+        line = override.input_line
+        if override.is_interval_sweep():
+            raise ConfigError(
+                f"{line}: a grid needs values; use range(...), or search the interval with "
+                "hydra/sweeper=optuna"
+            )
+        if override.is_sweep_override():
+            jobs *= sum(1 for _ in islice(override.sweep_string_iterator(), MAX_JOBS + 1))
+        if jobs > MAX_JOBS:
+            raise ConfigError(f"{line}: more than {MAX_JOBS} jobs; split the sweep")
+        if jobs == 0:
+            raise ConfigError(f"{line}: has no value; every key needs at least one")
+    return jobs
+
+
+def needs_training(config: Config, folder: Path) -> bool:
+    """Whether the folder does not hold this run, whole."""
+    if config.force or not (folder / MARKER).is_file():
+        return True
+    return retrain_if_damaged(config, folder).force or not is_current(config, folder)
+
+
+def predicted_seconds(config: Config) -> float:
+    """Predicted duration of a job."""
+    return sum(shard.seconds for shard in shards(config, Path()))
+
+
+def longest_first(jobs: Sequence[Planned]) -> list[int]:
+    """Numbers of the jobs in the order in which to start them."""
+    return [job.number for job in sorted(jobs, key=lambda job: -job.seconds)]
+
+
+def print_plan(folder: Path, jobs: Sequence[Planned], processes: int | None) -> None:
+    """Print how many jobs are to be trained; processes: at most so many at once, None: unknown."""
+    todo = [job.seconds for job in jobs if job.seconds]
+    line = f"{folder}: {len(jobs)} jobs, {len(jobs) - len(todo)} need no training"
+    if processes is not None and todo:
+        count = min(processes, len(todo))
+        longest = max(sum(todo) / count, max(todo))
+        line += f", {len(todo)} in {count} processes: about {longest:.0f} s"
+    console.print(line, soft_wrap=True)
+
+
+def run_job(composed: Any, settings: Any) -> float:
+    """Train a job of a sweep in its folder, and record a failure there for the summary. Returns the
+    metric for a sweeper to minimise, infinite if the job diverged, NaN if it failed otherwise."""
+    folder, started = Path(settings.runtime.output_dir), time.time()
+    overrides = tuple(str(override) for override in settings.overrides.task)
+    sweep = sweep_note(Path(settings.sweep.dir), "started") or ""
+    job = Job(int(settings.job.num), overrides, sweep, None)
+    try:
+        config = checked_config(composed)
+        job = replace(job, identity=identity_hash(identity(config)))
+        job.write(folder)
+        trained = train(retrain_if_damaged(config, folder), folder)
+        job.write(folder)  # the run has replaced the folder
+        value = objective(load_run(folder), config.metric)
+    except Stopped:
+        raise
+    except (Exception, SystemExit) as error:  # a failed job must not stop the others
+        replace(job, failure=one_line(error)).write(folder)
+        return float("inf" if isinstance(error, Diverged) else "nan")
+    if trained and sweep_note(Path(settings.sweep.dir), "search") is None:
+        seconds = time.time() - started
+        line = f"job {job.number}: {folder.name}: {config.metric} {value:.4g}, {seconds:.1f} s"
+        console.print(line, soft_wrap=True, markup=False)
+    return value
+
+
+def retrain_if_damaged(config: Config, folder: Path) -> Config:
+    """The config, with force=true if the folder holds its finished run with a damaged file."""
+    try:
+        if is_current(config, folder):
+            load_run(folder).check()
+    except RunError:
+        return replace(config, force=True)
+    return config
+
+
+def processes_of(master: DictConfig) -> int | None:
+    """How many jobs the launcher runs at once; None if it is not one of this machine."""
+    name = str(master.hydra.launcher._target_).rpartition(".")[2]
+    if name == "Processes":
+        return int(master.hydra.launcher.processes or cores())
+    return 1 if name == "BasicLauncher" else None
+
+
+def import_for_jobs() -> None:
+    """Import what jobs need, before they are forked from this process: it takes four seconds."""
+    import mlpfit.training.run  # noqa: F401

@@ -1,0 +1,98 @@
+"""Jobs of a sweep: composed as Hydra does, in folders of their own, beside another command."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import run
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+import mlpfit
+from mlpfit.config.sources import register_with_hydra, sweep_folder
+from mlpfit.sweeps.composing import JobLoader
+from mlpfit.sweeps.summary import read_summary
+
+SHORT = ("-m", "experiment=tower/small", "trainer.max_steps=5", "model.hidden=4", "logger=none")
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        ["experiment=tower/small", "seed=1"],
+        ["experiment=plane/scratch", "optimizer=sgd", "optimizer.lr=0.3", "seeds=[1,2]"],
+        ["experiment=tower/small", "++hydra.job.name=x", "+trainer.min_steps=2"],
+        ["experiment=tower/small", "replicas=${ensemble.replicas}", "ensemble.replicas=7"],
+    ],
+)
+def test_a_job_is_composed_as_hydra_composes_it(job):
+    register_with_hydra()
+    with initialize_config_dir(str(Path(mlpfit.__file__).parent / "config"), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        given = ["experiment=tower/small", "seed=0,1", "hydra.sweep.subdir=${hydra.job.num}"]
+        master = hydra.compose_config("config", given, RunMode.MULTIRUN)
+        theirs, ours = hydra.config_loader, JobLoader(hydra.config_loader)
+        expected = theirs.load_sweep_config(master, job)
+        for _ in range(2):  # composed, then copied
+            composed = ours.load_sweep_config(master, job)
+            for resolve in (False, True):
+                with_task = (
+                    OmegaConf.masked_copy(c, [k for k in c if k != "hydra"])
+                    for c in (composed, expected)
+                )
+                a, b = (OmegaConf.to_container(c, resolve=resolve) for c in with_task)
+                assert a == b
+            assert OmegaConf.to_container(composed) == OmegaConf.to_container(expected)
+
+
+def test_a_sweep_is_named_by_the_sweepers_params_too():
+    chosen = {"experiment": "tower/small", "hydra/sweeper": "optuna"}
+    given = ["experiment=tower/small"]
+    spaces = ("interval(0,1)", "interval(0,2)")
+    names = [sweep_folder(given, chosen, {"optimizer.lr": space}) for space in spaces]
+    assert names[0] != names[1] and names[0].startswith("tower/small/optimizer.lr,search-")
+    assert names[0] == sweep_folder([*given, "optimizer.lr=interval(0,1)"], chosen)
+
+
+@pytest.mark.slow
+def test_the_same_sweep_with_other_values_beside_a_running_one(tmp_path):
+    command = [sys.executable, "-m", "mlpfit", *SHORT]
+    pair = [
+        subprocess.Popen(
+            [*command, f"seed={seeds}"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        )
+        for seeds in ("1,2,3", "3,4")
+    ]
+    printed = [process.communicate()[0] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0]
+    for text, seeds in zip(printed, ("123", "34"), strict=True):
+        table = text.partition("\nseed ")[2].splitlines()[1 : 1 + len(seeds)]
+        assert [line[0] for line in table] == [*seeds]
+
+
+@pytest.mark.slow
+def test_jobs_in_nested_folders_are_in_the_table(tmp_path):
+    given = ("hydra.sweep.subdir=${hydra.job.override_dirname}", "hydra.sweep.dir=mine")
+    done = run("mlpfit", *SHORT, "hydra.sweeper.params={seed:'1,2'}", *given, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    keys, rows = read_summary(tmp_path / "mine")
+    assert keys == ["seed"] and [row["seed"] for row in rows] == ["1", "2"]
+    assert all(row["job"].startswith("experiment=tower/small") for row in rows)
+
+
+@pytest.mark.slow
+def test_hydras_files_of_a_job_are_kept(tmp_path):
+    given = ("hydra/job_logging=default", "hydra.output_subdir=its")
+    sweep = ("seed=1,2", *given, "hydra.sweep.dir=mine")
+    done = run("mlpfit", *SHORT, *sweep, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run("mlpfit", *SHORT[1:], *given, "hydra.run.dir=mine/alone", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    markers = list((tmp_path / "mine").glob("*/complete.json"))
+    assert len(markers) == 3
+    for marker in markers:
+        assert (marker.parent / "its/config.yaml").is_file(), [*marker.parent.iterdir()]
+        assert list(marker.parent.glob("*.log"))
