@@ -82,7 +82,7 @@ def _start(place: Sequence[int], cache: str) -> None:
 
     os.sched_setaffinity(0, place)
     # Before JAX and torch are imported.
-    os.environ |= {"TORCHINDUCTOR_CACHE_DIR": cache, "OMP_NUM_THREADS": str(len(place))}
+    os.environ |= {"MLPFIT_KERNEL_CACHE": cache, "OMP_NUM_THREADS": str(len(place))}
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     import torch

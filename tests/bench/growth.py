@@ -58,9 +58,8 @@ NET = Problem("tower/small", 1, 20)
 NOTE = """Microseconds on the wall, the best of several turns. Replicas: one process, its Trainers,
 files of checkpoints and drawing of rows included, which 100 steps (50 of tower/small, 10 of
 tower/large) do not make up for; memory is the process's largest. Width and depth: one replica on
-301 rows with Adam, without the Trainer; mlpfit's steps are compiled, on one core, up to the width
-from which the net fills the machine and all cores are quicker. Limit: torch's matrix product on one
-core."""
+301 rows with Adam, without the Trainer; mlpfit's steps are the engine's, on one core. Limit:
+torch's matrix product on one core."""
 
 
 def _replicas(problem: Problem) -> tuple[int, float, float]:
@@ -85,9 +84,8 @@ def _sizes(nets: dict[int, Problem], rate: float) -> dict[str, Curve]:
     times: dict[tuple[str, int], list[float]] = {}
     with Crew(1) as one, Crew(1, pinned=False) as whole:
         for size, net in nets.items():
-            wide = net.config.uses_all_cores  # mlpfit then takes all cores, uncompiled
             contenders = (
-                ("mlpfit", whole if wide else one, (_uncompiled if wide else _compiled, net)),
+                ("mlpfit", one, (_compiled, net)),
                 ("plain loop, one thread", one, (_plain, net, 1)),
                 ("plain loop, all threads", whole, (_plain, net, len(cores()))),
             )
@@ -99,19 +97,6 @@ def _sizes(nets: dict[int, Problem], rate: float) -> dict[str, Curve]:
 
 def _compiled(net: Problem) -> float:
     return _quickest(calls(net, net.steps, net.rows)) / net.steps
-
-
-def _uncompiled(net: Problem) -> float:
-    """On all cores."""
-    import torch
-
-    module, data = net.module(), net.rows_drawn
-    module.fused = True
-    optimizer = module.configure_optimizers()
-    torch.set_num_threads(len(cores()))
-    steps = range(net.steps)
-    run = lambda: [module._step(optimizer, data.x, data.y, None) for _ in steps]  # noqa: E731
-    return _quickest(run) / net.steps
 
 
 def _quickest(run: Callable[[], object]) -> float:

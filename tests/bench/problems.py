@@ -2,23 +2,23 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from crew import Turn, clock, tidy
 
 from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
-from mlpfit.data.datamodule import batches
 
 
 @dataclass(frozen=True)
 class Problem:
-    """``replicas``, seeds from the experiment's own on, that take ``steps`` steps, compiled; one
-    alone is recorded as a single run is."""
+    """``replicas``, seeds from the experiment's own on, that take ``steps`` steps of the engine;
+    one alone is recorded as a single run is."""
 
     experiment: str
     replicas: int
@@ -32,7 +32,6 @@ class Problem:
                 f"experiment={self.experiment}",
                 f"replicas={self.replicas}",
                 f"trainer.max_steps={self.steps}",
-                "trainer.compile=true",
                 "logger=none",
                 *self.overrides,
             ]
@@ -59,8 +58,15 @@ class Problem:
     def data(self) -> dict[str, Any]:
         """x (K, R, n, d), y (K, R, n, 1), weights (K, R, n) or None; K = 1 where every step sees
         the same rows."""
-        chunk = batches(self.rows_drawn.chunk(0, self.steps))
-        return {name: chunk.get(name) for name in ("x", "y", "weights")}
+        data = self.rows_drawn
+        if (order := data.order_of(0, self.steps)) is None:
+            return {"x": data.x[None], "y": data.y[None], "weights": None}
+        numbers = order.numbers()  # (K, R, n), -1 where a batch is shorter
+        inside = torch.from_numpy(numbers >= 0)
+        rows = np.where(numbers >= 0, numbers, numbers[..., :1])
+        replica = np.arange(self.replicas)[:, None]
+        weights = inside.to(data.dtype) if order.varies else None
+        return {"x": data.x[replica, rows], "y": data.y[replica, rows], "weights": weights}
 
     @property
     def rows_drawn(self) -> Any:
@@ -94,37 +100,40 @@ _COMPILED: set[Problem] = set()
 
 
 def _trained(problem: Problem) -> float:
-    from mlpfit.training.callbacks import Snapshots
+    from mlpfit.training.callbacks import History, Snapshots
+    from mlpfit.training.engine import kernel_cache
+    from mlpfit.training.evaluation import Evaluation
     from mlpfit.training.run import make_data, make_module
     from mlpfit.training.shard import Shard
-    from mlpfit.training.trainer import run_trainer, will_compile
+    from mlpfit.training.trainer import run_trainer
 
     with tempfile.TemporaryDirectory() as folder:
         shard = Shard(problem.config, problem.config.replica_seeds, Path(folder))
-        data = make_data(shard.config, [*shard.snapshots, *shard.checkpoints])
-        module, snapshots = make_module(shard.config), Snapshots(shard.snapshots, data)
-        module.compile_steps = will_compile(shard.whole)
+        data, module = make_data(shard.config), make_module(shard.config, compiled=True)
+        evaluate = Evaluation(data, kernel_cache(shard.config))
+        snapshots, history = Snapshots(shard.snapshots, evaluate), History()
         tidy()
         started = clock()
-        run_trainer(shard, data, module, snapshots, lambda step, loss: None)
+        run_trainer(shard, data, module, snapshots, history, evaluate, lambda step, loss: None)
         return clock() - started
 
 
-def calls(problem: Problem, steps: int, rows: int, pick: bool = False) -> Callable[[], object]:
-    """One call of the compiled steps on the first rows of batches that are ready, or that it still
-    picks."""
-    from mlpfit.model.compiled import CompiledSteps
+def calls(problem: Problem, steps: int, rows: int) -> Callable[[], object]:
+    """One call of the compiled steps on the first rows of each batch, with the kernel that the
+    command takes for the problem."""
+    from mlpfit.engine.steps import CompiledSteps
+    from mlpfit.training.engine import kernel_cache
+    from mlpfit.training.run import make_module
 
-    module = problem.module()
-    run = CompiledSteps(module.mlp, module.loss, module.configure_optimizers())
-    chunk = problem.rows_drawn.chunk(0, steps)
-    if pick and "starts" in chunk:
-        x, y = (chunk[name].expand(steps, -1, -1, -1) for name in ("x", "y"))
-        return lambda: run(x, y, order=chunk)
-    data = {k: None if v is None else v[:steps, :, :rows] for k, v in problem.data().items()}
-    if len(data["x"]) == 1:
-        data |= {name: data[name].expand(steps, -1, -1, -1) for name in ("x", "y")}
-    return lambda: run(*data.values())
+    module, data = make_module(problem.config, compiled=True), problem.rows_drawn
+    cache, optimizer = kernel_cache(problem.config), module.configure_optimizers()
+    run = CompiledSteps(module.mlp, module.loss, optimizer, cache, module.specialise)
+    if (order := data.order_of(0, steps)) is None:
+        x, y = (values[:, :rows].contiguous() for values in (data.x, data.y))
+        return lambda: run(x, y, steps)
+    lengths, longest = np.minimum(order.lengths, rows), min(order.longest, rows)
+    order = replace(order, lengths=lengths, longest=longest)
+    return lambda: run(data.x, data.y, steps, order)
 
 
 def steps_alone(problem: Problem) -> Turn:
@@ -140,8 +149,6 @@ def steps_alone(problem: Problem) -> Turn:
 def matrix_rate(rows: int, units: int, double: bool) -> float:
     """Operations a second of torch's matrix product (rows, units) x (units, units) on this core,
     the best of twenty."""
-    import torch
-
     dtype = torch.float64 if double else torch.float32
     a, b = torch.randn(8, rows, units, dtype=dtype), torch.randn(8, units, units, dtype=dtype)
     best = float("inf")

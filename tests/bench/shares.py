@@ -14,26 +14,23 @@ from ensembles import PROBLEMS, peak
 from problems import Problem, calls, under_trainer
 
 REPEATS = 5
-HEAD = (
-    "problem | µs | products | rest of the rows | update | copying | batches | Trainer, recording"
-)
+HEAD = "problem | µs | products | rest of the rows | update | copying | Trainer, recording"
 NOTE = """Microseconds of a model-step on one core, and their shares. Products: a model-step's
 6 operations per weight and row at the speed of torch's matrix product. Rest of the rows:
 activations, sums, loads and stores (0 where the kernel is faster than torch's product). Update: the
 optimiser, and whatever is done once a step. Copying: parameters and rows in and out, once in 200
-steps. Batches: picking the rows of the steps. Trainer, recording: all that is outside the
-compiled steps, callbacks and checkpoints included."""
+steps. Trainer, recording: all that is outside the compiled steps, callbacks and checkpoints
+included."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Seconds of a model-step: the whole, and once a step, for the rows, copied, picked."""
+    """Seconds of a model-step: the whole, and once a step, for the rows, copied."""
 
     whole: float
     step: float
     rows: float
     copied: float
-    picked: float
 
 
 def shares() -> str:
@@ -47,7 +44,7 @@ def shares() -> str:
 
 def _line(problem: Problem, parts: Parts, products_per_second: float) -> str:
     products = min(problem.operations / products_per_second, parts.rows)
-    named = (products, parts.rows - products, parts.step, parts.copied, parts.picked)
+    named = (products, parts.rows - products, parts.step, parts.copied)
     rest = max(0.0, parts.whole - sum(named))
     percent = " | ".join(f"{seconds / (sum(named) + rest):.0%}" for seconds in (*named, rest))
     units = "-".join(map(str, problem.units))
@@ -64,13 +61,12 @@ def measured(problem: Problem) -> Parts:
     rows = min(step, per_row * problem.rows)
     whole = min(_per_step(under_trainer(problem)) for _ in range(REPEATS))
     copied = max(0.0, of_one - step) / chunk
-    picked = max(0.0, _call(problem, chunk, problem.rows, pick=True) - of_chunk) / chunk
-    return Parts(whole, step - rows, rows, copied, picked)
+    return Parts(whole, step - rows, rows, copied)
 
 
-def _call(problem: Problem, steps: int, rows: int, pick: bool = False) -> float:
+def _call(problem: Problem, steps: int, rows: int) -> float:
     """Seconds of a call, per replica."""
-    run = calls(problem, steps, rows, pick)
+    run = calls(problem, steps, rows)
     best = float("inf")
     for _ in range(REPEATS + 1):
         tidy()

@@ -26,9 +26,9 @@ def training() -> str:
         "plain PyTorch loop": (plain.loop, RUN, RUN.steps, False),
         "plain PyTorch loop, fused optimiser": (plain.loop, RUN, RUN.steps, True),
         "Trainer, its defaults": (plain.trainer_defaults, RUN, 500),
-        "mlpfit, TensorBoard off": (recorded, RUN, ""),
-        "mlpfit": (recorded, RUN, "tensorboard"),
-        "mlpfit, compiled": (recorded, RUN, "tensorboard compiled"),
+        "mlpfit by Lightning's own loop": (recorded, RUN, "tensorboard"),
+        "mlpfit, TensorBoard off": (recorded, RUN, "engine"),
+        "mlpfit": (recorded, RUN, "tensorboard engine"),
     }
     with Crew(1) as crew:
         best = crew.contest(contenders)
@@ -43,7 +43,7 @@ def training() -> str:
 
 def recorded(problem: Problem, how: str) -> Turn:
     """A run as the command makes it, its folder and files included; how: words among tensorboard
-    and compiled."""
+    and engine."""
     from mlpfit.training.run import train_into
     from mlpfit.training.shard import Shard
 
@@ -52,7 +52,8 @@ def recorded(problem: Problem, how: str) -> Turn:
             [
                 f"experiment={problem.experiment}",
                 f"logger={'tensorboard' if 'tensorboard' in how else 'none'}",
-                f"trainer.compile={str('compiled' in how).lower()}",
+                f"engine={str('engine' in how).lower()}",
+                f"trainer.max_steps={problem.steps}",
                 f"output_dir={folder}",
             ]
         )
@@ -68,7 +69,7 @@ def tensorboard() -> str:
     lines.append("| --- " * 5 + "|")
     for name, steps in WITH_TENSORBOARD.items():
         problem = replace(RUN, experiment=name, steps=steps)
-        contenders = {how: (recorded, problem, how) for how in ("", "tensorboard")}
+        contenders = {how: (recorded, problem, how) for how in ("engine", "tensorboard engine")}
         with Crew(1) as crew:
             best = crew.contest(contenders, turns=TURNS)
             ((drawing, size),) = crew.each(board_of, problem)
