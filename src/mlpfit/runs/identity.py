@@ -53,7 +53,8 @@ def departure(config: Config, folder: Path, command: str) -> str | None:
         return None
     return (
         f"{folder} now holds another recipe than experiment={config.name} "
-        f"({'; '.join(differing)}): mlpfit {command} {config.name} trains that again; output_dir=... keeps both"
+        f"({'; '.join(differing)}): mlpfit {command} {config.name} trains that again; "
+        "output_dir=... keeps both"
     )
 
 

@@ -14,7 +14,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from mlpfit.config.schema import Adam, Config, OtherOptimizer
+from mlpfit.config.schema import HARMLESS_ARGUMENTS, Adam, Config, OtherOptimizer
 from mlpfit.data.datamodule import ReplicaData
 from mlpfit.data.order import Order
 from mlpfit.engine import compiler, steps
@@ -35,32 +35,10 @@ CALLBACKS = {
         "ProgressBar",
     ]
 }
-# Arguments of the Trainer that mean the same for a chunk as for a step, with their neutral values.
-ARGUMENTS: dict[str, Any] = {
-    "devices": 1,
-    "strategy": "auto",
-    "deterministic": None,
-    **dict.fromkeys(
-        [
-            "max_time",
-            "min_steps",
-            "limit_val_batches",
-            "limit_test_batches",
-            "limit_predict_batches",
-            "enable_progress_bar",
-            "enable_model_summary",
-            "enable_checkpointing",
-            "enable_autolog_hparams",
-            "log_every_n_steps",
-            "num_sanity_val_steps",
-            "profiler",
-            "inference_mode",
-            "default_root_dir",
-        ],
-        None,
-    ),
-}
-NEUTRAL_ONLY = ("devices", "strategy")
+# Arguments of the Trainer that mean the same for a chunk as for a step, and those that do at this
+# value.
+ARGUMENTS = HARMLESS_ARGUMENTS | {"deterministic", "limit_val_batches", "max_time", "min_steps"}
+NEUTRAL = {"devices": (1, "auto"), "strategy": ("auto",)}
 SPECIALISE_OPERATIONS = 2e10  # of a whole run; from here a specialised kernel saves its compilation
 
 
@@ -80,32 +58,24 @@ def outside(config: Config) -> str | None:
         if value not in known:
             return f"{key}={value}"
     if isinstance(optimizer, OtherOptimizer):
-        neutral = all(steps.NEUTRAL.get(k, v) == v for k, v in optimizer.arguments.items())
-        if optimizer.name not in ("sgd", "adam") or not neutral:
-            return f"optimizer={optimizer.name}" + " with further arguments" * neutral_name(
-                optimizer
-            )
+        if optimizer.name not in ("sgd", "adam"):
+            return f"optimizer={optimizer.name}"
+        for key, value in optimizer.arguments.items():
+            if steps.NEUTRAL.get(key, value) != value:
+                return f"optimizer.{key}={value}"
     if isinstance(optimizer, Adam) and optimizer.eps < 1e-16:
         return f"optimizer.eps={optimizer.eps}"
     for name, node in config.callbacks.items():
         if node and node.get("_target_") not in CALLBACKS:
             return f"callbacks.{name}"
     for name, value in trainer.arguments.items():
-        if name not in ARGUMENTS or (
-            name in NEUTRAL_ONLY and value not in (ARGUMENTS[name], "auto")
-        ):
+        if name not in ARGUMENTS and value not in NEUTRAL.get(name, ()):
             return f"trainer.{name}={value}"
     try:
-        compiler.compiler()
         compiler.load(compiler.source(_real(config)), kernel_cache(config))
     except compiler.NoCompiler as error:
         return str(error)
     return None
-
-
-def neutral_name(optimizer: OtherOptimizer) -> bool:
-    """Whether the engine has an optimiser of this name, but not with these arguments."""
-    return optimizer.name in ("sgd", "adam")
 
 
 def kernel_cache(config: Config) -> Path:
