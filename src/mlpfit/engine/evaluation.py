@@ -43,10 +43,10 @@ def outputs(layers: Layers, x: np.ndarray, activation: str) -> list[np.ndarray]:
 
 
 def activated(z: np.ndarray, activation: str) -> np.ndarray:
-    """The activation of z, elementwise."""
+    """The activation of z, elementwise, one of ``ACTIVATIONS``."""
     if activation == "relu":
         return np.where(z < 0, z.dtype.type(0), z)
-    return tanh(z) if activation == "tanh" else z
+    return {"identity": lambda z: z, "tanh": tanh}[activation](z)
 
 
 def errors(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mlpfit.config.schema import Config
+from mlpfit.data.elementary import geomspace
 from mlpfit.runs.identity import identity
 from mlpfit.runs.run import MARKER, SHARDS
 
@@ -63,7 +64,7 @@ class Shard:
     def snapshots(self) -> list[int]:
         """Steps after which the weights are saved, geometrically spaced for a single run."""
         steps, count = self.whole.steps, self.whole.recording.snapshots
-        spaced = np.geomspace(1, steps, count).round().astype(int).tolist() if steps else []
+        spaced = geomspace(1, steps, count).round().astype(int).tolist() if steps else []
         return self._chunk_ends({0, steps, *(spaced if self.single else ())})
 
     @property
