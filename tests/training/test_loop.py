@@ -220,7 +220,7 @@ def test_arguments_in_the_environment_are_refused_before_anything_is_made(
     quick, monkeypatch, tmp_path
 ):
     monkeypatch.setenv("PL_TRAINER_FAST_DEV_RUN", "1")
-    with pytest.raises(ConfigError, match="PL_TRAINER_FAST_DEV_RUN=1.*unset it"):
+    with pytest.raises(ConfigError, match=r"PL_TRAINER_FAST_DEV_RUN=1.*unset it"):
         train(quick(*SMALL))
     assert not (tmp_path / "outputs/runs").exists()
 

@@ -196,7 +196,9 @@ def test_a_checkpoint_of_a_linear_unit_is_evaluated_where_the_config_would_solve
 def test_a_checkpoint_of_another_model_or_none_is_refused_by_name(quick, tmp_path):
     first = trained(quick(*SMALL, "model.hidden=4", f"output_dir={tmp_path}/first"))
     file = first.path / "checkpoints/last.ckpt"
-    with pytest.raises(ConfigError, match=r"its units is \[1, 4, 1\], the config's \[1, 8, 1\]"):
+    with pytest.raises(
+        ConfigError, match=r"the checkpoint has units=\[1, 4, 1\], the config \[1, 8, 1\]"
+    ):
         train(quick(*SMALL, f"ckpt_path={file}"))
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes(file.read_bytes()[:500])

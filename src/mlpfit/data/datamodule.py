@@ -211,7 +211,7 @@ class Epochs:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See :meth:`state_dict`."""
-        self._next = state["next"]
+        self._next = state.get("next", 0)  # another loader's, such as the engine's, has none
 
 
 def _batching(

@@ -74,7 +74,15 @@ def identity(config: Config) -> dict[str, Any]:
         "code": _hash(sorted(files)),
         "target": _hash([target_file(config)]),
         "packages": {name: version_of(name) for name in COMPUTING_PACKAGES},
+        **checkpoint_hash(config),
     }
+
+
+def checkpoint_hash(config: Config) -> dict[str, str]:
+    """The content of the checkpoint from which a run goes on, since its file may be replaced."""
+    if config.ckpt_path is None:
+        return {}
+    return {"checkpoint": _hash([Path(config.ckpt_path)])}
 
 
 def target_file(config: Config) -> Path:

@@ -311,3 +311,13 @@ class Scalars(pl.Callback):
         if units := sum(module.hparams["units"][1:-1]):
             numbers["units/dead"] = float(dead[0]) / units
         return numbers
+
+
+class ConfiguredOptions(pl.Callback):
+    """Gives the optimiser the config's options, such as its learning rate, where a training goes on
+    from a checkpoint that has others: loading it restores those."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group.update(module.optimizer_arguments)

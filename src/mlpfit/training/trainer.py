@@ -60,6 +60,8 @@ def run_trainer(
     compiled = isinstance(module, engine.CompiledRegression)
     monitor = callbacks.Monitor(on_step, shard.single, history)
     first: list[pl.Callback] = [history, snapshots, monitor]
+    if source != last:
+        first.append(callbacks.ConfiguredOptions())
     if shard.single:
         first.append(callbacks.Scalars(config, evaluate, snapshots, history))
     batches = engine.Chunks(data, shard.chunk_ends) if compiled else data
@@ -111,10 +113,10 @@ def checkpoint_of_config(config: Config) -> dict[str, Any]:
             "optimizer": (saved["optimizer"]["name"], config.optimizer.name),
         }
     except (KeyError, TypeError, AttributeError):
-        raise ConfigError(f"{given}: no checkpoint of a run, or damaged") from None
+        raise ConfigError(f"{given}: not a checkpoint of a run, or damaged") from None
     for name, (actual, expected) in settings.items():
         if actual != expected and (config.train or name != "optimizer"):
-            raise ConfigError(f"{given}: its {name} is {actual}, the config's {expected}")
+            raise ConfigError(f"{given}: the checkpoint has {name}={actual}, the config {expected}")
     return checkpoint
 
 
