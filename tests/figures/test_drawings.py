@@ -103,7 +103,7 @@ def test_a_users_tutorial_has_its_figures_and_its_distribution(mine, quick, tmp_
     outputs = tmp_path / "outputs"
     assert tutorials()[-1].name == "mine" and draw_all(["mine"], outputs) == (0, 0)
     train(quick("experiment=mine/first"))
-    train(quick("experiment=mine/first", "replicas=3", "trainer.compile=false"))
+    train(quick("experiment=mine/first", "replicas=3"))
     assert draw_all(["mine/first"], outputs) == (1, 0)  # the distribution
     assert draw_all(["mine"], outputs) == (0, 1)
     (mine / "figures.py").write_text(FIGURES_PY)
@@ -140,7 +140,7 @@ def test_the_overview_needs_the_ensembles_of_all_that_print_a_trace(mine, quick,
         " steps: [1, 5], values: [3.0, 2.0]}\n"
     )
     assert [n.step for n in published.printed_trace("mine/first")] == [1, 5]
-    config = quick("experiment=mine/first", "replicas=20", "trainer.compile=false")
+    config = quick("experiment=mine/first", "replicas=20")
     train(config)
     assert draw_overview(tmp_path / "outputs") == []
     trained = load_run(config.folder)
