@@ -45,6 +45,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path != first)
 
 
+def committed(path: str) -> bytes:
+    """Content of a file in the last commit: kept outputs are read so, since those of the working
+    tree are the user's to change."""
+    done = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return done.stdout
+
+
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m arguments`` in a folder."""
     module, *rest = arguments

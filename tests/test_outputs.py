@@ -2,24 +2,14 @@
 bit for bit, on any machine. The working tree's own outputs/ are not looked at."""
 
 import io
-import subprocess
 
 import numpy as np
-import pytest
-from conftest import ROOT
+from conftest import committed
 
 from mlpfit.commands.verify import FINAL, numbers
 from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import compose
 from mlpfit.runs.run import load_run
-
-
-def committed(path: str) -> bytes:
-    """Content of a file in the last commit."""
-    done = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True)
-    if done.returncode:
-        pytest.skip("not a git checkout")
-    return done.stdout
 
 
 def test_the_reference_is_that_of_this_code(reproduced):

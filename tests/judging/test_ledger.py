@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import committed
 from scipy.stats import binomtest
 
 from mlpfit.config.catalogue import experiments, tutorials
@@ -14,7 +14,7 @@ from mlpfit.judging import claims, published, statistics
 from mlpfit.judging.ledger import COLUMNS
 from mlpfit.judging.statistics import P
 
-LEDGER = json.loads((ROOT / "outputs/ledger.json").read_text())
+LEDGER = json.loads(committed("outputs/ledger.json"))
 SEEDS = 500  # of the recomputation
 
 
@@ -25,10 +25,8 @@ def test_every_published_number_is_in_the_ledger_once_with_a_verdict():
         assert entry["verdict"] in LEDGER["legend"] == statistics.MEANINGS
         assert entry["verdict"] not in ("not checkable", "not judged") or entry["reason"]
         assert (entry["verdict"] == "borderline") == bool(entry.get("between"))
-    with (ROOT / "outputs/ledger.csv").open() as file:
-        assert [row["verdict"] for row in csv.DictReader(file)] == [
-            e["verdict"] for e in LEDGER["numbers"]
-        ]
+    rows = csv.DictReader(committed("outputs/ledger.csv").decode().splitlines())
+    assert [row["verdict"] for row in rows] == [e["verdict"] for e in LEDGER["numbers"]]
 
 
 def test_every_claim_and_slip_is_in_the_ledger_and_every_run_has_a_verdict():

@@ -9,7 +9,7 @@ from table import Promise
 
 from mlpfit.config.catalogue import CONF, experiments
 from mlpfit.config.compose import compose
-from mlpfit.config.schema import TRAINER_ARGUMENTS
+from mlpfit.config.schema import COMMON_ARGUMENTS
 
 Wrong = tuple[list[str], str]  # arguments, and what the refusal must hold
 POSITIVE = ("lr", "scalars", "snapshots", "checkpoint_every", "chunk_steps")
@@ -52,7 +52,7 @@ def numeric_keys(experiment: str) -> list[str]:
         for group in groups
         for key, value in plain[group].items()
         if isinstance(value, int | float) and not isinstance(value, bool)
-        if key not in (*TRAINER_ARGUMENTS, "shard")  # which may be null
+        if key not in (*COMMON_ARGUMENTS, "shard")  # which may be null
     ]
 
 

@@ -15,7 +15,7 @@ from mlpfit.__main__ import main
 from mlpfit.runs.run import MARKER, SHARDS, Run
 
 KINDS = ("truncate", "flip", "remove", "foreign", "another run")
-SMALL = ["replicas=4", "ensemble.shard=2", "trainer.compile=false", "ensemble.processes=1"]
+SMALL = ["replicas=4", "ensemble.shard=2", "ensemble.processes=1"]
 
 
 @cache

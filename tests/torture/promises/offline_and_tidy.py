@@ -9,7 +9,7 @@ from table import Promise
 ALLOWED = {"runs", "ensembles", "figures", "results.csv", ".locks", ".cache", "tmp"}
 COMMANDS = [
     ["reproduce"],
-    ["experiment=plane/scratch", "replicas=64", "trainer.compile=true"],
+    ["experiment=plane/scratch", "replicas=64"],
     ["tensorboard", "--write-only"],
 ]
 
