@@ -1,12 +1,8 @@
-"""Imports run one way, and a folder of a user's own is a tutorial like the others."""
+"""Imports run one way, and general code names no tutorial."""
 
 import ast
-import re
-from pathlib import Path
 
-from conftest import ROOT, run
-
-from mlpfit import load_run
+from conftest import ROOT
 
 SRC = ROOT / "src/mlpfit"
 # Each imports from those before it only; tutorials are loaded by name, and nobody imports them.
@@ -61,30 +57,3 @@ def test_general_code_names_no_tutorial():
             ]
             code = [text for text in texts if "\n" not in text and "mlpfit " not in text]
             assert not [t for t in code for name in names if t.startswith(f"{name}/")], file
-
-
-def test_the_readmes_tutorial_is_trained_drawn_judged_verified_and_swept(tmp_path: Path):
-    """Every file and every command of README's section, as they stand there."""
-    section = (ROOT / "README.md").read_text().partition("## Your own tutorial")[2]
-    section = section.partition("\n## ")[0]
-    blocks = re.findall(r"```(\w*)\n(.*?)```", section, re.DOTALL)
-    for _, text in (block for block in blocks if block[0]):
-        name = re.search(r"^# (ramp/\S+):", text, re.MULTILINE)[1]
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    (commands,) = (text for kind, text in blocks if not kind)
-    printed = {}
-    for line in commands.splitlines()[1:]:
-        arguments = line.partition("#")[0].split()
-        done = run(*arguments, cwd=tmp_path, MLPFIT_PATH=str(tmp_path / "ramp"))
-        assert done.returncode == 0, (line, done.stderr)
-        printed[" ".join(arguments[1:])] = done.stdout
-    assert "ramp/steep:mse@100" in printed["ledger ramp"]
-    assert "eight units beat two" in printed["ledger ramp"]
-    assert "is fitted best, median error" in printed["-m sweep=ramp/slopes"]
-    outputs = tmp_path / "outputs"
-    assert load_run(outputs / "ensembles/ramp/steep").replicas == 200
-    for name in ("figures/ramp/fit_band.svg", "report-ramp.html", "reference-ramp.npz"):
-        assert (outputs / name).is_file(), name
-    done = run("mlpfit", "verify", "ramp", cwd=tmp_path, MLPFIT_PATH=str(tmp_path / "ramp"))
-    assert done.returncode == 0 and "1 identical" in done.stdout, done.stdout + done.stderr

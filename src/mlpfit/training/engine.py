@@ -129,9 +129,18 @@ class CompiledRegression(Regression):
         callback at every step would take a fifth of the time. Also the loggers' step, to which
         Lightning adds one after each batch."""
         loop = self.trainer.fit_loop.epoch_loop
-        loop.manual_optimization.optim_step_progress.total.ready += steps
-        loop.manual_optimization.optim_step_progress.total.completed += steps
+        for total in (
+            loop.manual_optimization.optim_step_progress.total,
+            loop.automatic_optimization.optim_progress.optimizer.step.total,
+        ):
+            total.ready += steps
+            total.completed += steps
         loop._batches_that_stepped += steps - 1
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Count steps as batches, so that Lightning's own loop can go on from this checkpoint."""
+        total = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]
+        total |= dict.fromkeys(total, checkpoint["global_step"])
 
 
 class Chunks(pl.LightningDataModule):
