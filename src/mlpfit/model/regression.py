@@ -42,6 +42,8 @@ class Regression(pl.LightningModule):
     ``Trainer(max_steps=500).fit(Regression([1, 8, 1], {"name": "sgd", "lr": 0.02}), data)``
     """
 
+    logs_steps = True  # train/loss goes to the loggers, too
+
     def __init__(
         self,
         units: Sequence[int],
@@ -112,7 +114,7 @@ class Regression(pl.LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         values = self._losses(batch, self.loss)[0]
         self.replica_losses = values.detach()
-        self._log("train/loss", self.replica_losses, prog_bar=True)
+        self._log("train/loss", self.replica_losses, prog_bar=True, logger=self.logs_steps)
         return values.sum()
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:

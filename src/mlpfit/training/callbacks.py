@@ -128,9 +128,14 @@ class Checkpoints(pl.Callback):
         self.end_reason: str | None = None  # None: not ended
         self.stopping = False  # a callback asked to stop before the interruption
         self.rows: list[list[dict[str, str]]] = []  # of each CSVLogger before the interruption
+        self.from_another_run = False
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         trainer.should_stop |= self.stopping
+        if self.from_another_run:  # with its state of the optimiser, but this run's settings
+            for optimizer in trainer.optimizers:
+                for group in optimizer.param_groups:
+                    group |= module.optimizer_arguments
         if self.rows:  # what was logged since the start of this process repeats the last of them
             for writer, rows in zip(_csv_writers(trainer), self.rows, strict=True):
                 writer.metrics = rows  # type: ignore[assignment]
@@ -163,7 +168,8 @@ class Checkpoints(pl.Callback):
         checkpoint["rows"] = [_rows(writer) for writer in _csv_writers(trainer)]
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: Any) -> None:
-        if checkpoint.get("run") == self.run:
+        self.from_another_run = checkpoint.get("run") != self.run
+        if not self.from_another_run:
             self.stopping, self.rows = checkpoint["stopping"], checkpoint["rows"]
 
     def state_dict(self) -> dict[str, Any]:

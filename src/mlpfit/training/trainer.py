@@ -281,6 +281,8 @@ def naming_callbacks(trainer: pl.Trainer, ours: set[pl.Callback]) -> Iterator[No
         culprit = next((owner for owner in owners if any(owner is c for c in given)), None)
         if culprit is None:
             raise
+        if str(error).startswith("Early stopping conditioned on metric"):
+            raise ConfigError(f"callbacks: {one_line(error)}") from error
         raise RunError(f"callbacks: {type(culprit).__name__}: {one_line(error)}") from error
 
 
@@ -300,7 +302,3 @@ def quiet_lightning() -> Iterator[None]:
             yield
         except MisconfigurationException as error:
             raise ConfigError(f"trainer: {one_line(error)}") from error
-        except RuntimeError as error:
-            if not str(error).startswith("Early stopping conditioned on metric"):
-                raise
-            raise ConfigError(f"callbacks: {one_line(error)}") from error
