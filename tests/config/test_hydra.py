@@ -150,10 +150,14 @@ def test_debug_presets_run(preset, words, command):
     assert code == 0 and words in printed, printed
 
 
-def test_overfitting_repeats_whole_chunks(command, tmp_path):
-    given = ("logger=none", "trainer.max_steps=40", "trainer.chunk_steps=10", "debug=overfit")
+def test_overfitting_takes_the_same_batch_in_every_step(command, tmp_path):
+    batches = ("data.order=sequential", "data.batch_size=10", "loss=mse", "logger=none")
+    given = (*batches, "trainer.max_steps=40", "debug=overfit")
     code, printed = command("experiment=plane/sequential", *given)
     assert code == 0, printed
-    assert load_run(tmp_path / "outputs/debug/runs/plane/sequential").snapshots.tolist() == [
-        *(0, 10, 20, 30, 40)
-    ]
+    run = load_run(tmp_path / "outputs/debug/runs/plane/sequential")
+    x, y = (run.data[name][0, :10] for name in "xy")
+    assert run.data["x"].shape[1] > 40 and len(run.snapshots) > 10
+    for step in run.snapshots[:-1]:
+        mse = ((run.predict(x, step)[0] - y) ** 2).mean()
+        assert run.history["loss"][step, 0] == pytest.approx(mse, rel=1e-5)

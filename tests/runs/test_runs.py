@@ -15,7 +15,7 @@ from mlpfit.config.catalogue import PACKAGE
 from mlpfit.errors import Diverged
 from mlpfit.model.regression import Regression
 from mlpfit.runs.folder import unfinished_path
-from mlpfit.runs.identity import COMPUTING_FOLDERS, is_current, published_run
+from mlpfit.runs.identity import COMPUTING_FOLDERS, NOT_COMPUTING, is_current, published_run
 from mlpfit.runs.provenance import provenance
 from mlpfit.runs.run import differences
 from mlpfit.training.train import train
@@ -186,12 +186,17 @@ def test_differences_name_the_keys():
 
 
 def test_a_changed_line_of_the_code_that_decides_numbers_makes_another_run(quick, monkeypatch):
-    """Every file of data, model and training counts, and so does the target's."""
+    """Every file of data, model, engine and training counts but those named as computing nothing,
+    the kernels too, and so does the target's."""
     from mlpfit.runs import identity as identities
 
     config = quick(*SMALL)
     own = Path(inspect.getfile(type(config.target)))
-    files = [f for d in COMPUTING_FOLDERS for f in (PACKAGE / d).glob("*.py")]
+    folders = [PACKAGE / name for name in COMPUTING_FOLDERS]
+    files = {f for folder in folders for f in folder.rglob("*") if f.suffix in (".py", ".h")}
+    spared = {PACKAGE / name for name in NOT_COMPUTING}
+    assert spared < files and any(file.suffix == ".h" for file in files)
+    files -= spared
     before = identities.identity(config)
     read = Path.read_bytes
     for changed in (*files, own):

@@ -134,6 +134,7 @@ def test_a_sweep_whose_every_job_fails_says_why_and_a_forced_one_too(tmp_path):
     before = tmp_path / "outputs/sweeps" / name / "figure.svg"
     before.parent.mkdir(parents=True)
     before.write_text("of an earlier sweep")
+    before.with_name("sweep.json").write_text('{"keys": ["optimizer.lr"], "started": "earlier"}')
     done = run("mlpfit", *command, "force=true", cwd=tmp_path)
     assert done.returncode == 1 and done.stderr.count("diverged at step") == 2
     assert "Traceback" not in done.stderr

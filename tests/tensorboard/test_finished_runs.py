@@ -38,7 +38,7 @@ VERDICTS = [
 
 def trained_sweep(folder, experiment, key, *values):
     """A sweep of one job a value, three replicas each, with its summary."""
-    write_sweep(folder, [key], "now")
+    write_sweep(folder, {"keys": [key], "started": "now"})
     for number, value in enumerate(values):
         config = compose([*experiment, "replicas=3", f"{key}={value}", f"output_dir={folder}"])
         train(config, folder / value)

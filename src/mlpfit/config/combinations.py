@@ -40,7 +40,8 @@ def problems(config: Config) -> Iterator[str]:
             settings = "model.hidden=none, trainer.max_steps=0 and data.order=full"
             yield f"optimizer=least_squares: needs {settings}"
     elif steps < 1:
-        yield f"trainer.max_steps={config.trainer.max_steps}: no step to train; give at least 1"
+        key = "max_epochs" if config.trainer.max_epochs == 0 else "max_steps"
+        yield f"trainer.{key}=0: no step to train; give at least 1"
     if not config.train and config.ckpt_path is None:
         yield "train=false: evaluates a checkpoint; name it with ckpt_path=..."
     if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():

@@ -19,7 +19,7 @@ from mlpfit.config.compose import as_one_line, checked_config
 from mlpfit.config.sources import INCIDENTAL_KEYS, multirun_overrides
 from mlpfit.errors import ConfigError, RunError, allowed, one_line
 from mlpfit.process import report_error
-from mlpfit.runs.folder import remember_missing
+from mlpfit.runs.folder import check_place, remember_missing
 from mlpfit.runs.removal import check_hydra_subdir, check_sweep_folder
 from mlpfit.sweeps import jobs
 from mlpfit.sweeps.composing import JobLoader
@@ -44,7 +44,12 @@ class Experiments(Callback):
         with exiting_on_errors():
             if sweep := config.hydra.runtime.choices.get("sweep"):
                 raise ConfigError(f"sweep={sweep}: needs -m (mlpfit -m sweep={sweep})")
-            try_target(checked_config(config))
+            checked = checked_config(config)
+            try_target(checked)
+            folder = Path(str(config.hydra.run.dir))
+            check_hydra_subdir(config.hydra.output_subdir)
+            check_place(checked, folder)
+            remember_missing(folder)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with exiting_on_errors():
