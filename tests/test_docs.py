@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, run
 
 from mlpfit import load_run
-from mlpfit.config.catalogue import tutorials
+from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.judging.published import tutorial
 
 PAGES = {file.stem: file for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
@@ -60,6 +60,7 @@ class Block:
 
 
 def blocks(page: str) -> list[Block]:
+    """The fenced blocks of a page; none is overlooked."""
     found = [Block(m["kind"], m["text"], m["why"]) for m in FENCE.finditer(text_of(page))]
     assert 2 * len(found) == len(re.findall("^ *```", text_of(page), re.M)), page
     return found
@@ -121,6 +122,9 @@ def check_line(line: str, page: str, folder: Path) -> None:
         assert program == "mlpfit", f"{page}: {line}"
         few = next((few for start, few in FEW.items() if re.match(start, line)), [])
         done = run("mlpfit", *arguments, *few, cwd=folder)
+    if line == "mlpfit":  # lists the experiments, and asks for one
+        assert done.returncode == 2 and all(name in done.stderr for name in experiments())
+        return
     assert done.returncode == 0, f"{page}: {line}: {done.stderr}"
 
 
@@ -204,8 +208,6 @@ def test_results_are_in_the_generated_block_alone(reproduced):
     assert results
     for page in PAGES:
         text = re.sub(r"<!-- results -->.*<!-- /results -->", "", text_of(page), flags=re.S)
-        typed = {
-            n for n in re.findall(r"\d+\.\d+", text) if len(n.replace(".", "").lstrip("0")) > 2
-        }
-        rounded = {f"{r:.{digits}g}" for r in results for digits in (3, 4, 5, 6)}
+        typed = {*re.findall(r"\d+\.\d+", text)}
+        rounded = {f"{r:.{digits}g}" for r in results for digits in (4, 5, 6)}
         assert not typed & rounded, page
