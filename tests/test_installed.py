@@ -62,7 +62,7 @@ def test_the_wheel_holds_every_file_the_program_reads(wheel):
     wanted = {str(f.relative_to(ROOT / "src")) for f in source if "egg-info" not in str(f)}
     wanted |= {f"mlpfit/{f.relative_to(ROOT)}" for f in (ROOT / "conf").rglob("*.yaml")}
     assert wanted - held == set()
-    assert {"mlpfit/conf/config.yaml", "mlpfit/model/kernels/common.h"} <= held
+    assert {"mlpfit/conf/config.yaml", "mlpfit/engine/kernels/common.h"} <= held
     assert not [name for name in held if name.startswith(("tests/", "outputs/", "notebooks/"))]
 
 

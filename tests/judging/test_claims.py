@@ -8,7 +8,6 @@ import pytest
 from mlpfit import RunError, load_run
 from mlpfit.config.catalogue import tutorials
 from mlpfit.data.datamodule import draw
-from mlpfit.data.order import stack
 from mlpfit.errors import ConfigError
 from mlpfit.judging import claims, ledger, published
 from mlpfit.judging.claims import Claim, Slip, always_falls, best_line_mse, less, r2, ratio
@@ -81,7 +80,8 @@ def test_losses_of_batches_are_those_of_their_rows(order, loss, quick):
     config = quick("experiment=tower/small", *batches, *given)
     train(config)
     run = load_run(config.folder)
-    (numbers,) = stack([draw(seed=0, **config.sampling)[1]]).numbers().swapaxes(0, 1)
+    _, batches = draw(seed=0, steps=9, **config.sampling)
+    (numbers,) = batches.numbers().swapaxes(0, 1)
     errors = (run.predict(run.data["x"]) - run.data["y"])[0, :, 0]
     for step, rows in enumerate(numbers, start=1):
         squares = errors[rows[rows >= 0]] ** 2
