@@ -7,9 +7,10 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from mlpfit.config.catalogue import tutorials
+from mlpfit.errors import allowed
 
 if TYPE_CHECKING:
     from mlpfit.config.schema import Config
@@ -29,6 +30,7 @@ def problems(config: Config) -> Iterator[str]:
         yield f"{given}: {existing} is no folder"
     if problem := config.target.problem():
         yield problem
+    yield from _name_problems(config)
     yield from _seed_problems(config)
     yield from _data_problems(config)
     if config.trainer.max_steps is None and config.trainer.max_epochs is None:
@@ -53,6 +55,39 @@ def problems(config: Config) -> Iterator[str]:
                 yield f"{group}.{name}._target_={given}: must begin with {' or '.join(packages)}"
             elif node and node.get("_partial_"):
                 yield f"{group}.{name}._partial_: leave it out; it makes no object of the class"
+
+
+# Names that need no look into torch and Lightning, whose imports take seconds.
+COMMON = {
+    "model.activation": ("relu", "tanh", "identity"),
+    "loss": ("mse", "sse", "half_mse"),
+    "trainer.precision": ("32-true", "64-true"),
+}
+
+
+def _name_problems(config: Config) -> Iterator[str]:
+    """Names of activations and losses, and precisions, that there are not."""
+    given = {
+        "model.activation": config.model.activation,
+        "loss": config.loss,
+        "trainer.precision": str(config.trainer.precision),
+    }
+    for key, name in given.items():
+        if name not in COMMON[key] and name not in (names := _all_names(key)):
+            yield f"{key}={name}: {allowed(name, names)}"
+
+
+def _all_names(key: str) -> list[str]:
+    from lightning.fabric.connector import _PRECISION_INPUT_STR
+
+    from mlpfit.model import losses, mlp
+
+    names = {
+        "model.activation": mlp.ACTIVATIONS,
+        "loss": get_args(losses.Kind),
+        "trainer.precision": get_args(_PRECISION_INPUT_STR),
+    }
+    return list(names[key])
 
 
 def _seed_problems(config: Config) -> Iterator[str]:

@@ -118,7 +118,7 @@ class Trainer(Section):
     max_steps: Annotated[int, Field(ge=0, le=10**8)] | None  # null: those of max_epochs
     max_epochs: Annotated[int, Field(ge=0, le=10**8)] | None
     accelerator: str = field(metadata=RECORDING)
-    precision: str
+    precision: str | int
     chunk_steps: Count = field(
         metadata=RECORDING
     )  # of the engine between two of the Trainer's events

@@ -27,7 +27,6 @@ COMPILERS = ("g++", "clang++", "c++")
 # Symbols are hidden, since the loader takes those of equal names in two kernels for one.
 FLAGS = (
     "-std=c++17",
-    "-O2",
     "-fno-math-errno",
     "-fPIC",
     "-shared",
@@ -61,10 +60,10 @@ def compiler() -> list[str]:
     raise NoCompiler(f"there is no C++ compiler ({', '.join(COMPILERS)}, or name one in CXX)")
 
 
-def load(source: str, folder: Path) -> ctypes.CDLL:
+def load(source: str, folder: Path, level: str = "-O2") -> ctypes.CDLL:
     """The library of this source, compiled unless the folder of the cache has it. Raises NoCompiler
     if there is no compiler or if it fails."""
-    return _load(source, str(cache_folder(folder)))
+    return _load(source, str(cache_folder(folder)), level)
 
 
 def cache_folder(default: Path) -> Path:
@@ -73,10 +72,10 @@ def cache_folder(default: Path) -> Path:
 
 
 @functools.cache
-def _load(source: str, folder: str) -> ctypes.CDLL:
+def _load(source: str, folder: str, level: str) -> ctypes.CDLL:
     command = compiler()
     native = [f"-m{_native_option()}=native"]
-    flags = [*FLAGS, *native, *EXACT]
+    flags = [*FLAGS, level, *native, *EXACT]
     content = [source, *command, *flags, _version(tuple(command)), _processor()]
     digest = hashlib.sha256("\0".join(content).encode("utf-8", "surrogateescape")).hexdigest()
     library = _cached(Path(folder), digest[:32])

@@ -204,7 +204,8 @@ class CompiledSteps:
                 "WEIGHTED": call.weighted,
                 "ORDERED": call.ordered,
             }
-        library = compiler.load(compiler.source(real, constants), self.cache)
+        level = "-O2" if constants is None else "-O3"  # a specialised kernel is used for long
+        library = compiler.load(compiler.source(real, constants), self.cache, level)
         run = library[f"run_{name}"]
         run.argtypes, run.restype = [ctypes.c_void_p], None
         return run
