@@ -4,15 +4,19 @@ import numpy as np
 import torch
 
 from mlpfit import load_run
+from mlpfit.config.compose import compose
+from mlpfit.training.train import train
 
 
-def test_parabola_is_the_plain_pytorch_loop(reproduced):
+def parabola_loop(kind=torch.float32, shift=0.0):
+    """Losses and predictions of the page's loop; shift: relative change of its targets."""
     np.random.seed(19)
     torch.manual_seed(19)
     x = np.random.uniform(-5, 5, 100)
     net = torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+    net = net.to(kind)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.02)
-    rows, truth = (torch.from_numpy(v).reshape(-1, 1).float() for v in (x, x * x))
+    rows, truth = (torch.from_numpy(v).reshape(-1, 1).to(kind) for v in (x, x * x * (1 + shift)))
     losses = []
     for _ in range(5000):
         loss = torch.nn.functional.mse_loss(net(rows), truth)
@@ -20,11 +24,41 @@ def test_parabola_is_the_plain_pytorch_loop(reproduced):
         loss.backward()
         losses.append(loss.item())
         optimizer.step()
-    run = load_run(reproduced[0] / "outputs/runs/parabola/eight_neurons")
+    grid = torch.from_numpy(np.linspace(-5, 5, 100)[:, None]).to(kind)
+    return np.array(losses), net(grid).detach().numpy()
+
+
+def parabola_run(tmp_path, *overrides):
+    config = ["experiment=parabola/eight_neurons", "logger=none", f"output_dir={tmp_path}/outputs"]
+    train(config := compose([*config, *overrides]))
+    return load_run(config.folder)
+
+
+def test_parabola_is_the_plain_pytorch_loop(tmp_path):
+    losses, expected = parabola_loop()
+    run = parabola_run(tmp_path, "engine=false")
     np.testing.assert_allclose(run.history["loss"][:, 0], losses, rtol=1e-4)
     grid = np.linspace(-5, 5, 100)[:, None]
-    expected = net(torch.from_numpy(grid).float()).detach().numpy()
     np.testing.assert_allclose(run.predict(grid)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_engine_takes_the_steps_of_the_plain_loop(tmp_path):
+    """Descent at the edge of stability multiplies rounding errors, so in float64."""
+    losses, expected = parabola_loop(torch.float64)
+    run = parabola_run(tmp_path, "trainer.precision=64-true")
+    np.testing.assert_allclose(run.history["loss"][:, 0], losses, rtol=1e-7)
+    grid = np.linspace(-5, 5, 100)[:, None]
+    np.testing.assert_allclose(run.predict(grid)[0], expected, rtol=1e-7, atol=1e-7)
+
+
+def test_the_reproduced_parabola_differs_from_the_loop_as_loops_differ_by_rounding(reproduced):
+    """As far as the loop from itself with targets changed in the last digit, up to each step."""
+    (losses, _), (up, _), (down, _) = (parabola_loop(shift=k * 2.0**-23) for k in (0, 1, -1))
+    spread = np.maximum(abs(up - losses), abs(down - losses))
+    run = load_run(reproduced[0] / "outputs/runs/parabola/eight_neurons")
+    difference = abs(run.history["loss"][:, 0] - losses)
+    np.testing.assert_allclose(run.history["loss"][:20, 0], losses[:20], rtol=1e-5)
+    assert (np.maximum.accumulate(difference) <= 10 * np.maximum.accumulate(spread)).all()
 
 
 def hand_written(hidden: int, activation: bool) -> tuple[list[float], np.ndarray]:

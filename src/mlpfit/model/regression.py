@@ -42,7 +42,7 @@ class Regression(pl.LightningModule):
     ``Trainer(max_steps=500).fit(Regression([1, 8, 1], {"name": "sgd", "lr": 0.02}), data)``
     """
 
-    logs_steps = True  # train/loss goes to the loggers, too
+    logs_steps: bool | None = None  # train/loss to the loggers; None: if there are some
 
     def __init__(
         self,

@@ -126,7 +126,7 @@ def make_module(config: Config, compiled: bool = False) -> Regression:
         loss=config.loss,  # type: ignore[arg-type]
         dtype=dtype(config),
     )
-    module.logs_steps = False  # callbacks.Scalars does
+    module.logs_steps = False  # callbacks.Scalars logs them
     if config.streams == "legacy":  # the generator draws the rows first
         module.mlp.load([_after_rows(config, seed) for seed in config.replica_seeds])
     if isinstance(module, engine.CompiledRegression):
