@@ -130,7 +130,7 @@ def train_ensembles(configs: Sequence[Config]) -> None:
         run = load_run(config.folder)
         replicas = f"{run.replicas:>5} replicas, {int(run.diverged.sum()):>3} diverged"
         seconds = run.provenance["seconds"]
-        folder = str(config.folder.relative_to(config.output_dir))
-        name = folder.removeprefix("ensembles/")
+        in_outputs = str(config.folder).removeprefix("outputs/")
+        name = in_outputs.removeprefix("ensembles/")  # of a variant, its whole folder
         console.print(f"{name:<26} {replicas}, {seconds:6.1f} core-seconds", markup=False)
     console.print(f"predicted {predicted:.0f} s, took {time.time() - started:.0f} s")

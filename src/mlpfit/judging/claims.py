@@ -290,7 +290,7 @@ def gradients_agree(run: Run) -> np.ndarray:
     by_autograd = torch.autograd.grad(losses.loss(loss, outputs[-1], y).sum(), parameters)
     with torch.no_grad():
         error = losses.derivative(loss, outputs[-1], y)
-        by_hand = mlp.gradients(layers, outputs, error, activation)
+        _, *by_hand = mlp.gradients(layers, outputs, error, activation)  # the first is of x
     pairs = list(zip(by_autograd, by_hand, strict=True))
     deviation = torch.stack([(a - h).abs().amax((1, 2)) for a, h in pairs]).amax(0)
     largest = torch.stack([a.abs().amax((1, 2)) for a, _ in pairs]).amax(0)

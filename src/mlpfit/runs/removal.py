@@ -74,10 +74,18 @@ def check_replaceable(folder: Path, output_dir: Path) -> None:
 
 def check_sweep_folder(folder: Path, marker: str) -> None:
     """Raises RunError unless a sweep's files may be written to this folder: it is missing or empty,
-    or an earlier sweep has left its marker."""
+    an earlier sweep has left its marker, or there are only its table and figure, as in a fresh
+    checkout of a repository that keeps those."""
     problem = _unsuitable(folder)
     if problem is None and folder.is_dir() and not is_json(folder / marker, "keys", "started"):
-        problem = _holding(iter(sorted(os.listdir(folder))))
+        names = sorted(os.listdir(folder))
+        table = _read_own(folder / "summary.csv")
+        kept = (
+            {"summary.csv", "figure.svg"}
+            if b",job,failure," in table.partition(b"\n")[0]
+            else set()
+        )
+        problem = _holding(name for name in names if name not in kept)
     if problem is not None:
         raise RunError(f"{folder}: {problem}: choose another folder for it (hydra.sweep.dir)")
 
