@@ -77,7 +77,7 @@ def test_the_losses_are_those_of_a_plain_loop_and_one_line_says_why(quick, capsy
     reason, optimizer, *more = CASES[overrides]
     config = quick(*SMALL, *overrides)
     run = trained(config)
-    assert run.provenance["outside_engine"] == reason
+    assert run.provenance["outside_engine"] == f"{reason} is outside the engine"
     printed = " ".join(capsys.readouterr().out.split())
     line = f"parabola/eight_neurons: trained step by step, since {reason} is outside the engine"
     assert printed.count(line) == printed.count("step by step") == 1

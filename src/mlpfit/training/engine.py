@@ -43,7 +43,18 @@ SPECIALISE_OPERATIONS = 2e10  # of a whole run; from here a specialised kernel s
 
 
 def outside(config: Config) -> str | None:
-    """What the engine does not do of this config, as its key and value; None if it does it all."""
+    """Why the engine does not train this config, in a clause; None if it does."""
+    if (key := unknown(config)) is not None:
+        return f"{key} is outside the engine"
+    try:
+        compiler.load(compiler.source(_real(config)), kernel_cache(config))
+    except compiler.NoCompiler as error:
+        return str(error)
+    return None
+
+
+def unknown(config: Config) -> str | None:
+    """What of this config the engine does not do, as its key and value; None if it does it all."""
     trainer, optimizer, model = config.trainer, config.optimizer, config.model
     if not config.engine:
         return "engine=false"
@@ -71,10 +82,6 @@ def outside(config: Config) -> str | None:
     for name, value in trainer.arguments.items():
         if name not in ARGUMENTS and value not in NEUTRAL.get(name, ()):
             return f"trainer.{name}={value}"
-    try:
-        compiler.load(compiler.source(_real(config)), kernel_cache(config))
-    except compiler.NoCompiler as error:
-        return str(error)
     return None
 
 

@@ -54,9 +54,7 @@ def train_into(shard: Shard, on_step: OnStep) -> None:
         snapshots.take(0, module)
     else:
         if reason is not None and shard.seeds[0] == shard.whole.replica_seeds[0]:
-            console.print(
-                f"{config.name}: trained step by step, since {reason} is outside the engine"
-            )
+            console.print(f"{config.name}: trained step by step, since {reason}", markup=False)
         checkpoints = run_trainer(shard, data, module, snapshots, history, evaluate, on_step)
         snapshots.take(history.step, module)  # callbacks may change the weights at the very end
         started, ended = started - checkpoints.earlier_seconds, checkpoints.end_reason

@@ -45,6 +45,7 @@ def train(
     final = folder or config.folder
     if config.force or not is_current(config, final):
         check_by_trial(config)
+        check_checkpoint_stays(config, final)
     with unfinished_folder(config, final) as partial:
         if partial is None:
             return False
@@ -54,6 +55,15 @@ def train(
             discard_unfinished(partial, always=isinstance(error, ConfigError | Diverged))
             raise
     return True
+
+
+def check_checkpoint_stays(config: Config, final: Path) -> None:
+    """Raises ConfigError if the run would replace the folder that its checkpoint lies in."""
+    if config.ckpt_path is not None and final.resolve() in Path(config.ckpt_path).resolve().parents:
+        raise ConfigError(
+            f"ckpt_path={config.ckpt_path}: lies in {final}, which this run would replace; "
+            "give it another output_dir"
+        )
 
 
 def train_all(configs: Sequence[Config]) -> None:
