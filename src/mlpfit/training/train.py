@@ -58,10 +58,12 @@ def train(
 
 
 def check_checkpoint_stays(config: Config, final: Path) -> None:
-    """Raises ConfigError if the run would replace the folder that its checkpoint lies in."""
-    if config.ckpt_path is not None and final.resolve() in Path(config.ckpt_path).resolve().parents:
+    """Raises ConfigError if an evaluation would replace the run that its checkpoint is of."""
+    if config.train or config.ckpt_path is None:
+        return
+    if final.resolve() in Path(config.ckpt_path).resolve().parents:
         raise ConfigError(
-            f"ckpt_path={config.ckpt_path}: lies in {final}, which this run would replace; "
+            f"ckpt_path={config.ckpt_path}: its evaluation would replace the run in {final}; "
             "give it another output_dir"
         )
 

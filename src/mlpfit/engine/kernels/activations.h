@@ -43,7 +43,7 @@ INLINE Part expm1_of_negative(Part y) {
     return p * power + (power - real(1));
 }
 
-// tanh z = -t / (2 + t) with t = e^(-2|z|) - 1, within 4 units of the last digit (of ten million
+// tanh z = -t / (2 + t) with t = e^(-2|z|) - 1, within 4 units of the last digit (of eight million
 // arguments none was off by more than 3).
 template <class Part, class Bits>
 INLINE Part tanh(Part z) {
