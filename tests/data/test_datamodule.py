@@ -48,7 +48,7 @@ def test_a_batch_is_a_function_of_seed_and_number_alone(order):
         assert torch.equal(one["y"], fresh["y"])
 
 
-@pytest.mark.parametrize("order", set(ORDERS) - {"full", "slices", "consecutive"})
+@pytest.mark.parametrize("order", sorted(set(ORDERS) - {"full", "slices", "consecutive"}))
 def test_an_epoch_shows_every_row_once(order):
     data = data_of(order)
     for epoch in range(3):
