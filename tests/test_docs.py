@@ -81,6 +81,7 @@ def folder(reproduced, tmp_path):
     return tmp_path / "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", sorted({*PAGES} - {TUTORIAL, *PLUGINS}))
 def test_every_block_runs_or_says_why_not(page, folder):
     files = shown_files(TUTORIAL)
@@ -128,6 +129,7 @@ def check_line(line: str, page: str, folder: Path) -> None:
     assert done.returncode == 0, f"{page}: {line}: {done.stderr}"
 
 
+@pytest.mark.slow
 def test_the_tutorial_of_the_page_is_trained_drawn_judged_verified_and_swept(tmp_path):
     """Every file and every command of docs/tutorial.md, as they stand there."""
     shown = blocks(TUTORIAL)

@@ -123,7 +123,7 @@ WRONG = {
     "trainer.max_steps=0": "trainer.max_steps=0: no step to train; give at least 1",
     "trainer.max_epochs=0": "trainer.max_epochs=0: no step to train; give at least 1",
     "trainer.max_steps=1.5": "trainer.max_steps=1.5: must be a valid integer",
-    "trainer.precision=16": "trainer.precision=16: must be a valid string",
+    "trainer.precision=16": "trainer.precision=16: allowed are transformer-engine",
     "+trainer.gradient_clip=1": "trainer.gradient_clip: no such key; did you mean trainer.gradient",
     "model.hidden=64-0": "model.hidden=64-0: allowed are widths such as 8 or 64-64-64, or none",
     "model.activation=gelo": "activation=gelo: did you mean gelu? allowed are gelu",

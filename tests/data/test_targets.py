@@ -18,7 +18,7 @@ from mlpfit.errors import ConfigError
 def rows(experiment: str, seed: int, *overrides: str):
     changed = [f"experiment={experiment}", *overrides]
     config = compose(changed) if overrides else as_published(experiment)
-    return draw(seed=seed, **config.sampling)[0]
+    return draw(seed=seed, steps=config.steps, **config.sampling)[0]
 
 
 def test_tower_has_its_levels_and_steps_at_one_and_two():

@@ -15,7 +15,14 @@ from mlpfit.config.catalogue import tutorials
 from mlpfit.errors import ConfigError
 from mlpfit.figures.distribution import draw_histogram, overview
 from mlpfit.figures.draw import draw_all, draw_overview, drawings
-from mlpfit.figures.parts import fill_between_quantiles, fit_panels, log_ticks, new_axes
+from mlpfit.figures.parts import (
+    fill_between_quantiles,
+    fit_panels,
+    log_ticks,
+    narrow_screens,
+    new_axes,
+)
+from mlpfit.figures.save import is_wide, narrow_file, size_of
 from mlpfit.judging import published
 from mlpfit.training.train import train
 
@@ -104,13 +111,13 @@ def test_a_users_tutorial_has_its_figures_and_its_distribution(mine, quick, tmp_
     assert tutorials()[-1].name == "mine" and draw_all(["mine"], outputs) == (0, 0)
     train(quick("experiment=mine/first"))
     train(quick("experiment=mine/first", "replicas=3"))
-    assert draw_all(["mine/first"], outputs) == (1, 0)  # the distribution
-    assert draw_all(["mine"], outputs) == (0, 1)
+    assert draw_all(["mine/first"], outputs) == (2, 0)  # the distribution and the portrait
+    assert draw_all(["mine"], outputs) == (0, 2)
     (mine / "figures.py").write_text(FIGURES_PY)
-    assert draw_all(["mine"], outputs) == (1, 1)
-    assert draw_all(["mine/line"], outputs) == (0, 2)
-    names = {str(f.relative_to(outputs)) for f in outputs.glob("figures/*/*.svg")}
-    assert names == {"figures/mine/line.svg", "figures/mine/distribution.svg"}
+    assert draw_all(["mine"], outputs) == (1, 2)
+    assert draw_all(["mine/line"], outputs) == (0, 3)
+    names = {f.stem for f in outputs.glob("figures/mine/*.svg")}
+    assert names == {"line", "distribution", "portrait"}
 
 
 def test_a_users_figures_that_list_none_are_named(mine):
@@ -168,19 +175,42 @@ def test_a_histogram_counts_what_it_does_not_show(lost):
         assert [text.get_text() for text in ax.texts] == ["all replicas diverged"]
         return
     label = next(text for text in ax.get_legend_handles_labels()[1] if "replicas" in text)
-    counts = [int(number) for number in re.findall(r"\d+", label)]
+    counts = [int(number) for number in re.findall(r"\d+", label.replace(",", ""))]
     assert counts[0] == 2000 == sum(counts[1:]) + sum(bar.get_height() for bar in ax.patches)
     assert counts[1] in (2, 3) and (f"{lost} diverged" in label) == (lost > 0)
 
 
-def test_a_band_is_open_at_the_top_where_replicas_have_diverged():
-    values = np.tile(np.linspace(0, 1, 100), (2, 1))
-    values[1, :20] = np.nan  # a fifth
+def test_a_band_is_of_the_finite_replicas_and_says_how_many_are_not():
+    values = np.tile(np.linspace(0, 1, 101), (2, 1))
+    values[1, :20] = np.nan  # these have diverged by the second step
     _, ax = new_axes()
     fill_between_quantiles(ax, np.array([0.0, 1.0]), values)
-    ninety = ax.collections[0].get_paths()[0].vertices
-    assert ax.get_ylim()[1] < 1.1 < ninety[:, 1].max()
-    assert "open: diverged" in str(ax.collections[0].get_label())
+    finite = np.sort(values[0, 20:])
+    ninety = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert ninety.min() == finite[int(np.ceil(0.05 * 81)) - 1]
+    assert ninety.max() == finite[int(np.ceil(0.95 * 81)) - 1]
+    labels = " ".join(ax.get_legend_handles_labels()[1])
+    assert "81 finite replicas" in labels and "20 diverged" in labels
+    _, ax = new_axes()
+    fill_between_quantiles(ax, np.array([0.0, 1.0]), np.full((2, 3), np.inf))
+    assert ax.get_legend_handles_labels()[1] == ["all 3 replicas diverged"]
+
+
+def test_a_wide_figure_has_another_version_for_narrow_screens(reproduced, tmp_path):
+    for kind in ("runs", "figures"):
+        shutil.copytree(reproduced[0] / "outputs" / kind, tmp_path / kind)
+    with narrow_screens():
+        draw_all(["parabola"], tmp_path)
+        assert draw_all(["parabola"], tmp_path)[0] == 0
+    for name in ("samples", "loss", "prediction", "neurons"):
+        file = tmp_path / "figures/parabola" / f"{name}.svg"
+        assert (
+            file.read_bytes()
+            == (reproduced[0] / "outputs/figures/parabola" / file.name).read_bytes()
+        )
+        assert narrow_file(file).is_file() == is_wide(file) == (name in ("loss", "neurons"))
+        if is_wide(file):
+            assert size_of(narrow_file(file).read_bytes())[0] < 300 < size_of(file.read_bytes())[0]
 
 
 @pytest.mark.parametrize("high, count", [(3, (1, 3)), (100, (4, 7)), (1e9, (5, 12))])

@@ -602,6 +602,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["autograd", "by_hand"])
 def test_two_processes_average_their_gradients(tmp_path, kind):
     """Each has a random half of the rows in its one batch, so a step is one on all rows."""

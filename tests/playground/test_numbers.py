@@ -19,7 +19,7 @@ from mlpfit.training.train import train
 
 SEEDS = 8  # of the small ensemble here
 COMPARED = ["parabola/eight_neurons", "tower/small", "gradient/sine_network", "restoration/narrow"]
-QUICK = ("logger=none", "trainer.compile=false")
+QUICK = ("logger=none", "engine=true")
 
 
 @pytest.fixture(scope="module")

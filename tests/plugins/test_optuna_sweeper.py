@@ -225,6 +225,7 @@ def test_a_wrong_setting_is_refused(tmp_path, override, message):
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tpe", "qmc", "nsgaii", "grid"])
 def test_a_search_in_two_commands_is_the_search_in_one(tmp_path, name):
     trials = []

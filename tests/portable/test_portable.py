@@ -79,6 +79,7 @@ def test_a_process_that_flushes_subnormal_numbers_gets_the_same_bits(calls, monk
         assert again.expected == case.expected, case.name
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_command_leaves_the_same_bytes_on_another_machine(tmp_path):
     others = [*narrower()[:1], *whole.compilers(tmp_path)[:1]]

@@ -23,7 +23,7 @@ def judged(reproduced, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("judged")
     (folder / "README.md").write_text(README)
     shutil.copytree(reproduced[0] / "outputs", folder / "outputs")
-    how = ("trainer.compile=true", "ensemble.processes=1")
+    how = ("engine=true", "ensemble.processes=1")
     made = run("mlpfit", "ensembles", "replicas=4", *how, cwd=folder)
     assert made.returncode == 0, made.stderr
     done = run("mlpfit", "report", "--judge", cwd=folder)
@@ -256,7 +256,7 @@ def test_tutorials_of_the_readers_own_are_judged_and_get_a_section(judged, tmp_p
         (tmp_path / name).write_text(text)
     folder, path = tmp_path / "copy", f"{tmp_path}/bare:{tmp_path}/judged"
     shutil.copytree(judged, folder)
-    small = ("replicas=4", "trainer.compile=false")
+    small = "replicas=4"
     for arguments in (
         ["reproduce", "bare", "judged"],
         ["ensembles", "bare", "judged", *small],

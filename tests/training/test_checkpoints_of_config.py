@@ -70,8 +70,6 @@ def test_a_checkpoint_of_another_net_is_refused(first, quick):
 def test_the_run_that_a_checkpoint_belongs_to_is_not_replaced(first, quick):
     config = quick(*SMALL, "trainer.max_steps=10")
     inside = config.folder / "checkpoints/last.ckpt"
-    with pytest.raises(
-        ConfigError, match=r"would replace the run in .*; give it another"
-    ):
+    with pytest.raises(ConfigError, match=r"would replace the run in .*; give it another"):
         train(quick(*SMALL, f"ckpt_path={inside}", "train=false"))
     assert inside.is_file() and is_current(config, config.folder)

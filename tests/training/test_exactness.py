@@ -1,6 +1,7 @@
 """Seeded tutorials are followed step by step; everything is recomputed here without mlpfit."""
 
 import numpy as np
+import pytest
 import torch
 
 from mlpfit import load_run
@@ -34,6 +35,7 @@ def parabola_run(tmp_path, *overrides):
     return load_run(config.folder)
 
 
+@pytest.mark.slow
 def test_parabola_is_the_plain_pytorch_loop(tmp_path):
     losses, expected = parabola_loop()
     run = parabola_run(tmp_path, "engine=false")
@@ -51,6 +53,7 @@ def test_the_engine_takes_the_steps_of_the_plain_loop(tmp_path):
     np.testing.assert_allclose(run.predict(grid)[0], expected, rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_reproduced_parabola_differs_from_the_loop_as_loops_differ_by_rounding(reproduced):
     """As far as the loop from itself with targets changed in the last digit, up to each step."""
     (losses, _), (up, _), (down, _) = (parabola_loop(shift=k * 2.0**-23) for k in (0, 1, -1))
