@@ -50,7 +50,9 @@ def test_the_losses_are_those_of_the_run_and_of_one_in_double_precision(name, ma
     steps = published.config["trainer"]["max_steps"]
     visit(page, made, f"#experiment={name}&step={steps}")
     assert (
-        deviation(page.evaluate("playground.losses()"), published.history["loss"])[:500].max()
+        # parabola amplifies rounding, which differs between float32 in another order: later
+        # losses are compared in double precision
+        deviation(page.evaluate("playground.losses()"), published.history["loss"])[:100].max()
         < 1e-3
     )
     # The start of a run in double precision is not rounded; its key is part of the state.
@@ -74,7 +76,7 @@ def test_the_losses_are_those_of_the_run_and_of_one_in_double_precision(name, ma
 )
 def test_another_seed_draws_the_rows_and_weights_that_mlpfit_draws(name, seed, made, page):
     config = replace(as_published(name), seed=seed)
-    rows, _ = draw(seed=seed, **config.sampling)
+    rows, _ = draw(seed=seed, steps=config.steps, **config.sampling)
     generators = streams(seed, config.streams)
     weights = np.concatenate(
         [
