@@ -48,11 +48,12 @@ def test_the_losses_are_those_of_the_run_and_of_one_in_double_precision(name, ma
         load_run(made / "double/runs" / name),
     )
     steps = published.config["trainer"]["max_steps"]
+    # parabola amplifies what another order of float32 sums rounds: its later losses are compared in
+    # double precision only
+    first = 100 if name == "parabola/eight_neurons" else 500
     visit(page, made, f"#experiment={name}&step={steps}")
     assert (
-        # parabola amplifies rounding, which differs between float32 in another order: later
-        # losses are compared in double precision
-        deviation(page.evaluate("playground.losses()"), published.history["loss"])[:100].max()
+        deviation(page.evaluate("playground.losses()"), published.history["loss"])[:first].max()
         < 1e-3
     )
     # The start of a run in double precision is not rounded; its key is part of the state.
