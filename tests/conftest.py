@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from mlpfit.errors import ConfigError, RunError
 from mlpfit.process import collect_garbage_seldom
 
 torch.set_num_threads(1)
+# A shell starts background commands with SIGINT ignored, and children inherit that: tests interrupt them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 collect_garbage_seldom()
 ROOT = Path(__file__).parents[1]
 BROWSERS = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
