@@ -22,7 +22,7 @@ from mlpfit.errors import ConfigError, RunError
 from mlpfit.process import collect_garbage_seldom
 
 torch.set_num_threads(1)
-# A shell starts background commands with SIGINT ignored, and children inherit that: tests interrupt them.
+# Background commands of a shell ignore SIGINT, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 collect_garbage_seldom()
 ROOT = Path(__file__).parents[1]
