@@ -25,7 +25,8 @@ def fitted_line(run: Run, *, title: str) -> Figure:
     figure, ax = new_axes()
     ax.plot(run.data["x"][0, :, 0], run.data["y"][0, :, 0], "o", color=style.ROWS, label="observed")
     slope, intercept = coefficients(run)
-    ax.axline((0, intercept), slope=slope, color=style.FIT, label=f"{slope:.3f} x {intercept:+.3f}")
+    label = f"{slope:.3f} x {'-' if intercept < 0 else '+'} {abs(intercept):.3f}"
+    ax.axline((0, intercept), slope=slope, color=style.FIT, label=label)
     ax.set(xlabel="x, standardised", ylabel="y, standardised", title=title)
     ax.legend(loc="upper left")
     return figure
