@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlpfit.engine import compiler
-from mlpfit.engine.evaluation import ACTIVATIONS, errors, outputs, tanh
+from mlpfit.engine.evaluation import ACTIVATIONS, errors, outputs, sigmoid, tanh
 
 KINDS = pytest.mark.parametrize("real", [np.float32, np.float64])
 
@@ -26,20 +26,23 @@ def net(real, replicas=3, units=(2, 5, 4, 1), seed=0):
 
 
 @KINDS
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    "activation", [*ACTIVATIONS, {"name": "leaky_relu", "negative_slope": 0.3}]
+)
 @pytest.mark.parametrize("shared", [False, True])
-def test_numpy_and_the_kernel_give_the_same_bits(real, activation, shared, cache):
-    rng, layers = np.random.default_rng(1), net(real)
+@pytest.mark.parametrize("units", [1, 3])
+def test_numpy_and_the_kernel_give_the_same_bits(real, activation, shared, units, cache):
+    rng, layers = np.random.default_rng(1), net(real, units=(2, 5, 4, units))
     layers[0][1][1, :, 2] = -1e6  # a dead unit of relu
     for rows in range(1, 34):
-        x, y = rng.normal(size=(1 if shared else 3, rows, 2)), rng.normal(size=(3, rows, 1))
+        x, y = rng.normal(size=(1 if shared else 3, rows, 2)), rng.normal(size=(3, rows, units))
         ours = errors(layers, x, y, activation)
         theirs = errors(layers, x, y, activation, cache)
         np.testing.assert_array_equal(ours.squares, theirs.squares)
         np.testing.assert_array_equal(ours.dead_units, theirs.dead_units)
         prediction = outputs(layers, x, activation)[-1].astype(float)
         expected = np.square(prediction - y.astype(real)).sum((1, 2))
-        np.testing.assert_allclose(ours.squares, expected, rtol=40 * np.finfo(float).eps)
+        np.testing.assert_allclose(ours.squares, expected, rtol=40 * units * np.finfo(float).eps)
         assert ours.dead_units[1] >= (activation == "relu")
 
 
@@ -77,6 +80,23 @@ def test_tanh_is_right_to_four_units_of_the_last_digit(real):
     exact = np.tanh(z.astype(np.longdouble))
     errors_of = np.abs(tanh(z) - exact) / np.spacing(np.abs(exact).astype(real))
     assert errors_of.max() <= 4
+
+
+@KINDS
+def test_sigmoid_is_right_to_four_units_of_the_last_digit(real):
+    rng = np.random.default_rng(4)
+    parts = [rng.normal(size=200_000), rng.uniform(-60, 60, 50_000)]
+    z = np.concatenate([*parts, 10 ** rng.uniform(-30, 1, 50_000)]).astype(real)
+    exact = 1 / (1 + np.exp(-z.astype(np.longdouble)))
+    errors_of = np.abs(sigmoid(z) - exact) / np.spacing(exact.astype(real))
+    assert errors_of.max() <= 4
+
+
+@KINDS
+def test_sigmoid_of_the_edges(real):
+    z = np.array([np.inf, -np.inf, 0, 50, -1000], real)
+    np.testing.assert_array_equal(sigmoid(z), [1, 0, 0.5, 1, 0])
+    assert np.isnan(sigmoid(np.array([np.nan], real)))[0]
 
 
 @KINDS

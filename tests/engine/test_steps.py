@@ -66,7 +66,8 @@ def plain_losses(engine: Engine, by_hand: bool, steps: int = STEPS) -> np.ndarra
     parameters = [p.detach().clone().requires_grad_() for p in net.parameters()]
     group = {k: v for k, v in engine.optimizer.param_groups[0].items() if k != "params"}
     optimizer = type(engine.optimizer)([{"params": parameters, **group}])
-    scale, slope, mean = LOSSES[engine.module.loss]
+    kind = LOSSES[engine.module.loss]
+    scale, slope, mean = kind.scale, kind.slope, kind.mean
     losses = []
     for number in range(steps):
         batch = data.batch(number)

@@ -21,24 +21,21 @@ struct File {
 };
 
 static void run(File&& in, File&& out) {
-    const int64_t* n = in.read<int64_t>(13);
+    const int64_t* n = in.read<int64_t>(2);
     const bool wide = n[0];
-    Call call = {};
-    call.steps = n[1], call.replicas = call.last = n[2], call.rows = n[3], call.layers = n[4], call.buffers = n[5];
-    call.activation = n[6], call.optimizer = n[7], call.weighted = n[8], call.ordered = n[9], call.mean = n[10];
-    const int64_t inputs = n[11], total = n[12], replicas = call.replicas;
+    const int64_t total = n[1];  // rows of a replica
+    Call call = *in.read<Call>(1);  // whose addresses mean nothing here
+    const int64_t replicas = call.replicas;
     const int64_t* units = call.units = in.read<int64_t>(call.layers + 1);
-    const double* options = in.read<double>(5);
-    call.loss = options[0], call.slope = options[1], call.beta1 = options[2], call.beta2 = options[3];
-    call.eps = options[4];
+    const int64_t inputs = units[0], outputs = units[call.layers];
+    call.first = 0, call.last = replicas;
     call.x = {in.read<real>(replicas * total * inputs), 0, total * inputs};
-    call.y = {in.read<real>(replicas * total), 0, total};
+    call.y = {in.read<real>(replicas * total * outputs), 0, total * outputs};
     if (call.ordered) {
         call.order.starts = in.read<int64_t>(replicas * call.steps);
         call.order.lengths = in.read<int64_t>(replicas * call.steps);
-        call.order.steps = call.steps;
     }
-    call.factors = in.read<real>(2 * call.steps);
+    call.factors = in.read<real>(FACTORS * call.steps);
     real* state[6 * MOST_LAYERS];
     size_t sizes[6 * MOST_LAYERS];
     const int tensors = 2 * call.layers * (1 + call.buffers);
@@ -58,8 +55,9 @@ static void run(File&& in, File&& out) {
 #ifndef UNITS
     double* squares = zeros<double>(replicas);
     int64_t* dead = zeros<int64_t>(replicas);
-    const Evaluation evaluation = {replicas,        total, call.layers, call.activation, units, call.x.values,
-                                   call.y.values, total * inputs, total, state, squares, dead};
+    const Evaluation evaluation = {replicas,      total,          call.layers,      call.activation, call.leak,
+                                   units,         call.x.values,  call.y.values,    total * inputs,  total * outputs,
+                                   state,         squares,        dead};
     evaluate(&evaluation);
     out.write(squares, replicas), out.write(dead, replicas);
 #endif

@@ -23,9 +23,8 @@ from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config, LeastSquares
 from mlpfit.data.datamodule import ReplicaData
-from mlpfit.data.order import Order
 from mlpfit.engine import compiler, evaluation
-from mlpfit.engine.steps import Call, CompiledSteps, kernel_name
+from mlpfit.engine.steps import FACTORS, Call, CompiledSteps, kernel_name
 from mlpfit.training.engine import kernel_cache
 from mlpfit.training.run import make_data, make_module
 
@@ -33,11 +32,35 @@ DRIVER = Path(__file__).with_name("driver.cpp")
 REPLICAS, STEPS, QUICK_STEPS = 4, 300, 8
 QUICK = "parabola/eight_neurons", "tower/small"
 OPERATIONS = 2e7  # of all steps of a call: large nets take fewer steps
-# What no experiment has, tried on some of them: activation and optimiser.
-OPTIONS: dict[str, tuple[str, Any]] = {
-    "tanh": ("tanh", None),
-    "adam": ("relu", partial(torch.optim.Adam, lr=0.01)),
-    "momentum": ("relu", partial(torch.optim.SGD, lr=0.01, momentum=0.9)),
+
+
+@dataclass(frozen=True)
+class Option:
+    """What no experiment has, tried on some of them."""
+
+    activation: Any = "relu"
+    optimizer: Any = None
+    loss: Any = None
+    outputs: int = 1
+
+
+OPTIONS = {
+    "tanh": Option("tanh"),
+    "adam": Option(optimizer=partial(torch.optim.Adam, lr=0.01)),
+    "nesterov": Option(
+        optimizer=partial(torch.optim.SGD, lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.01)
+    ),
+    "sigmoid, huber, adamw": Option(
+        "sigmoid",
+        partial(torch.optim.AdamW, lr=0.01, weight_decay=0.1),
+        {"name": "huber", "delta": 0.5},
+    ),
+    "leaky_relu, mae, rmsprop, two outputs": Option(
+        {"name": "leaky_relu", "negative_slope": 0.2},
+        partial(torch.optim.RMSprop, lr=0.01, momentum=0.9, weight_decay=0.01),
+        "mae",
+        outputs=2,
+    ),
 }
 OPTIONS_OF = "parabola/eight_neurons", "plane/scratch", "restoration/framework", "tower/large"
 PRECISIONS = {"float": "32-true", "double": "64-true"}
@@ -61,45 +84,24 @@ class Recorder(CompiledSteps):
     kernel = "narrow"
     total = 0  # rows of a replica
 
-    def __call__(
-        self, x: torch.Tensor, y: torch.Tensor, steps: int, order: Order | None = None
-    ) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        order = args[2] if len(args) > 2 else None
         self.total = x.shape[1] if order is None else order.rows.shape[1]
-        return super().__call__(x, y, steps, order)
+        return super().__call__(x, *args, **options)
 
     def _kernel(self, call: Call) -> Any:
-        self.call, self.source = self._bytes(call), self._source(call)
+        self.call = self._bytes(call)
+        self.text = self.source(call, self.kernel == "specialised")
         name = "wide" if self.kernel == "wide" else "narrow"
-        run = compiler.load(self.source, self.cache)[f"run_{name}"]
+        run = compiler.load(self.text, self.cache)[f"run_{name}"]
         run.argtypes, run.restype = [ctypes.c_void_p], None
         return run
 
-    def _source(self, call: Call) -> str:
-        if self.kernel != "specialised":
-            return compiler.source(self.real)
-        constants = {
-            "UNITS": "{" + ", ".join(map(str, self.units)) + "}",
-            "ROWS": call.rows,
-            "BUFFERS": call.buffers,
-            "ACTIVATION": self.activation.upper(),
-            "OPTIMIZER": self.kind,
-            "WEIGHTED": call.weighted,
-            "ORDERED": call.ordered,
-        }
-        return compiler.source(self.real, constants)
-
-    @property
-    def real(self) -> str:
-        return "double" if self.parameters[0].dtype == torch.float64 else "float"
-
     def _bytes(self, call: Call) -> bytes:
         real = np.dtype(np.float64 if self.real == "double" else np.float32)
-        replicas, inputs = call.replicas, self.units[0]
-        shape = "steps replicas rows layers buffers activation optimizer weighted ordered mean"
-        numbers = [getattr(call, name) for name in shape.split()]
-        head = [self.kernel == "wide", *numbers, inputs, self.total, *self.units]
-        options = [call.loss, call.slope, call.beta1, call.beta2, call.eps]
-        parts = [np.array(head, np.int64), np.array(options)]
+        replicas, inputs, outputs = call.replicas, self.units[0], self.units[-1]
+        parts: list[Any] = [np.array([self.kernel == "wide", self.total], np.int64)]
+        parts += [np.frombuffer(bytes(call), np.uint8), np.array(self.units, np.int64)]
         parts += [
             np.concatenate(
                 [
@@ -107,14 +109,14 @@ class Recorder(CompiledSteps):
                     for r in range(replicas)
                 ]
             )
-            for rows, n in ((call.x, self.total * inputs), (call.y, self.total))
+            for rows, n in ((call.x, self.total * inputs), (call.y, self.total * outputs))
         ]
         if call.ordered:
             parts += [
                 _at(address, replicas * call.steps, np.dtype(np.int64))
                 for address in (call.order.starts, call.order.lengths)
             ]
-        parts.append(_at(call.factors, 2 * call.steps, real))
+        parts.append(_at(call.factors, FACTORS * call.steps, real))
         parts += [values.numpy() for values in self._state()]
         return b"".join(part.tobytes() for part in parts)
 
@@ -158,31 +160,41 @@ def problem(
     with huge ones, so that it diverges."""
     torch.set_num_threads(1)
     module, real = make_module(config), data.x.dtype
-    activation, kind = OPTIONS.get(option, ("", None))
-    if activation:
-        module.mlp.activation = activation
+    given, net, y = OPTIONS.get(option), module.mlp, data.y
+    if given:
+        net.activation = given.activation
+    if given and given.outputs > 1:  # all with the weights of the one that there is
+        y = torch.cat([(-0.5) ** k * y for k in range(given.outputs)], 2)
+        last = [
+            net.layers[-1][0].repeat(1, 1, given.outputs),
+            net.layers[-1][1].repeat(1, 1, given.outputs),
+        ]
+        for name_of, values in zip(("weight", "bias"), last, strict=True):
+            setattr(net, f"{name_of}_{net.depth - 1}", torch.nn.Parameter(values.detach()))
     with torch.no_grad():
-        for parameter in module.mlp.parameters():
+        for parameter in net.parameters():
             parameter[2] *= torch.finfo(real).tiny / 16
             parameter[3] *= torch.finfo(real).max ** 0.4
     work = len(data.x) * data.x.shape[1] * sum((a + 1) * b for a, b in pairwise(config.units))
     steps = max(2, min(steps, int(OPERATIONS / work)))
-    optimizer = kind(module.mlp.parameters()) if kind else module.configure_optimizers()
-    record = Recorder(module.mlp, config.loss, optimizer, kernel_cache(config))
+    kind = given.optimizer if given else None
+    optimizer = kind(net.parameters()) if kind else module.configure_optimizers()
+    loss = (given.loss if given else None) or config.loss
+    record = Recorder(net, loss, optimizer, kernel_cache(config))
     record.kernel = kernel
-    losses = record(data.x, data.y, steps, data.order_of(0, steps))
+    losses = record(data.x, y, steps, data.order_of(0, steps))
     state = record._state()
     left = [losses.numpy().tobytes(), *(values.numpy().tobytes() for values in state)]
     if kernel != "specialised":
-        x, y = data.x, data.y
+        x = data.x
         if (order := data.order_of(0, steps)) is not None:
             replica, rows = torch.arange(len(x))[:, None], torch.from_numpy(order.rows)
             x, y = x[replica, rows], y[replica, rows]
-        layers = [(w.detach().numpy(), b.detach().numpy()) for w, b in module.mlp.layers]
-        errors = evaluation.errors(layers, x.numpy(), y.numpy(), module.mlp.activation)
+        layers = [(w.detach().numpy(), b.detach().numpy()) for w, b in net.layers]
+        errors = evaluation.errors(layers, x.numpy(), y.numpy(), net.activation)
         squares = np.where(np.isnan(errors.squares), np.nan, errors.squares)
         left += [squares.tobytes(), errors.dead_units.astype(np.int64).tobytes()]
-    return Problem(name, kernel, record.source, record.call, b"".join(left))
+    return Problem(name, kernel, record.text, record.call, b"".join(left))
 
 
 @dataclass(frozen=True)

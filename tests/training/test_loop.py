@@ -51,22 +51,22 @@ def sgd(lr=0.02):
     return lambda parameters: torch.optim.SGD(parameters, lr=lr)
 
 
-def adamw(parameters):
-    return torch.optim.AdamW(parameters, lr=0.02, weight_decay=0.1)
-
-
 def clip(parameters):
     torch.nn.utils.clip_grad_norm_(list(parameters), 1.0)
 
 
 CASES = {  # override -> what is said to be outside the engine, the plain loop
     ("engine=false",): ("engine=false", sgd()),
-    ("optimizer=adamw", "optimizer.lr=0.02", "optimizer.weight_decay=0.1"): (
-        "optimizer=adamw",
-        adamw,
+    ("optimizer=adagrad", "optimizer.lr=0.02"): (
+        "optimizer=adagrad",
+        lambda parameters: torch.optim.Adagrad(parameters, lr=0.02),
     ),
-    ("model.activation=sigmoid",): ("model.activation=sigmoid", sgd()),
-    ("loss=mae",): ("loss=mae", sgd()),
+    ("optimizer=adamw", "optimizer.lr=0.02", "+optimizer.amsgrad=true"): (
+        "optimizer.amsgrad=True",
+        lambda parameters: torch.optim.AdamW(parameters, lr=0.02, amsgrad=True),
+    ),
+    ("model.activation=gelu",): ("model.activation=gelu", sgd()),
+    ("loss=log_cosh",): ("loss=log_cosh", sgd()),
     ("+trainer.gradient_clip_val=1",): ("trainer.gradient_clip_val=1", sgd(), clip),
     ("engine=false", *SHUFFLE): ("engine=false", sgd(0.001)),
 }
@@ -85,6 +85,18 @@ def test_the_losses_are_those_of_a_plain_loop_and_one_line_says_why(quick, capsy
     np.testing.assert_allclose(run.history["loss"][:, 0], expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("loss", ["mae", "huber", "smooth_l1", "half_mse"])
+def test_the_engine_trains_what_torch_does(quick, loss):
+    given = [f"loss={loss}", "model.activation=sigmoid", "optimizer=rmsprop", "optimizer.lr=0.01"]
+    config = quick(*SMALL, *given)
+    run = trained(config)
+    assert run.provenance["outside_engine"] is None
+    expected = plain(config, torch.optim.RMSprop)
+    np.testing.assert_allclose(run.history["loss"][:, 0], expected, rtol=1e-4)
+    errors = run.predict(run.data["x"]) - run.data["y"]
+    assert run.metrics["mse"] == pytest.approx((errors**2).mean((1, 2)), rel=1e-5)
+
+
 def test_bfloat16_is_that_of_autocast(quick):
     config = quick(*SMALL, "trainer.precision=bf16-mixed")
     losses_of = trained(config).history["loss"][:5, 0]
@@ -94,7 +106,7 @@ def test_bfloat16_is_that_of_autocast(quick):
 
 @pytest.mark.parametrize(
     "overrides",
-    [("engine=false",), (WITH_EMA,), (WITH_SWA, "trainer.max_epochs=20"), ("loss=huber",)],
+    [("engine=false",), (WITH_EMA,), (WITH_SWA, "trainer.max_epochs=20"), ("loss=log_cosh",)],
 )
 def test_metrics_are_those_of_the_weights_that_are_kept(quick, overrides):
     run = trained(quick(*SMALL, *overrides))

@@ -12,6 +12,7 @@ with matrix products; which one depends on the size of the net only.
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,24 +23,71 @@ from torch import Tensor, nn
 
 from mlpfit.data.order import Order
 from mlpfit.engine import compiler
-from mlpfit.engine.evaluation import ACTIVATIONS
+from mlpfit.engine.evaluation import ACTIVATIONS, Named, known_activation
 
 NARROW_PARAMETERS = 768  # at most: with one replica in each lane they fit the L2 cache
 CALL_REPLICAS = 16  # in one call of a kernel: they fill its vectors; signals are handled in between
-LOSSES = {  # (scale, slope, mean): scale * sum of e^2, with derivative slope * e, both over the
-    "mse": (1.0, 2.0, True),  # number of rows if mean
-    "sse": (1.0, 2.0, False),
-    "half_mse": (0.5, 1.0, True),
+KINDS = ("squares", "absolute", "huber")  # of losses, as numbered in kernels/common.h
+OPTIMIZERS: dict[type[torch.optim.Optimizer], tuple[str, str]] = {  # its name in the kernels, and
+    torch.optim.SGD: ("SGD", "lr momentum weight_decay nesterov"),  # the options that they have
+    torch.optim.Adam: ("ADAM", "lr betas eps weight_decay"),
+    torch.optim.AdamW: ("ADAMW", "lr betas eps weight_decay"),
+    torch.optim.RMSprop: ("RMSPROP", "lr alpha eps weight_decay momentum"),
 }
-OPTIMIZERS = {torch.optim.SGD: "SGD", torch.optim.Adam: "ADAM"}
-# Options of these that a kernel does not know, with the values at which they do nothing.
-NEUTRAL = {
-    "dampening": 0,
-    "weight_decay": 0,
-    "nesterov": False,
-    "maximize": False,
-    "amsgrad": False,
+SMALLEST_EPS = 1e-16  # below it a second moment put to zero (kernels/activations.h) could be felt
+FACTORS = 3  # of a step's update
+
+
+@dataclass(frozen=True)
+class Loss:
+    """scale times the sum of the penalties of all errors, divided by the number of numbers in a
+    batch, rows times outputs, if mean; slope: the factor of its derivative. kind: see
+    ``kernels/activations.h``; delta: of Huber's."""
+
+    kind: str
+    scale: float
+    slope: float
+    mean: bool
+    delta: float = 1.0
+
+
+LOSSES = {
+    "mse": Loss("squares", 1.0, 2.0, True),
+    "sse": Loss("squares", 1.0, 2.0, False),
+    "half_mse": Loss("squares", 0.5, 1.0, True),
+    "mae": Loss("absolute", 1.0, 1.0, True),
+    "huber": Loss("huber", 1.0, 1.0, True),
+    "smooth_l1": Loss("huber", 1.0, 1.0, True),
 }
+
+
+def known_loss(given: Named) -> Loss | None:
+    """The loss of this name, with torch's arguments: delta of huber, beta of smooth_l1; None if the
+    kernels do not have it."""
+    arguments: dict[str, Any] = {"name": given} if isinstance(given, str) else dict(given)
+    name = arguments.pop("name")
+    limit = arguments.pop({"huber": "delta", "smooth_l1": "beta"}.get(name, ""), 1.0)
+    if name not in LOSSES or arguments or limit <= 0:
+        return None
+    if limit == 1:
+        return LOSSES[name]
+    # torch's smooth_l1 is its huber divided by beta.
+    scale = 1.0 if name == "huber" else 1.0 / limit
+    return replace(LOSSES[name], scale=scale, slope=scale, delta=limit)
+
+
+def unknown_option(optimizer: torch.optim.Optimizer) -> str | None:
+    """The name of an option of the optimiser that the kernels do not have at its value, or None.
+    Raises KeyError for an optimiser that they do not have."""
+    known = OPTIMIZERS[type(optimizer)][1].split()
+    default = type(optimizer)([nn.Parameter(torch.zeros(1))]).param_groups[0]  # type: ignore[call-arg]
+    for options in optimizer.param_groups:
+        for key, value in options.items():
+            if key not in ("params", *known) and value != default[key]:
+                return key
+            if key == "eps" and value < SMALLEST_EPS:
+                return key
+    return None
 
 
 class CallRows(ctypes.Structure):
@@ -70,27 +118,13 @@ class Call(ctypes.Structure):
             (ctypes.c_void_p, "state factors losses"),
             (ctypes.c_double, "loss slope"),
             (ctypes.c_int64, "mean"),
-            (ctypes.c_double, "beta1 beta2 eps"),
-            (ctypes.c_int64, "layers rows buffers activation optimizer weighted ordered"),
+            (ctypes.c_double, "delta leak beta1 beta2 eps decay"),
+            (ctypes.c_int64, "layers rows buffers activation kind optimizer"),
+            (ctypes.c_int64, "decayed nesterov weighted ordered"),
             (ctypes.c_void_p, "units"),
         )
         for name in names.split()
     )
-
-
-def outside(net: Any, loss: str, optimizer: torch.optim.Optimizer) -> str | None:
-    """What the kernels do not know of a training, in a few words, or None."""
-    if net.activation not in ACTIVATIONS:
-        return f"activation {net.activation}"
-    if loss not in LOSSES:
-        return f"loss {loss}"
-    if type(optimizer) not in OPTIMIZERS:
-        return f"optimizer {type(optimizer).__name__}"
-    if len(optimizer.param_groups) > 1:
-        return "several groups of parameters"
-    options = optimizer.param_groups[0]
-    unknown = [key for key, value in NEUTRAL.items() if options.get(key, value) != value]
-    return f"{unknown[0]} of the optimizer" if unknown else None
 
 
 class CompiledSteps:
@@ -105,34 +139,49 @@ class CompiledSteps:
     def __init__(
         self,
         net: nn.Module,
-        loss: str,
+        loss: Named,
         optimizer: torch.optim.Optimizer,
         cache: Path,
         specialise: bool = False,
     ) -> None:
-        self.activation: str = net.activation  # type: ignore[assignment]
-        self.loss, self.optimizer, self.cache, self.specialise = loss, optimizer, cache, specialise
+        activation, known = known_activation(net.activation), known_loss(loss)  # type: ignore[arg-type]
+        if activation is None or known is None:
+            raise ValueError(f"the kernels do not have activation {net.activation}, loss {loss}")
+        (self.activation, self.negative_slope), self.loss = activation, known
+        self.optimizer, self.cache, self.specialise = optimizer, cache, specialise
         self.parameters = list(net.parameters())
         self.units = [self.parameters[0].shape[1], *(p.shape[2] for p in self.parameters[::2])]
-        self.kind = OPTIMIZERS[type(optimizer)]
-        momentum = optimizer.param_groups[0].get("momentum")
-        self.buffers = {"ADAM": ["exp_avg", "exp_avg_sq"], "SGD": ["momentum_buffer"]}[self.kind]
-        self.buffers = self.buffers if self.kind == "ADAM" or momentum else []
+        self.kind = OPTIMIZERS[type(optimizer)][0]
+        self.buffers = {"SGD": [], "RMSPROP": ["square_avg"]}.get(
+            self.kind, ["exp_avg", "exp_avg_sq"]
+        )
+        if optimizer.param_groups[0].get("momentum"):
+            self.buffers = [*self.buffers, "momentum_buffer"]
         self._powers = (0, np.ones(2))  # steps done, and beta1, beta2 to that power
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, y: Tensor, steps: int, order: Order | None = None) -> Tensor:
-        """Take steps on rows x (R, n, d), y (R, n, 1), all of them in every step or the slices of
-        an order. Returns the losses (steps, R) before each."""
+    def __call__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        steps: int,
+        order: Order | None = None,
+        rates: np.ndarray | None = None,
+        momenta: np.ndarray | None = None,
+    ) -> Tensor:
+        """Take steps on rows x (R, n, d), y (R, n, o), all of them in every step or the slices of
+        an order. rates, momenta (steps,): learning rate and momentum of each step, instead of
+        those of the optimiser. Returns the losses (steps, R) before each."""
         replicas, rows = x.shape[:2]
         options = self.optimizer.param_groups[0]
         done = int(self.optimizer.state[self.parameters[0]].get("step", 0))
-        trace, factors = x.new_empty(steps, replicas), self._update_factors(done, steps)
+        factors = self._update_factors(done, steps, rates, momenta)
+        trace = x.new_empty(steps, replicas)
         state = self._state()
         addresses = (ctypes.c_void_p * len(state))(*(values.data_ptr() for values in state))
         units = (ctypes.c_int64 * len(self.units))(*self.units)
-        beta1, beta2 = options.get("betas", (0, 0))
-        scale, slope, mean = LOSSES[self.loss]
+        beta1, beta2 = options.get("betas", (0, options.get("alpha", 0)))
+        loss, outputs = self.loss, self.units[-1] if self.loss.mean else 1
         weighted = order is not None and order.varies
         call = Call(
             steps=steps,
@@ -140,17 +189,23 @@ class CompiledSteps:
             state=ctypes.addressof(addresses),
             factors=factors.ctypes.data,
             losses=trace.data_ptr(),
-            loss=scale,
-            slope=slope,
-            mean=mean,
+            loss=loss.scale / outputs,
+            slope=loss.slope / outputs,
+            mean=loss.mean,
+            delta=loss.delta,
+            leak=self.negative_slope,
             beta1=beta1,
             beta2=beta2,
             eps=options.get("eps", 0),
+            decay=options["weight_decay"],
             layers=len(self.units) - 1,
             rows=rows if order is None else order.longest,
             buffers=len(self.buffers),
             activation=ACTIVATIONS.index(self.activation),
-            optimizer=list(OPTIMIZERS.values()).index(self.kind),
+            kind=KINDS.index(loss.kind),
+            optimizer=[name for name, _ in OPTIMIZERS.values()].index(self.kind),
+            decayed=options["weight_decay"] != 0,
+            nesterov=options.get("nesterov", False),
             weighted=weighted,
             ordered=order is not None,
             units=ctypes.addressof(units),
@@ -173,7 +228,7 @@ class CompiledSteps:
         for first in range(0, replicas, CALL_REPLICAS):
             call.first, call.last = first, min(first + CALL_REPLICAS, replicas)
             run(ctypes.byref(call))
-        if self.kind == "ADAM":
+        if self.kind != "SGD":
             for parameter in self.parameters:
                 self.optimizer.state[parameter]["step"] = torch.tensor(float(done + steps))
         return trace
@@ -192,41 +247,56 @@ class CompiledSteps:
         return state
 
     def _kernel(self, call: Call) -> Any:
-        real = "double" if self.parameters[0].dtype == torch.float64 else "float"
-        name, constants = kernel_name(self.units), None
-        if self.specialise and name == "narrow":
-            constants = {
-                "UNITS": "{" + ", ".join(map(str, self.units)) + "}",
-                "ROWS": call.rows,
-                "BUFFERS": call.buffers,
-                "ACTIVATION": self.activation.upper(),
-                "OPTIMIZER": self.kind,
-                "WEIGHTED": call.weighted,
-                "ORDERED": call.ordered,
-            }
-        level = "-O2" if constants is None else "-O3"  # a specialised kernel is used for long
-        library = compiler.load(compiler.source(real, constants), self.cache, level)
-        run = library[f"run_{name}"]
+        name = kernel_name(self.units)
+        special = self.specialise and name == "narrow"
+        level = "-O3" if special else "-O2"  # a specialised kernel is used for long
+        run = compiler.load(self.source(call, special), self.cache, level)[f"run_{name}"]
         run.argtypes, run.restype = [ctypes.c_void_p], None
         return run
 
-    def _update_factors(self, done: int, steps: int) -> np.ndarray:
-        """Factors of each update (steps, 2): SGD's learning rate and momentum, or Adam's
-        lr / (1 - beta1^t) and sqrt(1 - beta2^t). From float64: 1 - beta2^t has half its digits in
-        float32. The powers are repeated products, since a library's power differs between
-        processors."""
+    def source(self, call: Call, specialised: bool) -> str:
+        """The source of the kernel of a call: for any problem, or specialised for its shape."""
+        if not specialised:
+            return compiler.source(self.real)
+        constants: dict[str, object] = {
+            "UNITS": "{" + ", ".join(map(str, self.units)) + "}",
+            "ACTIVATION": self.activation.upper(),
+            "KIND": self.loss.kind.upper(),
+            "OPTIMIZER": self.kind,
+        }
+        for name in ("rows", "buffers", "decayed", "nesterov", "weighted", "ordered"):
+            constants[name.upper()] = getattr(call, name)
+        return compiler.source(self.real, constants)
+
+    @property
+    def real(self) -> str:
+        """C++ name of the type of the parameters."""
+        return "double" if self.parameters[0].dtype == torch.float64 else "float"
+
+    def _update_factors(
+        self, done: int, steps: int, rates: np.ndarray | None, momenta: np.ndarray | None
+    ) -> np.ndarray:
+        """Factors of each update (steps, FACTORS): learning rate and momentum of SGD and RMSprop,
+        or Adam's lr / (1 - beta1^t), sqrt(1 - beta2^t) and AdamW's 1 - lr decay. From float64:
+        1 - beta2^t has half its digits in float32. The powers are repeated products, since a
+        library's power differs between processors."""
         options = self.optimizer.param_groups[0]
-        real = np.float64 if self.parameters[0].dtype == torch.float64 else np.float32
-        if self.kind == "SGD":
-            return np.tile(np.array([options["lr"], options["momentum"]], real), (steps, 1))
-        betas = np.array(options["betas"], float)
-        begun, powers = self._powers if self._powers[0] <= done else (0, np.ones(2))
-        factors = np.tile(betas, (done + steps - begun, 1))
-        factors[:1] *= powers
-        products = np.multiply.accumulate(factors)
-        self._powers = done + steps, products[-1]
-        b1, b2 = products[done - begun :].T
-        return np.stack([options["lr"] / (1 - b1), np.sqrt(1 - b2)], axis=1).astype(real)
+        factors = np.ones((steps, FACTORS))
+        rates = np.full(steps, float(options["lr"])) if rates is None else rates
+        if self.kind in ("SGD", "RMSPROP"):
+            factors[:, 0] = rates
+            factors[:, 1] = options["momentum"] if momenta is None else momenta
+        else:
+            betas = np.array(options["betas"], float)
+            begun, powers = self._powers if self._powers[0] <= done else (0, np.ones(2))
+            products = np.tile(betas, (done + steps - begun, 1))
+            products[:1] *= powers
+            products = np.multiply.accumulate(products)
+            self._powers = done + steps, products[-1]
+            b1, b2 = products[done - begun :].T
+            factors[:, 0], factors[:, 1] = rates / (1 - b1), np.sqrt(1 - b2)
+            factors[:, 2] = 1 - rates * options["weight_decay"]
+        return factors.astype(np.float64 if self.real == "double" else np.float32)
 
 
 def kernel_name(units: Sequence[int]) -> str:

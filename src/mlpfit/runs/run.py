@@ -198,7 +198,7 @@ class Run:
             )
         inputs = inputs[group] if inputs.ndim == 3 else inputs[None]
         activation = self.config["model"]["activation"]
-        if activation in evaluation.ACTIVATIONS:
+        if evaluation.known_activation(activation) is not None:
             return evaluation.outputs(layers, inputs, activation)[1:]
         return _outputs_by_torch(layers, inputs, activation)
 

@@ -14,10 +14,12 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from mlpfit.config.schema import HARMLESS_ARGUMENTS, Adam, Config, OtherOptimizer
+from mlpfit.config.schema import HARMLESS_ARGUMENTS, Config, LeastSquares
 from mlpfit.data.datamodule import ReplicaData
 from mlpfit.data.order import Order
 from mlpfit.engine import compiler, steps
+from mlpfit.engine.evaluation import known_activation
+from mlpfit.model.optimizers import optimizer_of
 from mlpfit.model.regression import Regression
 
 # Callbacks that look at a training, or end it, between batches; all others may reach into a step.
@@ -55,27 +57,24 @@ def outside(config: Config) -> str | None:
 
 def unknown(config: Config) -> str | None:
     """What of this config the engine does not do, as its key and value; None if it does it all."""
-    trainer, optimizer, model = config.trainer, config.optimizer, config.model
+    trainer, model = config.trainer, config.model
     if not config.engine:
         return "engine=false"
     if trainer.accelerator != "cpu" and torch.accelerator.is_available():
         return f"trainer.accelerator={trainer.accelerator}"
     if trainer.precision not in ("32-true", "64-true"):
         return f"trainer.precision={trainer.precision}"
-    for key, value, known in (
-        ("model.activation", model.activation, steps.ACTIVATIONS),
-        ("loss", config.loss, steps.LOSSES),
-    ):
-        if value not in known:
-            return f"{key}={value}"
-    if isinstance(optimizer, OtherOptimizer):
-        if optimizer.name not in ("sgd", "adam"):
-            return f"optimizer={optimizer.name}"
-        for key, value in optimizer.arguments.items():
-            if steps.NEUTRAL.get(key, value) != value:
-                return f"optimizer.{key}={value}"
-    if isinstance(optimizer, Adam) and optimizer.eps < 1e-16:
-        return f"optimizer.eps={optimizer.eps}"
+    if known_activation(model.activation) is None:
+        return f"model.activation={model.activation}"
+    if steps.known_loss(config.loss) is None:
+        return f"loss={config.loss}"
+    if not isinstance(config.optimizer, LeastSquares):
+        kind, arguments = optimizer_of(config.plain()["optimizer"], replicas=1)
+        if kind not in steps.OPTIMIZERS:
+            return f"optimizer={config.optimizer.name}"
+        optimizer = kind([torch.nn.Parameter(torch.zeros(1))], **arguments)
+        if (option := steps.unknown_option(optimizer)) is not None:
+            return f"optimizer.{option}={optimizer.param_groups[0][option]}"
     for name, node in config.callbacks.items():
         if node and node.get("_target_") not in CALLBACKS:
             return f"callbacks.{name}"

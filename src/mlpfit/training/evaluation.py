@@ -50,7 +50,7 @@ class Evaluation:
             for weight, bias in module.mlp.layers
         ]
         activation = module.mlp.activation
-        if activation not in evaluation.ACTIVATIONS:
+        if evaluation.known_activation(activation) is None:
             return _by_torch(layers, x, y, activation)
         arrays = [(weight.numpy(), bias.numpy()) for weight, bias in layers]
         cache = self.cache if self.compiled else None

@@ -128,22 +128,27 @@ struct Order {
     int64_t count(int64_t k, int64_t r) const { return lengths[r * steps + k]; }
 };
 
-enum Activation { IDENTITY, RELU, TANH };
-enum Optimizer { SGD, ADAM };
+enum Activation { IDENTITY, RELU, TANH, SIGMOID, LEAKY_RELU };
+enum Loss { SQUARES, ABSOLUTE, HUBER };
+enum Optimizer { SGD, ADAM, ADAMW, RMSPROP };
+constexpr int FACTORS = 3;  // of a step's update, see update.h
 
 // Arguments of run() (steps.py: Call): all steps of the replicas first .. last - 1.
 struct Call {
     int64_t steps, first, last, replicas;
-    Rows x, y, weights;   // (steps, R, rows, d), (steps, R, rows, 1), (steps, R, rows); a slice of these if ordered
+    Rows x, y, weights;   // (steps, R, rows, d), (steps, R, rows, o), (steps, R, rows); a slice of these if ordered
     Order order;
     real* const* state;   // the parameters, then each of the optimiser's buffers of all of them: (R, in, out) each
-    const real* factors;  // (steps, 2), see steps.py: update_factors
+    const real* factors;  // (steps, FACTORS)
     real* losses;         // (steps, R), before each update
-    double loss, slope;   // the loss is loss x squares, its derivative slope x error, both
+    double loss, slope;   // the loss is loss x the sum of penalty(error), its derivative slope x pull(error), both
     int64_t mean;         // divided by the rows (by the sum of their weights) if mean
-    double beta1, beta2, eps;
-    int64_t layers, rows, buffers, activation, optimizer, weighted, ordered;  // the problem's shape, and
-    const int64_t* units;                                                     // widths, from input to output
+    double delta;         // of Huber's loss
+    double leak;          // slope of leaky_relu below 0
+    double beta1, beta2, eps, decay;
+    int64_t layers, rows, buffers, activation, kind, optimizer;  // the problem's shape: kind is that of the loss,
+    int64_t decayed, nesterov, weighted, ordered;
+    const int64_t* units;                                        // widths from input to output
 };
 
 constexpr int MOST_LAYERS = 64;
@@ -153,18 +158,21 @@ constexpr int MOST_LAYERS = 64;
 struct Shape {
     static constexpr int units[] = UNITS;
     static constexpr int layers = sizeof(units) / sizeof(int) - 1, rows = ROWS, buffers = BUFFERS;
-    static constexpr int activation = ACTIVATION, optimizer = OPTIMIZER;
-    static constexpr bool weighted = WEIGHTED, ordered = ORDERED;
-    explicit Shape(const Call&) {}
+    static constexpr int activation = ACTIVATION, kind = KIND, optimizer = OPTIMIZER;
+    static constexpr bool decayed = DECAYED, nesterov = NESTEROV, weighted = WEIGHTED, ordered = ORDERED;
+    real leak, delta;
+    explicit Shape(const Call& call) : leak(call.leak), delta(call.delta) {}
 };
 #else
 struct Shape {
     int units[MOST_LAYERS + 1];
-    int layers, rows, buffers, activation, optimizer;
-    bool weighted, ordered;
+    int layers, rows, buffers, activation, kind, optimizer;
+    bool decayed, nesterov, weighted, ordered;
+    real leak, delta;
     explicit Shape(const Call& call)
-        : layers(call.layers), rows(call.rows), buffers(call.buffers), activation(call.activation),
-          optimizer(call.optimizer), weighted(call.weighted), ordered(call.ordered) {
+        : layers(call.layers), rows(call.rows), buffers(call.buffers), activation(call.activation), kind(call.kind),
+          optimizer(call.optimizer), decayed(call.decayed), nesterov(call.nesterov), weighted(call.weighted),
+          ordered(call.ordered), leak(call.leak), delta(call.delta) {
         for (int l = 0; l <= layers; ++l) units[l] = call.units[l];
     }
 };

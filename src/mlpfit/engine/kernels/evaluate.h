@@ -4,8 +4,9 @@
 
 struct Evaluation {
     int64_t replicas, rows, layers, activation;
+    double leak;
     const int64_t* units;
-    const real *x, *y;           // (R, rows, d), (R, rows, 1)
+    const real *x, *y;           // (R, rows, d), (R, rows, o)
     int64_t x_replica, y_replica;  // strides of the replicas; 0: all have the same rows
     const real* const* parameters;  // (R, in, out), (R, 1, out), next layer's ...
     double* squares;             // (R,) sums of squared errors
@@ -41,7 +42,7 @@ struct Outputs {
             h = next, next = below;
             if (l + 1 == call.layers) return;
             for (int64_t j = 0; j < out; ++j, ++living) {
-                h[j] = activated(call.activation, h[j]);
+                h[j] = activated(call.activation, call.leak, h[j]);
                 for (int lane = 0; lane < LANES && !*living; ++lane) *living = h[j][lane] != 0;
             }
         }
@@ -49,21 +50,23 @@ struct Outputs {
 
     // Row i of the last vector is repeated where there are no more rows.
     void evaluate(int64_t r) {
-        const int64_t inputs = call.units[0];
+        const int64_t inputs = call.units[0], outputs = call.units[call.layers];
         double sums[LANES] = {};
         int64_t units = 0;
         for (int l = 1; l < call.layers; ++l) units += call.units[l];
         memset(alive, 0, units);
         for (int64_t row = 0; row < call.rows; row += LANES) {
             const int64_t lanes = call.rows - row < LANES ? call.rows - row : LANES;
-            const real *x = call.x + r * call.x_replica + row * inputs, *y = call.y + r * call.y_replica + row;
+            const real *x = call.x + r * call.x_replica + row * inputs, *y = call.y + r * call.y_replica + row * outputs;
             for (int64_t c = 0; c < inputs; ++c) {
                 for (int lane = 0; lane < LANES; ++lane) h[c][lane] = x[(lane < lanes ? lane : 0) * inputs + c];
             }
             forward(r);
             for (int lane = 0; lane < lanes; ++lane) {
-                const double error = double(h[0][lane]) - double(y[lane]);
-                sums[lane] += error * error;
+                for (int64_t o = 0; o < outputs; ++o) {
+                    const double error = double(h[o][lane]) - double(y[lane * outputs + o]);
+                    sums[lane] += error * error;
+                }
             }
         }
         for (int half = LANES / 2; half > 0; half /= 2) {

@@ -35,15 +35,16 @@ struct Narrow {
 
     INLINE int count() const { return weight_at(shape, shape.layers); }
     INLINE int inputs() const { return shape.units[0]; }
-    INLINE int output() const { return unit_at(shape, shape.layers); }
+    INLINE int output() const { return unit_at(shape, shape.layers); }  // the first of them
+    INLINE int outputs() const { return shape.units[shape.layers]; }
     INLINE int filled() const { return (shape.rows + TILE - 1) / TILE * TILE; }
     int64_t replica(int lane) const { return first + lane < call.last ? first + lane : call.last - 1; }
 
     explicit Narrow(const Call& call) : call(call) {
-        x = zeros<N>(filled() * inputs()), y = zeros<N>(filled()), weights = zeros<N>(filled());
+        x = zeros<N>(filled() * inputs()), y = zeros<N>(filled() * outputs()), weights = zeros<N>(filled());
         state = zeros<N>((1 + shape.buffers) * count()), gradient = zeros<N>(count());
-        h = reinterpret_cast<N(*)[TILE]>(zeros<N>((output() + 1) * TILE));
-        errors = reinterpret_cast<N(*)[TILE]>(zeros<N>((output() + 1) * TILE));
+        h = reinterpret_cast<N(*)[TILE]>(zeros<N>((output() + outputs()) * TILE));
+        errors = reinterpret_cast<N(*)[TILE]>(zeros<N>((output() + outputs()) * TILE));
     }
     ~Narrow() { free(x), free(y), free(weights), free(state), free(gradient), free(h), free(errors); }
 
@@ -59,7 +60,7 @@ struct Narrow {
                     EACH_ROW z[t] = fma(h[from + i][t], w, z[t]);
                 }
                 const bool hidden = l + 1 < shape.layers;
-                EACH_ROW h[from + fan_in + j][t] = hidden ? activated(shape.activation, z[t]) : z[t];
+                EACH_ROW h[from + fan_in + j][t] = hidden ? activated(shape.activation, shape.leak, z[t]) : z[t];
             }
         }
     }
@@ -83,7 +84,7 @@ struct Narrow {
                 if (l > 0) {
                     N slope = {};
                     EACH_ROW {
-                        const N error = below(shape.activation, sum[t], h[from + i][t]);
+                        const N error = below(shape.activation, shape.leak, sum[t], h[from + i][t]);
                         slope += errors[from + i][t] = error;
                     }
                     gradient[bias_at(shape, l - 1) + i] += slope;
@@ -92,7 +93,7 @@ struct Narrow {
         }
     }
 
-    // With one hidden layer, every unit has one weight to the output, by which all of its error is multiplied: that is
+    // With one hidden layer and one output, every unit has one weight to the output, by which all of its error is multiplied: that is
     // done once a step, by scale_shallow(), and forward and back are one pass over the units each.
     PASS void forward_shallow() {
         const N* p = state;
@@ -108,7 +109,7 @@ struct Narrow {
                 EACH_ROW z[t] = fma(h[c][t], w, z[t]);
             }
             EACH_ROW {
-                const N unit = h[at + j][t] = activated(shape.activation, z[t]);
+                const N unit = h[at + j][t] = activated(shape.activation, shape.leak, z[t]);
                 out[t] = fma(unit, above, out[t]);
             }
         }
@@ -121,7 +122,7 @@ struct Narrow {
             N above = {}, bias = {}, own[TILE];
             EACH_ROW {
                 const N unit = h[at + j][t], error = errors[output()][t];
-                own[t] = below(shape.activation, error, unit);
+                own[t] = below(shape.activation, shape.leak, error, unit);
                 above = fma(unit, error, above);
                 bias += own[t];
             }
@@ -153,11 +154,11 @@ struct Narrow {
     void pick(int64_t k) const {
         for (int lane = 0; lane < N::lanes; ++lane) {
             const int64_t r = replica(lane), start = call.order.start(k, r), rows = call.order.count(k, r);
-            const real *from_x = call.x.at(k, r) + start * inputs(), *from_y = call.y.at(k, r) + start;
+            const real *from_x = call.x.at(k, r) + start * inputs(), *from_y = call.y.at(k, r) + start * outputs();
             for (int i = 0; i < shape.rows; ++i) {
                 const int64_t row = i < rows ? i : 0;
                 for (int c = 0; c < inputs(); ++c) x[i * inputs() + c][lane] = from_x[row * inputs() + c];
-                y[i][lane] = from_y[row];
+                for (int o = 0; o < outputs(); ++o) y[i * outputs() + o][lane] = from_y[row * outputs() + o];
                 if (shape.weighted) weights[i][lane] = i < rows;
             }
         }
@@ -178,39 +179,42 @@ struct Narrow {
         if (shape.ordered) pick(k);
         else {
             if (k == 0 || call.x.step) gather(call.x, k, shape.rows * inputs(), x);
-            if (k == 0 || call.y.step) gather(call.y, k, shape.rows, y);
+            if (k == 0 || call.y.step) gather(call.y, k, shape.rows * outputs(), y);
             if (shape.weighted) gather(call.weights, k, shape.rows, weights);
         }
         N n = shape.weighted || !call.mean ? N{} : splat<N>(shape.rows);
         for (int i = 0; shape.weighted && i < shape.rows; ++i) n += weights[i];
         if (!call.mean) n = splat<N>(1);
-        const bool shallow = shape.layers == 2;
+        const bool shallow = shape.layers == 2 && outputs() == 1;
         const N scale = splat<N>(call.slope) / n;
-        N squares[TILE] = {};
+        N sums[TILE] = {};
         memset(gradient, 0, count() * sizeof(N));
         for (int row = 0; row < filled(); row += TILE) {
             for (int c = 0; c < inputs(); ++c) EACH_ROW h[c][t] = x[(row + t) * inputs() + c];
             if (shallow) forward_shallow();
             else forward();
-            N slope = {};
-            EACH_ROW {
-                const N error = row + t < shape.rows ? h[output()][t] - y[row + t] : N{};
-                const N weighted = shape.weighted ? error * weights[row + t] : error;
-                squares[t] = fma(error, weighted, squares[t]);
-                slope += errors[output()][t] = weighted * scale;
+            for (int o = 0; o < outputs(); ++o) {
+                N slope = {};
+                EACH_ROW {
+                    const N error = row + t < shape.rows ? h[output() + o][t] - y[(row + t) * outputs() + o] : N{};
+                    const N pulled = pull(shape.kind, shape.delta, error);
+                    const N weighted = shape.weighted ? pulled * weights[row + t] : pulled;
+                    sums[t] = added_penalty(shape, error, weights[row + t], sums[t]);
+                    slope += errors[output() + o][t] = weighted * scale;
+                }
+                gradient[bias_at(shape, shape.layers - 1) + o] += slope;
             }
-            gradient[bias_at(shape, shape.layers - 1)] += slope;
             if (shallow) backward_shallow();
             else backward();
         }
         if (shallow) scale_shallow();
         N sum = {};
-        EACH_ROW sum += squares[t];
+        EACH_ROW sum += sums[t];
         sum = sum * splat<N>(call.loss) / n;
         for (int lane = 0; lane < N::lanes; ++lane) {
             call.losses[k * call.replicas + replica(lane)] = canonical(sum[lane]);
         }
-        update(shape, state, gradient, count(), call.factors + 2 * k, call);
+        update(shape, state, gradient, count(), call.factors + FACTORS * k, call);
     }
 
     void run() {

@@ -59,15 +59,17 @@ inline void product(Left left, const V* right, V* out, int rows, int depth, int 
 struct Wide {
     const Call& call;
     const Shape shape{call};
-    const int last = shape.layers - 1, rows = shape.rows, inputs = shape.units[0];
+    const int rows = shape.rows, inputs = shape.units[0], outputs = shape.units[shape.layers];
+    // The layers before this one are matrix products. A last layer of one unit is none: its weights are a vector over
+    // its inputs.
+    const int last = outputs == 1 ? shape.layers - 1 : shape.layers;
     int weight_at[MOST_LAYERS], bias_at[MOST_LAYERS];  // vectors of a layer among those of the state
     int count = 0;                                     // vectors of the parameters
-    V *state, *gradient, *hidden[MOST_LAYERS], *below_layer, *transposed;
+    V *state, *gradient, *hidden[MOST_LAYERS + 1], *below_layer, *transposed;  // hidden: also several outputs
     real* picked;  // if ordered, the rows of this step: inputs, then targets and weights
     const real *x = nullptr, *y = nullptr, *weights = nullptr;
     int64_t r = 0;
 
-    // The last layer has one unit, its weights are a vector over its inputs.
     int weight_vectors(int l) const {
         return l == last ? vectors(shape.units[l]) : shape.units[l] * vectors(shape.units[l + 1]);
     }
@@ -77,16 +79,16 @@ struct Wide {
         for (int l = 0; l < shape.layers; ++l) {
             weight_at[l] = count, bias_at[l] = count + weight_vectors(l);
             count = bias_at[l] + (l == last ? 1 : vectors(shape.units[l + 1]));
-            hidden[l] = l ? zeros<V>(rows * vectors(shape.units[l])) : nullptr;
+            hidden[l + 1] = l < last ? zeros<V>(rows * vectors(shape.units[l + 1])) : nullptr;
             const int own = l ? vectors(shape.units[l]) : 0, above = shape.units[l + 1] * own;
             widest = own > widest ? own : widest, most = above > most ? above : most;
         }
         state = zeros<V>((1 + shape.buffers) * count), gradient = zeros<V>(count);
         below_layer = zeros<V>(rows * widest), transposed = zeros<V>(most);
-        picked = zeros<real>(rows * (inputs + 2));
+        picked = zeros<real>(rows * (inputs + outputs + 1));
     }
     ~Wide() {
-        for (int l = 1; l < shape.layers; ++l) free(hidden[l]);
+        for (int l = 1; l <= last; ++l) free(hidden[l]);
         free(state), free(gradient), free(below_layer), free(transposed), free(picked);
     }
 
@@ -102,34 +104,57 @@ struct Wide {
             V* out = hidden[l + 1];
             product(inputs_of(l), state + weight_at[l], out, rows, shape.units[l], columns);
             for (int i = 0; i < rows; ++i, out += columns) {
-                for (int j = 0; j < columns; ++j) out[j] = activated(shape.activation, out[j] + bias[j]);
+                for (int j = 0; j < columns; ++j) {
+                    const V z = out[j] + bias[j];
+                    out[j] = l + 1 < shape.layers ? activated(shape.activation, shape.leak, z) : z;
+                }
+                if (shape.activation == SIGMOID && l + 1 < shape.layers) {  // the only one that is not 0 at 0
+                    for (int j = shape.units[l + 1]; j < columns * LANES; ++j) out[columns - 1][j % LANES] = 0;
+                }
             }
         }
     }
 
     // The last layer forward and back: the gradients of its weights, and the errors of the units below in place of
-    // their outputs. Returns the sum of the squares.
+    // their outputs. Returns the sum of the penalties.
     real forward_and_back(real scale) {
         const int columns = vectors(shape.units[last]);
         const V* w = state + weight_at[last];
         const real bias = state[bias_at[last]][0];
         V *h = hidden[last], *slopes = gradient + weight_at[last];
-        real squares = 0, slope = 0;
+        Single sum = {};
+        real slope = 0;
         for (int i = 0; i < rows; ++i, h += columns) {
             V products = {};
             for (int j = 0; j < columns; ++j) products = fma(h[j], w[j], products);
-            const real error = sum_of_lanes(products) + bias - y[i];
-            const real weighted = shape.weighted ? error * weights[i] : error, scaled = weighted * scale;
-            squares = fma(error, weighted, squares);
+            const real scaled = error_of(sum_of_lanes(products) + bias - y[i], i, scale, sum);
             slope += scaled;
             const V broad = splat<V>(scaled);
             for (int j = 0; j < columns; ++j) {
                 slopes[j] = fma(h[j], broad, slopes[j]);
-                h[j] = below(shape.activation, w[j] * broad, h[j]);
+                h[j] = below(shape.activation, shape.leak, w[j] * broad, h[j]);
             }
         }
         gradient[bias_at[last]][0] = slope;
-        return squares;
+        return sum[0];
+    }
+
+    // Several outputs: their errors in place of them. Returns the sum of the penalties.
+    real errors_of_outputs(real scale) {
+        const int width = vectors(outputs) * LANES;
+        real* out = reinterpret_cast<real*>(hidden[last]);
+        Single sum = {};
+        for (int i = 0; i < rows; ++i, out += width) {
+            for (int o = 0; o < outputs; ++o) out[o] = error_of(out[o] - y[i * outputs + o], i, scale, sum);
+        }
+        return sum[0];
+    }
+
+    // The derivative of the loss by an output of row i from its error, whose penalty is added to the sum.
+    INLINE real error_of(real error, int i, real scale, Single& sum) const {
+        const real pulled = pull(shape.kind, shape.delta, Single{error})[0];
+        sum = added_penalty(shape, Single{error}, Single{shape.weighted ? weights[i] : real(1)}, sum);
+        return (shape.weighted ? pulled * weights[i] : pulled) * scale;
     }
 
     // From the errors of the units above a layer, which lie in place of their outputs, to the layer's gradients and the
@@ -152,18 +177,18 @@ struct Wide {
             }
             product(inputs_of(l + 1), transposed, below_layer, rows, shape.units[l + 1], inner);
             V* h = hidden[l];
-            for (int i = 0; i < rows * inner; ++i) h[i] = below(shape.activation, below_layer[i], h[i]);
+            for (int i = 0; i < rows * inner; ++i) h[i] = below(shape.activation, shape.leak, below_layer[i], h[i]);
         }
     }
 
     void pick(int64_t k) {
         const int64_t start = call.order.start(k, r), length = call.order.count(k, r);
-        const real *from_x = call.x.at(k, r) + start * inputs, *from_y = call.y.at(k, r) + start;
-        real *to_y = picked + rows * inputs, *to_weights = to_y + rows;
+        const real *from_x = call.x.at(k, r) + start * inputs, *from_y = call.y.at(k, r) + start * outputs;
+        real *to_y = picked + rows * inputs, *to_weights = to_y + rows * outputs;
         for (int i = 0; i < rows; ++i) {
             const int64_t row = i < length ? i : 0;
             memcpy(picked + i * inputs, from_x + row * inputs, inputs * sizeof(real));
-            to_y[i] = from_y[row];
+            memcpy(to_y + i * outputs, from_y + row * outputs, outputs * sizeof(real));
             to_weights[i] = i < length;
         }
     }
@@ -172,16 +197,17 @@ struct Wide {
         if (shape.ordered) pick(k);
         x = shape.ordered ? picked : call.x.at(k, r);
         y = shape.ordered ? picked + rows * inputs : call.y.at(k, r);
-        weights = !shape.weighted ? nullptr : shape.ordered ? y + rows : call.weights.at(k, r);
+        weights = !shape.weighted ? nullptr : shape.ordered ? y + rows * outputs : call.weights.at(k, r);
         real n = shape.weighted ? 0 : rows;
         for (int i = 0; shape.weighted && i < rows; ++i) n += weights[i];
         n = call.mean ? n : 1;
         memset(gradient, 0, count * sizeof(V));
         forward();
-        const real squares = forward_and_back(real(call.slope) / n);
+        const real scale = real(call.slope) / n;
+        const real sum = outputs == 1 ? forward_and_back(scale) : errors_of_outputs(scale);
         backward();
-        call.losses[k * call.replicas + r] = canonical(squares * real(call.loss) / n);
-        update(shape, state, gradient, count, call.factors + 2 * k, call);
+        call.losses[k * call.replicas + r] = canonical(sum * real(call.loss) / n);
+        update(shape, state, gradient, count, call.factors + FACTORS * k, call);
     }
 
     template <class Move>
