@@ -16,7 +16,6 @@ import numpy as np
 
 from mlpfit.files import plain_yaml
 
-ACTIVATION_NAMES = ("relu", "tanh", "identity")
 # Axes of every array: R replicas, t recorded steps, s snapshots, n and m rows, d inputs, k = d + 1.
 SHAPES = {
     "history.npz": {"step": "t", "loss": "tR"},
@@ -40,7 +39,9 @@ def config_of(content: bytes) -> dict[str, Any]:
         _require(isinstance(config.get(key), str), f"{key} is no text")
     for key in SECTIONS:
         _require(isinstance(config.get(key), dict), f"{key} has no keys")
-    _require(config["model"].get("activation") in ACTIVATION_NAMES, "no such activation")
+    activation = config["model"].get("activation")
+    name = activation.get("name") if isinstance(activation, dict) else activation
+    _require(isinstance(name, str), "model.activation is no name")
     for section in ("target", "optimizer"):
         _require(isinstance(config[section].get("name"), str), f"{section}.name is no text")
     _require(_is_count(config["trainer"].get("max_steps")), "trainer.max_steps is no number")
