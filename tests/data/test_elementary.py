@@ -140,6 +140,14 @@ def test_edges_of_powers_are_those_of_the_c_library():
     assert_same_kind(elementary.power(x, y), expected)
 
 
+def test_the_cosine_of_a_number_is_that_of_an_array():
+    rng = np.random.default_rng(0)
+    parts = [rng.uniform(-10, 10, 2000), rng.uniform(-1, 1, 500) * elementary.LARGE]
+    x = np.concatenate([*parts, np.arange(200) * np.pi / 4, [0.0, -0.0, 1e-300, 1e300]])
+    one_by_one = [elementary.cos_of_number(value) for value in x.tolist()]
+    np.testing.assert_array_equal(one_by_one, elementary.cos(x))
+
+
 def test_numbers_and_arrays_of_any_shape_are_taken():
     assert isinstance(elementary.sin(1.0), float)
     assert elementary.power(2, 10) == 1024

@@ -93,6 +93,35 @@ def cos(x: np.ndarray) -> np.ndarray:
     return np.where((quadrant + 1) & 2 == 2, -value, value)
 
 
+def cos_of_number(x: float) -> float:
+    """:func:`cos` of one number, by the same operations on Python's floats: ten times as fast as on
+    an array of one."""
+    size = abs(x)
+    if not size < LARGE:
+        return float(cos(x))
+    n = 0.0 if size <= 0.25 * np.pi else float(int(size * (2 / np.pi) + 0.5))
+    rest, missing = size - n * PI_HALF[0][0], n * PI_HALF[0][1]
+    high = rest - missing
+    for enough, (part, beyond) in zip((2.0**-16, 2.0**-49), PI_HALF[1:], strict=True):
+        if abs(high) < enough * size:
+            next_rest = rest - n * part
+            rest, missing = next_rest, n * beyond - ((rest - next_rest) - n * part)
+            high = rest - missing
+    low = (rest - high) - missing
+    z = high * high
+    if int(n) & 1:
+        r = _polynomial(SIN[1:], z)  # type: ignore[arg-type]
+        v = z * high
+        value = high - ((z * (0.5 * low - v * r) - low) - v * SIN[0])
+    else:
+        r = z * _polynomial(COS, z)  # type: ignore[arg-type]
+        bits = struct.unpack("<q", struct.pack("<d", abs(high)))[0] & ~0xFFFFFFFF
+        quarter = struct.unpack("<d", struct.pack("<q", bits))[0] * 0.25
+        shift = 0.0 if abs(high) < 0.3 else 0.28125 if abs(high) > 0.78125 else quarter
+        value = (1.0 - shift) - ((0.5 * z - shift) - (z * r - high * low))
+    return float(-value if (int(n) + 1) & 2 else value)
+
+
 @_elementwise
 def tan(x: np.ndarray) -> np.ndarray:
     quadrant, high, low = _reduced(x)

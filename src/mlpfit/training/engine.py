@@ -6,15 +6,21 @@ every other training takes Lightning's own loop, one step at a time, with
 :class:`mlpfit.model.regression.Regression` itself.
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import lr_scheduler
 
 from mlpfit.config.schema import HARMLESS_ARGUMENTS, Config, LeastSquares
+from mlpfit.data import elementary
 from mlpfit.data.datamodule import ReplicaData
 from mlpfit.data.order import Order
 from mlpfit.engine import compiler, steps
@@ -124,11 +130,35 @@ class CompiledRegression(Regression):
 
     def training_step(self, batch: Any, index: int) -> Any:  # a Chunk
         """Take the steps of a chunk. Returns {"losses": (steps, R)}, those before each update."""
-        trace = self.compiled_steps(batch.x, batch.y, batch.steps, batch.order)
+        schedule = self._schedule(batch.steps)
+        trace = self.compiled_steps(batch.x, batch.y, batch.steps, batch.order, **schedule)
         self._advance_global_step(len(trace))
         self.replica_losses = trace[-1]
         self._log("train/loss", trace[-1], prog_bar=True, logger=False)
         return {"losses": trace}
+
+    def _schedule(self, steps: int) -> dict[str, np.ndarray]:
+        """Learning rates and momenta (steps,) of the next steps, by torch's own schedulers, which
+        are stepped as Lightning's loop does; {} without one."""
+        schedulers = self.trainer.lr_scheduler_configs
+        if not schedulers:
+            return {}
+        per_epoch = self.trainer.datamodule.data.batches_per_epoch  # type: ignore[attr-defined]
+        (optimizer,) = self.trainer.optimizers
+        (options,) = optimizer.param_groups
+        rates, momenta = np.empty(steps), np.empty(steps)
+        optimizer._opt_called = True  # type: ignore[attr-defined]  # else torch warns of its lack
+        with portable_cosines():
+            for i in range(steps):
+                rates[i], momenta[i] = options["lr"], options.get("momentum", 0.0)
+                done = self.trainer.global_step + i + 1
+                for scheduler in schedulers:
+                    every = scheduler.frequency
+                    if scheduler.interval == "epoch":
+                        every *= per_epoch
+                    if done % every == 0:
+                        scheduler.scheduler.step()  # type: ignore[call-arg]
+        return {"rates": rates, "momenta": momenta}
 
     def _advance_global_step(self, steps: int) -> None:
         """Advance the Trainer's global_step, as LightningOptimizer.step does; its hooks of every
@@ -147,6 +177,18 @@ class CompiledRegression(Regression):
         """Count steps as batches, so that Lightning's own loop can go on from this checkpoint."""
         total = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]
         total |= dict.fromkeys(total, checkpoint["global_step"])
+
+
+@contextmanager
+def portable_cosines() -> Iterator[None]:
+    """torch's schedulers take the cosine of :mod:`mlpfit.data.elementary`: that of the C library
+    depends on the processor."""
+    functions = {**vars(math), "cos": elementary.cos_of_number}
+    lr_scheduler.math = SimpleNamespace(**functions)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        lr_scheduler.math = math
 
 
 class Chunks(pl.LightningDataModule):
