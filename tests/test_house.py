@@ -10,7 +10,6 @@ ORDER = [
     *[
         "errors",
         "files",
-        "sealed",
         "process",
         "processes",
         "data",

@@ -20,7 +20,7 @@ class ConfigError(ValueError):
 
 
 class UnknownKey(ConfigError):
-    """A key that does not exist; where: the files that may set it."""
+    """A key that does not exist; where: what lacks it, " of adam"."""
 
     def __init__(self, key: str, names: Iterable[str], where: str = "") -> None:
         self.key, self.names = key, list(names)

@@ -9,14 +9,11 @@ import pytest
 from conftest import CONF, ROOT, TARGET, run
 
 from mlpfit import load_run
-from mlpfit.config import catalogue
-from mlpfit.config import compose as compose_module
 from mlpfit.config.catalogue import experiments, tutorials
-from mlpfit.config.compose import _as_published as compose_
 from mlpfit.config.compose import as_published, compose
 from mlpfit.judging import published
 from mlpfit.report import table as results
-from mlpfit.runs.identity import is_current
+from mlpfit.training.train import train
 
 
 def test_every_experiment_trains_with_all_its_files(reproduced):
@@ -81,27 +78,27 @@ def test_the_makefile_has_a_target_for_every_tutorial():
         assert f"-m mlpfit reproduce {tutorial.name}" in done.stdout
 
 
-def test_editing_one_yaml_makes_that_experiment_alone_stale(reproduced, tmp_path, monkeypatch):
-    shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    file = tmp_path / "conf/experiment/plane/scratch.yaml"
-    file.write_text(file.read_text().replace("lr: 0.01", "lr: 0.02"))
-    monkeypatch.setattr(catalogue, "CONF", tmp_path / "conf")
-    catalogue._tutorials.cache_clear()
-    try:
-        given = [f"output_dir={reproduced[0]}/outputs"]
-        configs = [compose([f"experiment={name}", *given]) for name in experiments()]
-    finally:
-        catalogue._tutorials.cache_clear()
-    stale = [config.name for config in configs if not is_current(config, config.folder)]
-    assert stale == ["plane/scratch"]
-
-
 def beside(own, name, **changes):
     """One more experiment of the user's own, beside own/ramp, with other texts in it."""
     text = (Path(own) / "conf/experiment/own/ramp.yaml").read_text().replace("ramp\n", f"{name}\n")
     for old, new in changes.items():
         text = text.replace(old, new)
     (Path(own) / f"conf/experiment/own/{name}.yaml").write_text(text)
+
+
+def test_editing_one_yaml_makes_that_experiment_alone_stale(own, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLPFIT_PATH", own)
+    beside(own, "flat")
+
+    def stale():
+        names = ("own/ramp", "own/flat")
+        configs = [compose([f"experiment={n}", f"output_dir={tmp_path}/outputs"]) for n in names]
+        return [config.name for config in configs if train(config)]
+
+    assert stale() == ["own/ramp", "own/flat"] and stale() == []
+    file = Path(own) / "conf/experiment/own/flat.yaml"
+    file.write_text(file.read_text().replace("hidden: 3", "hidden: 4"))
+    assert stale() == ["own/flat"]
 
 
 def test_a_stale_ensemble_keeps_nothing_but_its_band_from_being_drawn(own, tmp_path):
@@ -258,39 +255,13 @@ def test_a_figure_that_fails_is_named_and_nothing_is_lost(body, message, own, tm
     assert load_run(tmp_path / "outputs/runs/own/ramp").replicas == 1
 
 
-def test_what_was_composed_is_kept_and_composed_again_when_a_file_changes(tmp_path, monkeypatch):
-    shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    (tmp_path / "outputs").mkdir()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(catalogue, "CONF", tmp_path / "conf")
-    monkeypatch.setenv("RATE", "0.03")
-    file = tmp_path / "conf/experiment/plane/scratch.yaml"
-
-    def composed():
-        catalogue._tutorials.cache_clear()
-        compose_.cache_clear()  # as in another process
-        rate = as_published("plane/scratch").optimizer.lr
-        return len(list(tmp_path.glob("outputs/.cache/configs/*.json"))), rate
-
-    try:
-        assert composed() == (1, 0.01)
-        (kept,) = tmp_path.glob("outputs/.cache/configs/*.json")
-        with monkeypatch.context() as without_hydra:
-            without_hydra.setattr(compose_module, "_hydra_compose", None)
-            assert composed() == (1, 0.01)
-        whole = kept.read_text()
-        for text in (whole.replace('"lr": 0.01', '"lr": 0.5'), "{damaged", "[]"):
-            assert text != whole
-            kept.write_text(text)
-            assert composed() == (1, 0.01) and kept.read_text() == whole
-        file.write_text(file.read_text().replace("lr: 0.01", "lr: 0.02"))
-        assert composed() == (1, 0.02)
-        file.write_text(file.read_text().replace("lr: 0.02", "lr: ${oc.decode:${oc.env:RATE}}"))
-        before = kept.read_text()
-        assert composed() == (1, 0.03)  # depends on more than the files: not kept
-        assert kept.read_text() == before
-    finally:
-        catalogue._tutorials.cache_clear()
+def test_what_was_composed_is_composed_again_when_a_file_changes(own, monkeypatch):
+    monkeypatch.setenv("MLPFIT_PATH", own)
+    file = Path(own) / "conf/experiment/own/ramp.yaml"
+    assert as_published("own/ramp") is as_published("own/ramp")
+    assert as_published("own/ramp").steps == 20
+    file.write_text(file.read_text().replace("max_steps: 20", "max_steps: 30"))
+    assert as_published("own/ramp").steps == 30
 
 
 def test_a_folder_of_tutorials_is_not_one(own, tmp_path):

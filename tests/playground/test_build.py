@@ -10,7 +10,6 @@ import pytest
 from conftest import run
 from playground_page import FRONT, bare, make_page, needs_node
 
-from mlpfit import sealed
 from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import as_published
 from mlpfit.data import formula
@@ -81,7 +80,7 @@ def test_what_is_missing_is_said_in_one_line(reproduced, tmp_path):
 
 def test_a_ledger_of_another_version_is_named_in_one_line(tmp_path):
     assert playground.from_ledger(tmp_path) == ({}, [])
-    (tmp_path / "ledger.json").write_bytes(sealed.json_bytes({"experiments": []}))
+    (tmp_path / "ledger.json").write_text(json.dumps({"experiments": []}))
     with pytest.raises(RunError, match=r"ledger\.json: of another version .*; make report"):
         playground.from_ledger(tmp_path)
 

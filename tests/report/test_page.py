@@ -1,5 +1,6 @@
 """The report in a real browser, made from small ensembles of every experiment."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -7,7 +8,6 @@ from pathlib import Path
 import pytest
 from conftest import AXE, run
 
-from mlpfit import sealed
 from mlpfit.config.catalogue import tutorials
 from mlpfit.judging import ledger as judging
 from mlpfit.judging import published, words
@@ -53,9 +53,9 @@ def test_the_report_is_one_small_offline_file(judged):
 
 def test_the_ledger_says_when_a_verdict_changes(judged):
     file = judged / "outputs/ledger.json"
-    content = sealed.read_ledger(judged / "outputs")
+    content = judging.read(judged / "outputs")
     content["numbers"][0]["verdict"] = "outside"
-    file.write_bytes(sealed.json_bytes(content))
+    file.write_text(json.dumps(content))
     changed = run("mlpfit", "ledger", cwd=judged)
     assert changed.returncode == 3
     said = "1 verdict changed since the ledger before: tower/small:mse@100: outside, now"
@@ -79,9 +79,9 @@ def test_a_ledger_that_judges_more_is_kept_unless_asked(judged, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(judged, folder)
     file = folder / "outputs/ledger.json"
-    content = sealed.read_ledger(folder / "outputs")
+    content = judging.read(folder / "outputs")
     content["conclusions"][0]["replicas"] = 20000
-    file.write_bytes(richer := sealed.json_bytes(content))
+    file.write_bytes(richer := json.dumps(content).encode())
     refused = run("mlpfit", "ledger", cwd=folder)
     assert refused.returncode == 1 and "1 of conclusions" in refused.stderr
     assert "--partial" in refused.stderr and file.read_bytes() == richer
@@ -89,11 +89,11 @@ def test_a_ledger_that_judges_more_is_kept_unless_asked(judged, tmp_path):
     assert kept.returncode == 0 and "is kept" in kept.stderr and file.read_bytes() == richer
     written = run("mlpfit", "ledger", "--partial", cwd=folder)
     assert written.returncode == 0, written.stderr
-    assert sealed.read_ledger(folder / "outputs")["conclusions"][0]["replicas"] == 4
+    assert judging.read(folder / "outputs")["conclusions"][0]["replicas"] == 4
 
 
 def test_what_lacks_its_replicas_says_so_and_names_the_command(judged):
-    content = sealed.read_ledger(judged / "outputs")
+    content = judging.read(judged / "outputs")
     page = (judged / "outputs/report.html").read_text()
     for kind in ("conclusions", "slips", "power", "assumptions", "sensitivity"):
         assert any(
@@ -108,9 +108,9 @@ def test_a_row_of_another_recipe_has_no_verdict(judged, tmp_path):
     folder, name = tmp_path / "copy", "tower/small"
     shutil.copytree(judged, folder)
     outputs, readme = folder / "outputs", folder / "README.md"
-    content, before = sealed.read_ledger(outputs), readme.read_text()
+    content, before = judging.read(outputs), readme.read_text()
     content["runs"][name]["recipe"] = "another"
-    (outputs / "ledger.json").write_bytes(sealed.json_bytes(content))
+    (outputs / "ledger.json").write_text(json.dumps(content))
     assert name in (table.update_readme(outputs, readme) or "") and readme.read_text() == before
     row = next(line for line in table.readme_table(outputs).splitlines() if f"`{name}`" in line)
     assert "another recipe" in row and not re.search("typical|unusual|outside", row)
@@ -125,7 +125,7 @@ def test_a_row_of_another_recipe_has_no_verdict(judged, tmp_path):
 
 def test_readme_report_playground_and_terminal_say_the_same(judged):
     outputs = judged / "outputs"
-    content, page = sealed.read_ledger(outputs), (outputs / "report.html").read_text()
+    content, page = judging.read(outputs), (outputs / "report.html").read_text()
     readme, live = (judged / "README.md").read_text(), playground.evidence(outputs)
     terminal = " ".join(run("mlpfit", "ledger", cwd=judged).stdout.split())  # it breaks lines
     plain = re.sub(r"<[^>]+>", "", page).replace("&#39;", "'").replace("&#34;", '"')
@@ -179,7 +179,7 @@ def test_axe_finds_nothing_that_keeps_a_reader_out(judged, browser, scheme):
 
 
 def test_every_run_and_conclusion_is_shown_once(judged):
-    content = sealed.read_ledger(judged / "outputs")
+    content = judging.read(judged / "outputs")
     page = (judged / "outputs/report.html").read_text()
     shown = page.partition('<section id="claims">')[2].partition("</section>")[0]
     assert shown.count('<span class="what">') == len(content["conclusions"]) > 0
@@ -188,7 +188,7 @@ def test_every_run_and_conclusion_is_shown_once(judged):
 
 def test_the_playground_says_what_the_ledger_says(judged):
     outputs = judged / "outputs"
-    content, ledger = playground.evidence(outputs), sealed.read_ledger(outputs)
+    content, ledger = playground.evidence(outputs), judging.read(outputs)
     assert playground.missing(content, outputs) == ""
     assert len(playground.page(content).encode()) < 1.5 * 2**20
     for name, entry in content["experiments"].items():
@@ -214,7 +214,7 @@ def test_words_of_the_glossary_are_linked_once_and_texts_stay_texts():
 
 def test_what_a_ledger_says_is_text_never_markup(judged):
     outputs = judged / "outputs"
-    content = sealed.read_ledger(outputs)
+    content = judging.read(outputs)
     content["conclusions"][0]["claim"] = "<script>alert('x')</script> & more"
     page = report(outputs, content)
     assert "<script>alert" not in page
@@ -268,7 +268,7 @@ def test_tutorials_of_the_readers_own_are_judged_and_get_a_section(judged, tmp_p
     section = page.partition('<section id="bare">')[2].partition("</section>")[0]
     assert "mlpfit experiment=bare/ramp" in section and "How steep is &lt;this&gt;?" in section
     assert "published" not in re.sub('alt="[^"]*"|<figcaption>.*?</figcaption>', "", section)
-    ledger = sealed.read_ledger(folder / "outputs")
+    ledger = judging.read(folder / "outputs")
     (number,) = [n for n in ledger["numbers"] if n["tutorial"] == "judged"]
     assert number["beyond"] and number["percentile"] == 1 and number["replicas"] == 4
     (claim,) = [c for c in ledger["conclusions"] if c["tutorial"] == "judged"]

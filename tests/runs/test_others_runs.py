@@ -1,7 +1,6 @@
 """A run folder from anyone is read as it should be, or refused in one line."""
 
 import io
-import json
 import os
 import shutil
 import zipfile
@@ -10,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlpfit import RunError, load_run, sealed
+from mlpfit import RunError, load_run
 from mlpfit.files import sha256, write_arrays
+from mlpfit.runs import content
 from mlpfit.runs.run import MARKER
 from mlpfit.tensorboard.outputs import write_outputs
 from mlpfit.training.train import train
@@ -108,12 +108,11 @@ DAMAGES = {
 
 def reseal(run: Path) -> None:
     """Write the marker as someone would who wants the run to look whole."""
-    content = json.loads((run / MARKER).read_bytes())
-    content.pop(sealed.KEY)
-    for name in content["files"]:
+    marker = content.marker_of((run / MARKER).read_bytes())
+    for name in marker["files"]:
         if (run / name).is_file():
-            content["files"][name] = sha256(run / name)
-    (run / MARKER).write_bytes(sealed.json_bytes(content))
+            marker["files"][name] = sha256(run / name)
+    (run / MARKER).write_bytes(content.marker_bytes(marker))
 
 
 @pytest.mark.parametrize("kind", DAMAGES)

@@ -10,7 +10,6 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from mlpfit import sealed
 from mlpfit.commands.arguments import Parser
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.errors import ConfigError, Stopped, allowed
@@ -176,7 +175,7 @@ def report() -> int:
             say(str(poorer))
         say(results.update_readme(OUTPUTS))
     draw_narrow(names)
-    return _write("report.html", page.report(OUTPUTS, sealed.read_ledger(OUTPUTS)))
+    return _write("report.html", page.report(OUTPUTS, judging.read(OUTPUTS)))
 
 
 def draw_narrow(names: list[str]) -> None:

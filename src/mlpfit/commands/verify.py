@@ -11,7 +11,6 @@ from typing import Literal, get_args
 import numpy as np
 from rich.table import Table
 
-from mlpfit import sealed
 from mlpfit.commands.arguments import Parser
 from mlpfit.commands.ensembles import ensemble_config, train_ensembles
 from mlpfit.commands.reproduce import select_experiments
@@ -77,7 +76,7 @@ def main() -> int:
         return 0
     stored = {stem: read_reference(outputs, stem) for stem in stems}
     if arguments.ensembles:
-        sealed.read_ledger(outputs)
+        ledger.read(outputs)
     started, kinds = time.time(), []
     outputs.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=outputs, prefix=".verify-") as folder:
@@ -214,7 +213,7 @@ def _bytes(file: Path) -> bytes | None:
 def verify_ledger(outputs: Path, scratch: Path) -> Kind:
     """Train all ensembles in scratch, judge the published numbers again, without variants, and
     compare with the ledger."""
-    stored = sealed.read_ledger(outputs)
+    stored = ledger.read(outputs)
     train_ensembles([ensemble_config(name, [f"output_dir={scratch}"]) for name in experiments()])
     now = json.loads(json.dumps(ledger.ledger(ledger.ensembles(scratch))))
     if all(now[key] == stored[key] for key in ("numbers", "traces", "joint", "runs")):

@@ -1,31 +1,23 @@
 """Composition of YAML and overrides by Hydra into a Config. Code that takes a Config needs no
 Hydra."""
 
-import hashlib
 import json
-import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from mlpfit import sealed
 from mlpfit.config.catalogue import conf_folders, experiments
 from mlpfit.config.schema import Config, parse
 from mlpfit.errors import (
     ConfigError,
-    RunError,
     UnknownKey,
     allowed,
     as_config_error,
     shortened,
 )
-from mlpfit.files import write_file
-
-CACHE = Path("outputs/.cache/configs")
 
 
 def compose(overrides: Sequence[str]) -> Config:
@@ -156,13 +148,6 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
     causes = [error, *([error.__cause__] if error.__cause__ else [])]
     text = " ".join(" ".join(str(cause).split()) for cause in causes) or type(error).__name__
     text = shortened(text.split(" Config search path:")[0])
-    for override in overrides:  # Hydra's grammar ends a value at a second "="
-        given, _, value = override.partition("=")
-        if "=" in value and not value.startswith(("'", '"', "{", "[")) and "mismatched" in text:
-            return f"{override}: a value with = needs quotes: '{given}=\"{value}\"'"
-    key = getattr(error, "full_key", None) or getattr(error, "override", None)
-    if key:
-        return text if str(key) in text else f"{key}: {text}"
     if any(override.partition("=")[0].lstrip("+~") in text for override in overrides):
         return text
     return " ".join([text, *(f"({override})" for override in overrides)])
@@ -179,7 +164,7 @@ def _keys_below(node: Any) -> Iterator[str]:
 
 
 def _validated(plain: dict[str, Any], overrides: Sequence[str]) -> Config:
-    """Its Config; the error about an unknown key names the files that set it."""
+    """Its Config. The error about a key of another optimizer or target says how to choose that."""
     try:
         return parse(plain)
     except UnknownKey as error:
@@ -189,48 +174,25 @@ def _validated(plain: dict[str, Any], overrides: Sequence[str]) -> Config:
                 raise ConfigError(
                     f"{override}: choose it as {group}={choice}, which brings its own keys"
                 ) from None
-        raise UnknownKey(error.key, error.names, _files_with(error.key, overrides)) from None
-
-
-def _files_with(key: str, overrides: Sequence[str]) -> str:
-    """The user's files that may set a key, " (in ramp/conf/...yaml)"; "" if an override does."""
-    name = key.rpartition(".")[2]
-    if any(name in override.partition("=")[0] for override in overrides):
-        return ""
-    setting = re.compile(rf"\b{re.escape(name)}\s*:")
-    files = [file for conf in conf_folders()[1:] for file in sorted(conf.rglob("*.yaml"))]
-    matching = [str(f) for f in files if setting.search(f.read_text("utf-8", "replace"))]
-    return f" (in {', '.join(matching)})" if matching else ""
+        raise
 
 
 def as_published(experiment: str) -> Config:
-    """The config of an experiment without overrides. Cached until a file of ``conf/`` changes."""
-    yaml = [file for conf in conf_folders() for file in sorted(conf.rglob("*.yaml"))]
-    files = [*yaml, *sorted(Path(__file__).parent.glob("*.py"))]  # this code decides it, too
-    try:
-        config = _as_published(experiment, tuple((str(f), f.stat().st_mtime_ns) for f in files))
-    except ConfigError as error:
-        text = str(error)
-        text = text if experiment in text else f"experiment={experiment}: {text}"
-        raise ConfigError(text) from error
-    check_name(config, experiment)
-    return config
+    """The config of an experiment without overrides. It is composed once, and again only after a
+    file of ``conf/`` has changed."""
+    files = (file for conf in conf_folders() for file in sorted(conf.rglob("*.yaml")))
+    return _as_published(experiment, tuple((str(file), file.read_bytes()) for file in files))
 
 
 @cache
-def _as_published(experiment: str, files: tuple[tuple[str, int], ...]) -> Config:
-    """Composing takes 70 ms, so the result is cached on disk for these files and mtimes (ns)."""
-    versions = [version(package) for package in ("hydra-core", "omegaconf")]
-    key = hashlib.sha256(json.dumps([experiment, files, versions]).encode()).hexdigest()
-    cache_file = CACHE / f"{experiment.replace('/', '-')}.json"
-    with suppress(RunError):  # missing or changed
-        cached = sealed.read_json(cache_file, "compose again")
-        if cached["of"] == key:
-            return parse(cached["config"])
-    plain = _compose_plain([f"experiment={experiment}"])
-    text = b"".join(Path(file).read_bytes() for file, _ in files if file.endswith(".yaml"))
-    files_decide = not re.search(rb"\$\{(oc\.env|now)", text)
-    if files_decide and CACHE.parents[1].is_dir():
-        with suppress(OSError):
-            write_file(cache_file, sealed.json_bytes({"of": key, "config": plain}))
-    return _validated(plain, [])
+def _as_published(experiment: str, files: tuple[tuple[str, bytes], ...]) -> Config:
+    """The config of an experiment with these files; composing takes 70 ms."""
+    try:
+        config = compose([f"experiment={experiment}"])
+    except ConfigError as error:
+        text = str(error)
+        raise ConfigError(
+            text if experiment in text else f"experiment={experiment}: {text}"
+        ) from error
+    check_name(config, experiment)
+    return config

@@ -6,7 +6,7 @@ They are registered in this process only, not as plugins of other Hydra applicat
 import builtins
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from io import StringIO
 from pathlib import Path
@@ -46,8 +46,8 @@ class ConfSource(FileConfigSource):
         return super().list(config_path, results_filter)
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Raises ConfigError for a user's file with ``_target_``, which Hydra would call, other
-        than in callbacks and loggers, which are checked first."""
+        """Raises ConfigError for a file that is not plain YAML in UTF-8, and for a user's
+        experiment or sweep that lacks its first line."""
         file = Path(self.path, self._normalize_file_name(config_path))
         check_texts(load_yaml(file), str(file))  # plain values, in UTF-8 whatever the locale
         text = file.read_text("utf-8")
@@ -63,27 +63,7 @@ class ConfSource(FileConfigSource):
             if group in NESTED and result.header.get("package") != "_global_":
                 missing = "must begin with the line # @package _global_"
                 raise ConfigError(f"{self.path}/{config_path}: {missing}")
-            package = result.header.get("package") or Path(config_path).parent.as_posix()
-            package = package.removeprefix("_global_").replace("/", ".")
-            for key in _target_keys(OmegaConf.to_container(result.config), package):
-                if not key.startswith(("callbacks.", "logger.")):
-                    raise ConfigError(
-                        f"{self.path}/{config_path}: {key}: _target_ is for callbacks and loggers "
-                        "only; name classes of Hydra's own on the command line"
-                    )
         return result
-
-
-def _target_keys(content: Any, at: str) -> Iterator[str]:
-    """Keys of the dicts that have a ``_target_``; at: the key of the content."""
-    if isinstance(content, dict):
-        if "_target_" in content:
-            yield at
-        for key, value in content.items():
-            yield from _target_keys(value, f"{at}.{key}".lstrip("."))
-    if isinstance(content, list):
-        for value in content:
-            yield from _target_keys(value, at)
 
 
 class SearchPath(SearchPathPlugin):

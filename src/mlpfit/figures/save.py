@@ -1,4 +1,4 @@
-"""SVG files: sealed, undated, with a description of the data and code they were drawn from."""
+"""SVG files: undated, with a description of the data and code they were drawn from."""
 
 import hashlib
 import io
@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mlpfit import sealed
 from mlpfit.figures import style
 from mlpfit.figures.parts import WIDE, Figure, is_for_narrow_screens
 from mlpfit.files import write_file
@@ -25,18 +24,18 @@ def save(file: Path, draw: Callable[[], Figure], title: str, description: str) -
     with style.use():
         buffer = io.BytesIO()
         draw().savefig(buffer, format="svg", metadata=metadata)
-    write_file(file, sealed.svg_bytes(buffer.getvalue()))
+    write_file(file, buffer.getvalue())
 
 
 def is_current(file: Path, description: str) -> bool:
-    """Whether the SVG exists, is undamaged and has this description; inside ``narrow_screens`` the
+    """Whether the SVG exists and has this description; inside ``narrow_screens`` the
     other version of a wide one."""
     if is_for_narrow_screens():
         if not is_wide(file):
             return True
         file = narrow_file(file)
     svg = file.read_bytes() if file.is_file() else b""
-    return description in svg[:4000].decode(errors="replace") and sealed.is_whole(svg)
+    return description in svg[:4000].decode(errors="replace")
 
 
 def narrow_file(file: Path) -> Path:

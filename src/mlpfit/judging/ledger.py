@@ -28,6 +28,7 @@ An entry that can't be judged has the verdict (a claim: the column) "not judged"
 commands, a list of those that train what it needs, instead of its numbers.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -36,7 +37,6 @@ from typing import Any
 
 import numpy as np
 
-from mlpfit import sealed
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.config.compose import as_published
 from mlpfit.errors import RunError, as_config_error
@@ -359,6 +359,21 @@ def without(content: dict[str, Any], apart: Mapping[str, str]) -> dict[str, Any]
     return content | {kind: [row_without(row) for row in content[kind]] for kind in kinds}
 
 
+def read(outputs: Path) -> dict[str, Any]:
+    """Content of ledger.json. Raises RunError if it is missing or damaged."""
+    file = outputs / "ledger.json"
+    try:
+        content = json.loads(file.read_bytes())
+        if isinstance(content, dict):
+            return content
+    except FileNotFoundError:
+        own = "mlpfit report <tutorial> needs none"
+        raise RunError(f"{file} is not there: make ensembles report writes it; {own}") from None
+    except (ValueError, RecursionError):
+        pass
+    raise RunError(f"{file}: damaged; remove it, and make ensembles report writes it again")
+
+
 def verdicts(content: dict[str, Any]) -> dict[str, str]:
     """The verdict of every judged number and trace, which must not change unnoticed."""
     rows = {entry["key"]: entry for entry in content["numbers"]}
@@ -396,7 +411,7 @@ def check_richness(content: dict[str, Any], outputs: Path) -> None:
     file = outputs / "ledger.json"
     if not file.is_file():
         return
-    fewer = lost(sealed.read_ledger(outputs), content)
+    fewer = lost(read(outputs), content)
     if not fewer:
         return
     rows = ", ".join(f"{n} of {kind}" for kind, n in fewer.items())
@@ -415,9 +430,9 @@ def write(content: dict[str, Any], outputs: Path, partial: bool = False) -> list
     if not partial:
         check_richness(content, outputs)
     file = outputs / "ledger.json"
-    before = verdicts(sealed.read_ledger(outputs)) if file.is_file() else {}
+    before = verdicts(read(outputs)) if file.is_file() else {}
     now = verdicts(content)
     changed = [f"{k}: {v}, now {now[k]}" for k, v in before.items() if k in now and now[k] != v]
-    write_file(file, sealed.json_bytes(content))
+    write_file(file, (json.dumps(content, indent=1) + "\n").encode())
     write_table(outputs / "ledger.csv", CSV_COLUMNS.split(), content["numbers"])
     return changed

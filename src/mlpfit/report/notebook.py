@@ -194,13 +194,12 @@ def load_sweep(path: str | Path) -> DataFrame:
 
     Raises RunError without pandas, and for a missing or damaged summary.
     """
-    from mlpfit import sealed
     from mlpfit.sweeps import summary
 
     summary.read_summary(Path(path))
     file = Path(path) / "summary.csv"
     table = _pandas().read_csv(file, keep_default_na=False, na_values=["", "nan"])
-    return table.drop(columns=sealed.KEY).set_index(summary.JOB_COLUMN)
+    return table.set_index(summary.JOB_COLUMN)
 
 
 def _pandas() -> Any:

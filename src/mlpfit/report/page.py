@@ -29,7 +29,6 @@ from mlpfit.report.playground import obstacle_of
 from mlpfit.report.table import summary
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import QUANTITIES, Run
-from mlpfit.sealed import read_svg
 from mlpfit.sweeps.closing import answer
 from mlpfit.sweeps.summary import read_summary
 
@@ -47,7 +46,7 @@ LOGARITHMIC = 20  # a scale of positive numbers that span more than this factor 
 def report(outputs: Path, ledger: dict[str, Any], names: Sequence[str] = ()) -> str:
     """The page of these tutorials (default: all). A run, an ensemble or a row of the ledger that is
     missing or of another recipe is left out, and the page says why. Raises RunError if there is no
-    run, or if a figure is missing or damaged."""
+    run, or if a figure is missing."""
     chosen = [t for t in tutorials() if not names or t.name in names]
     runs, without_run = {}, {}
     for name in (name for t in chosen for name in t.experiments()):
@@ -230,15 +229,15 @@ def images(
 
 def image(name: str, file: Path) -> dict[str, Any]:
     """An SVG as base64 with the title it contains, its size in pixels, and its version for narrow
-    screens if there is one. Raises RunError if the file is damaged."""
-    svg = read_svg(file)
+    screens if there is one."""
+    svg = file.read_bytes()
     title = re.search(rb"<dc:title>(.*?)</dc:title>", svg, re.DOTALL)
     narrow = narrow_file(file)
     return encoded(svg) | {
         "name": name,
         "caption": html.unescape(title[1].decode()) if title else name,
         "wide": size_of(svg)[0] > 400,
-        "narrow": encoded(read_svg(narrow)) if narrow.is_file() else None,
+        "narrow": encoded(narrow.read_bytes()) if narrow.is_file() else None,
     }
 
 
@@ -250,7 +249,7 @@ def encoded(svg: bytes) -> dict[str, Any]:
 
 def sweep(name: str, outputs: Path) -> dict[str, Any]:
     """Question, answer, figure and finished jobs of a ready sweep; the question alone if it has not
-    been run. Raises RunError if its figure or its summary is damaged."""
+    been run. Raises RunError if its summary is damaged."""
     folder, question = outputs / "sweeps" / name, ready_sweep(name).question
     entry = {"name": name, "question": question, "image": None}
     if not (folder / "figure.svg").is_file():

@@ -39,7 +39,6 @@ from mlpfit.judging.evidence import flattened
 from mlpfit.judging.statistics import quantiles
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER, Run, load_run
-from mlpfit.sealed import read_ledger
 
 BUNDLE = Path(__file__).with_name("playground.bundle.html")
 PLACEHOLDER = '"evidence"\n</script>'  # which the JSON replaces in the bundle
@@ -95,7 +94,7 @@ def from_ledger(outputs: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str
     file = outputs / "ledger.json"
     if not file.is_file():
         return {}, []
-    ledger = read_ledger(outputs)
+    ledger = judging.read(outputs)
     try:
         ledger = judging.without(ledger, judging.departing(ledger))
         runs = {

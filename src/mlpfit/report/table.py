@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlpfit import sealed
 from mlpfit.config.catalogue import experiments, tutorial
 from mlpfit.errors import RunError
 from mlpfit.figures.draw import drawings
 from mlpfit.files import write_file, write_table
 from mlpfit.judging import evidence, published, words
+from mlpfit.judging import ledger as judging
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import QUANTITIES
 
@@ -69,7 +69,7 @@ def write(results: list[Result], outputs: Path) -> None:
 def readme_table(outputs: Path) -> str:
     """The README's results in Markdown: results.csv with the ledger's verdict on each run, and what
     the verdicts amount to. Raises RunError if one of the two files is damaged."""
-    ledger = sealed.read_ledger(outputs) if (outputs / "ledger.json").is_file() else None
+    ledger = judging.read(outputs) if (outputs / "ledger.json").is_file() else None
     lines = [f"| {HEAD} |", "|" + " --- |" * 7]
     try:
         lines += [_line(row, outputs.name, _judged(row, ledger)) for row in _rows(outputs)]
@@ -118,7 +118,7 @@ def departure(row: dict[str, str], ledger: dict[str, Any]) -> str | None:
 
 def departures(outputs: Path) -> list[str]:
     """The experiments whose run in results.csv and whose seeds in the ledger differ in recipe."""
-    ledger = sealed.read_ledger(outputs)
+    ledger = judging.read(outputs)
     return [row["experiment"] for row in _rows(outputs) if departure(row, ledger) is not None]
 
 

@@ -5,11 +5,13 @@ as a run writes them: plain numbers, texts and arrays, of the shapes that belong
 is unpickled, unpacked or expanded, so that no file takes much more memory than its size.
 """
 
+import hashlib
 import io
 import json
 import math
 import zipfile
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -163,6 +165,29 @@ def _is_count(value: Any) -> bool:
 def _require(holds: bool, problem: str) -> None:
     if not holds:
         raise ValueError(problem)
+
+
+def marker_bytes(marker: Mapping[str, Any]) -> bytes:
+    """complete.json: the marker with the hash of its content, which holds those of all the run's
+    files and so stands for the whole folder."""
+    return (json.dumps({**marker, "sha256": _hash(marker)}, indent=1) + "\n").encode()
+
+
+def marker_of(content: bytes) -> dict[str, Any]:
+    """The marker in complete.json, without its hash."""
+    marker = _json_object(content)
+    _require(marker.pop("sha256", None) == _hash(marker), "checksum mismatch")
+    _require(is_identity(marker.get("identity")), "no identity of a run")
+    files, others, shards = (marker.get(key, []) for key in ("files", "others", "shards"))
+    _require(isinstance(files, dict) and isinstance(others, list), "lists no files")
+    names = [PurePosixPath(name) for name in (*files, *others)]
+    _require(all(not n.is_absolute() and ".." not in n.parts for n in names), "names other files")
+    _require(all(PurePosixPath(name).name == name for name in shards), "names other shards")
+    return marker
+
+
+def _hash(marker: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(marker).encode()).hexdigest()
 
 
 def is_identity(value: Any) -> bool:

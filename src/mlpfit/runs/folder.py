@@ -1,4 +1,4 @@
-"""Creation of run folders: locked by one process, filled, sealed, then moved into place."""
+"""Creation of run folders: locked by one process, filled, marked, then moved into place."""
 
 import ctypes
 import hashlib
@@ -12,11 +12,10 @@ from typing import Any
 
 from filelock import FileLock
 
-from mlpfit import sealed
 from mlpfit.config.schema import Config
 from mlpfit.errors import RunError
 from mlpfit.files import sha256, write_file
-from mlpfit.runs import removal
+from mlpfit.runs import content, removal
 from mlpfit.runs.identity import identity as identity_of
 from mlpfit.runs.identity import is_current
 from mlpfit.runs.removal import INNER, check_replaceable, is_working_directory, remove
@@ -47,9 +46,9 @@ def seal(folder: Path, identity: dict[str, Any]) -> None:
             others.append(name)
         elif path.is_file():
             files[name] = sha256(path)
-    content = {"identity": identity, "files": files, "others": others}
-    content |= {"shards": shards} if shards else {}
-    write_file(folder / MARKER, sealed.json_bytes(content))
+    marker = {"identity": identity, "files": files, "others": others}
+    marker |= {"shards": shards} if shards else {}
+    write_file(folder / MARKER, content.marker_bytes(marker))
 
 
 def unfinished_path(final: Path) -> Path:
@@ -78,9 +77,9 @@ def unfinished_folder(
     """Yield the locked folder in which to finish this config's run, or None if the run is up to
     date.
 
-    After the body the folder is sealed and becomes the finished run, if ``is_complete(folder)``;
-    else it stays, to be continued later. Raises RunError, before the body, if the run would replace
-    anything that is not mlpfit's.
+    After the body the folder gets its marker and becomes the finished run, if
+    ``is_complete(folder)``; else it stays, to be continued later. Raises RunError, before the
+    body, if the run would replace anything that is not mlpfit's.
     """
     final, identity = plain_path(final), identity_of(config)
     check_place(config, final)  # before anything is created
@@ -192,7 +191,7 @@ def take_along(added: list[Path], partial: Path) -> None:
 
 
 def move_into_place(partial: Path, final: Path) -> None:
-    """Give a sealed folder its final name, and only then remove an older run of that name."""
+    """Give a finished folder its final name, and only then remove an older run of that name."""
     if partial.parent == final:
         fill(final, partial)
     elif not final.exists() or not any(final.iterdir()):

@@ -9,23 +9,21 @@ metrics.json     final numbers, one per replica
 provenance.json  commit, versions, machine, seeds and seconds
 checkpoints/     last.ckpt, best.ckpt
 events.out...    event file of TensorBoard
-complete.json    written last: identity of the run and the SHA-256 of every file above; sealed
-                 with a hash of its own, which therefore stands for the whole folder
+complete.json    written last: identity of the run, the SHA-256 of every file above, and that of
+                 all this, which stands for the whole folder
 
 An ensemble's folder has such a folder for each shard, which holds some of the replicas, under
 shards/; it is read as one run.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlpfit import sealed
 from mlpfit.data.streams import replica_seeds
 from mlpfit.engine import evaluation
 from mlpfit.errors import RunError, allowed
@@ -308,20 +306,13 @@ def _marker(path: Path) -> dict[str, Any]:
     """Content of complete.json. Raises RunError if it is missing or not as it was written."""
     file = path / MARKER
     try:
-        found = json.loads(read_file(file, MAX_MARKER))
-        if sealed.is_unchanged(found) and content.is_identity(found["identity"]):
-            names = [*map(PurePosixPath, found["files"]), *map(PurePosixPath, found["others"])]
-            inside = all(not n.is_absolute() and ".." not in n.parts for n in names)
-            shards = found.get("shards", [])
-            if inside and all(PurePosixPath(name).name == name for name in shards):
-                return found
+        return content.marker_of(read_file(file, MAX_MARKER))
     except FileNotFoundError:
         raise RunError(f"{path}: no finished run here (no {MARKER}); train it first") from None
     except OSError as error:
         raise RunError(f"{file}: can't be read ({error.strerror}); {RETRAIN}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        pass
-    raise RunError(f"{file}: damaged; {RETRAIN}")
+    except (ValueError, TypeError, RecursionError):
+        raise RunError(f"{file}: damaged; {RETRAIN}") from None
 
 
 def differences(a: Any, b: Any, key: str = "") -> list[str]:

@@ -15,7 +15,6 @@ mse_*, truth_mse_*, val_mse_*   p5, median, p95 over the replicas of the final e
                      median
 sharpness_start_*, sharpness_*   the same of the largest eigenvalue of the loss's Hessian before and
                      after training, if requested
-sha256               of all other cells of the table
 """
 
 import csv
@@ -29,7 +28,6 @@ from typing import Any
 
 import numpy as np
 
-from mlpfit import sealed
 from mlpfit.config.catalogue import ready_sweep, ready_sweeps
 from mlpfit.errors import Diverged, RunError
 from mlpfit.files import write_file, write_table
@@ -167,8 +165,7 @@ def write_summary(folder: Path, content: Mapping[str, Any] | None = None) -> lis
     longest_first = sorted(rows, key=len, reverse=True)
     columns = list(dict.fromkeys(name for row in longest_first for name in row))
     rows = [{name: row.get(name, "") for name in columns} for row in rows]
-    seal = {sealed.KEY: sealed.table_hash(rows)}
-    write_table(folder / "summary.csv", [*columns, *seal], (row | seal for row in rows))
+    write_table(folder / "summary.csv", columns, rows)
     return rows
 
 
@@ -178,17 +175,13 @@ def read_summary(folder: Path) -> tuple[list[str], list[Row]]:
     try:
         with open(file, newline="", encoding="utf-8") as table:
             rows = list(csv.DictReader(table))
-        seals = {row.pop(sealed.KEY) for row in rows}
-        if seals == {sealed.table_hash(rows)}:
-            columns = list(rows[0])
-            return columns[: columns.index(JOB_COLUMN)], rows
+        columns = list(rows[0])
+        return columns[: columns.index(JOB_COLUMN)], rows
     except OSError:
         raise RunError(f"{file} is not there: run the sweep first") from None
-    except (ValueError, KeyError, csv.Error):
-        pass  # not text, not a table, or a missing column
-    raise RunError(
-        f"{file}: not as it was written; run the sweep again, it trains nothing that is complete"
-    )
+    except (ValueError, IndexError, csv.Error):  # not text, not a table, or a missing column
+        remedy = "run the sweep again, it trains nothing that is complete"
+        raise RunError(f"{file}: damaged; {remedy}") from None
 
 
 def numbers_of_run(run: Run, sharpness: bool, metric: str | None = None) -> Row:

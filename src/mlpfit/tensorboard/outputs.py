@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mlpfit.errors import ConfigError
+from mlpfit.judging import ledger
 from mlpfit.runs.run import MARKER, load_run
-from mlpfit.sealed import read_ledger
 from mlpfit.tensorboard.events import NAME, leaving_out
 from mlpfit.tensorboard.runs import write_ensemble, write_run
 from mlpfit.tensorboard.sweeps import write_sweeps
@@ -34,7 +34,7 @@ def write_outputs(outputs: Path) -> int:
     numbers: list[dict[str, Any]] = []
     if (outputs / "ledger.json").is_file():
         with leaving_out(outputs / "ledger.json"):
-            numbers = read_ledger(outputs)["numbers"]
+            numbers = ledger.read(outputs)["numbers"]
     written = 0
     for kind, write in ("runs", write_run), ("ensembles", write_ensemble):
         for marker in sorted((outputs / kind).glob(f"*/*/{MARKER}")):

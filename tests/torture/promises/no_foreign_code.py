@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 import pickle
 import shutil
@@ -21,6 +20,7 @@ from table import Promise
 from mlpfit.config.catalogue import CONF
 from mlpfit.model.regression import Regression
 from mlpfit.process import run_command
+from mlpfit.runs import content
 from mlpfit.runs.run import MARKER
 
 IN_YAML = "!!python/object/apply:os.mkdir ['{}']\n"
@@ -87,10 +87,10 @@ class Trial:
 
 def reseal(run: Path) -> None:
     """Whoever gives a run away can write its marker, too."""
-    marker = json.loads((run / MARKER).read_text())
+    marker = content.marker_of((run / MARKER).read_bytes())
     for name in marker["files"]:
         marker["files"][name] = hashlib.sha256((run / name).read_bytes()).hexdigest()
-    (run / MARKER).write_text(json.dumps(marker))
+    (run / MARKER).write_bytes(content.marker_bytes(marker))
 
 
 def foreign_arrays(t: Trial) -> None:
@@ -127,7 +127,6 @@ def foreign_experiment(t: Trial) -> None:
         f"target: {target}\n",
         f"callbacks: {{x: {target}}}\n",
         f"logger: {{x: {target}}}\n",
-        f"hydra: {{callbacks: {{x: {target}}}}}\n",
     ]
     line = lines[t.number % len(lines)]
     good = (CONF / "experiment/plane/scratch.yaml").read_text()
