@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mlpfit.data import streams
-from mlpfit.data.streams import Generator, RandomState, TorchUniform
+from mlpfit.data.streams import Generator, RandomState, TorchUniform, spawned
 
 SEEDS = (0, 1, 19, 1234, 2**32 - 1)
 RANGES = [
@@ -90,3 +90,17 @@ def test_normal_numbers_beyond_the_ziggurat_come_from_our_logarithm():
     np.testing.assert_array_equal(drawn[~beyond], expected[~beyond])
     np.testing.assert_allclose(drawn[beyond], expected[beyond], rtol=2 * 2.0**-52)
     assert rng.bit_generator.state == again.bit_generator.state
+
+
+@pytest.mark.parametrize("child", [0, 1, 2, 3, 4])
+def test_the_generators_of_a_seed_are_numpys(child):
+    for seed in (0, 1, 255, 256, 12_345, 2**31, 2**32 - 1, 2**32, 2**40):
+        theirs = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(child,)))
+        assert spawned(seed, child).bit_generator.state == theirs.state
+
+
+def test_the_legacy_generator_of_a_seed_is_numpys():
+    for seed in (0, 1, 12_345, 2**32 - 1):
+        ours, theirs = streams.streams(seed, "legacy").data, np.random.RandomState(seed)
+        np.testing.assert_array_equal(ours.random_sample(2000), theirs.random_sample(2000))
+        np.testing.assert_array_equal(ours.permutation(50), theirs.permutation(50))

@@ -13,10 +13,11 @@ Three kinds, so that seeded tutorials can be reproduced bit for bit:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 from mlpfit.data import elementary
 
@@ -45,11 +46,12 @@ class Generator(np.random.Generator):
         values = self.standard_normal(size)
         if not (beyond := np.flatnonzero(np.abs(values) > self.TAIL)).size:
             return values
-        after, flat = self.bit_generator.state, np.atleast_1d(values).ravel()
+        after, flat, done = self.bit_generator.state, np.atleast_1d(values).ravel(), 0
+        self.bit_generator.state = before
         for i in beyond.tolist():
-            self.bit_generator.state = before
-            self.standard_normal(i)
+            self.standard_normal(i - done)
             flat[i] = np.copysign(self._beyond_tail(), flat[i])
+            done = i + 1
         self.bit_generator.state = after
         return flat.reshape(np.shape(values))[()]
 
@@ -106,8 +108,7 @@ class TorchUniform:
     """
 
     def __init__(self, seed: int) -> None:
-        self.bits: Any = np.random.MT19937()
-        self.bits._legacy_seeding(seed)
+        self.bits: Any = mersenne(seed)
         self.spare: list[float] = []
 
     def uniform(self, low: float, high: float, size: tuple[int, ...]) -> np.ndarray:
@@ -177,7 +178,7 @@ class Streams:
 
     @cached_property
     def data(self) -> Any:
-        return spawned(self.seed, 0) if self.kind == "spawned" else RandomState(self.seed)
+        return spawned(self.seed, 0) if self.kind == "spawned" else RandomState(mersenne(self.seed))
 
     @cached_property
     def weights(self) -> Any:
@@ -198,7 +199,64 @@ def streams(seed: int, kind: Kind) -> Streams:
 def spawned(seed: int, child: int) -> Generator:
     """The generator of a child of the seed, as ``numpy.random.SeedSequence(seed).spawn`` makes
     it."""
-    return Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(child,))))
+    if not 0 <= seed < 2**32:
+        return Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(child,))))
+    block, place = divmod(seed, BLOCK)
+    words: Any = _Words(_spawned_words(block, child)[place])
+    return Generator(np.random.PCG64(words))
+
+
+def mersenne(seed: int) -> Any:
+    """The bit generator of ``numpy.random.RandomState(seed)``."""
+    words: Any = _Words(NO_WORDS)
+    bits: Any = np.random.MT19937(words)
+    bits._legacy_seeding(seed)
+    return bits
+
+
+class _Words(ISeedSequence):
+    """Gives a new bit generator these words. numpy makes them of a SeedSequence one by one, which
+    takes longer than all the numbers that a replica draws."""
+
+    def __init__(self, words: Any) -> None:
+        self.words = words
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:
+        return self.words
+
+
+BLOCK = 256  # seeds whose words are computed together
+NO_WORDS = [0] * 624  # of a Mersenne Twister that is seeded afterwards
+
+
+@lru_cache(maxsize=64)
+def _spawned_words(block: int, child: int) -> np.ndarray:
+    """The four 64-bit words (BLOCK, 4) of ``SeedSequence(seed, spawn_key=(child,))``, of the seeds
+    of a block: O'Neill's seed_seq_fe, as in numpy/random/bit_generator.pyx."""
+    seeds = np.arange(block * BLOCK, (block + 1) * BLOCK, dtype=np.uint32)
+    entropy = [seeds, *(np.full_like(seeds, value) for value in (0, 0, 0, child))]
+    constant = 0x43B0D7E5
+
+    def hashed(value: np.ndarray, factor: int = 0x931E8875) -> np.ndarray:
+        nonlocal constant
+        value = value ^ np.uint32(constant)
+        constant = constant * factor & 0xFFFFFFFF
+        value = value * np.uint32(constant)
+        return value ^ value >> np.uint32(16)
+
+    def mixed(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        value: np.ndarray = np.uint32(0xCA01F9DD) * x - np.uint32(0x4973F715) * y
+        return value ^ value >> np.uint32(16)
+
+    pool = [hashed(value) for value in entropy[:4]]
+    for source in range(4):
+        for to in range(4):
+            if to != source:
+                pool[to] = mixed(pool[to], hashed(pool[source]))
+    pool = [mixed(value, hashed(entropy[4])) for value in pool]
+    constant = 0x8B51F9DD
+    halves = [hashed(pool[i % 4], 0x58F38DED).astype(np.uint64) for i in range(8)]
+    return np.stack([halves[i] | halves[i + 1] << np.uint64(32) for i in (0, 2, 4, 6)], axis=1)
 
 
 Use = Literal["validation", "test"]
