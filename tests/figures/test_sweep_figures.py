@@ -18,20 +18,20 @@ MANY = [str(i) for i in range(40)]
 
 def job(error=0.5, diverged=0.0, **keys):
     """The row of a finished job, as summary.csv holds it."""
-    row = keys | {"job": "", "failure": "", "parameters": "9", "layers": "1"}
+    row = keys | {"job": "", "failure": "", "parameters": 9, "layers": 1, "replicas": 64}
     factors = {"p5": 0.5, "median": 1, "p95": 3}
     for quantity, quantile in itertools.product(QUANTITIES, factors):
-        row[f"{quantity}_{quantile}"] = str(error * factors[quantile])
+        row[f"{quantity}_{quantile}"] = error * factors[quantile]
     if diverged >= 0.05:
-        row |= {f"{quantity}_p95": "inf" for quantity in QUANTITIES}
+        row |= {f"{quantity}_p95": np.inf for quantity in QUANTITIES}
     if diverged >= 0.5:
-        row |= {f"{quantity}_median": "inf" for quantity in QUANTITIES}
-    return row | {"diverged": str(diverged)}
+        row |= {f"{quantity}_median": np.inf for quantity in QUANTITIES}
+    return row | {"diverged": diverged}
 
 
 def failed(**keys):
     """The row of a job that has no numbers."""
-    return dict.fromkeys(job(), "") | keys | {"failure": "diverged at step 3"}
+    return dict.fromkeys(job()) | keys | {"job": "", "failure": "diverged at step 3"}
 
 
 def grid(diverged=(0.0,), **keys):
@@ -60,7 +60,7 @@ def test_a_cross_is_a_job_without_a_median_and_a_hollow_point_one_that_lost_repl
 
 
 def test_failed_jobs_that_have_no_place_along_x_are_counted():
-    rows = [job(a="1"), job(a="2") | {"parameters": "20"}, failed(a="3")]
+    rows = [job(a="1"), job(a="2") | {"parameters": 20}, failed(a="3")]
     figure = curves(rows, "parameters")
     assert "1 failed jobs not shown" in figure.get_suptitle()
 
@@ -93,7 +93,7 @@ def test_a_third_key_has_a_map_a_value():
 def test_stability_is_read_from_the_gentlest_job_and_drawn():
     rows = [job(lr=lr, diverged=lost) for lr, lost in (("1", 0), ("2", 0), ("3", 0.4))]
     for row, value in zip(rows, (4.0, 8.0, 16.0), strict=True):
-        row |= {f"sharpness_{q}": str(value) for q in ("p5", "median", "p95")}
+        row |= {f"sharpness_{q}": value for q in ("p5", "median", "p95")}
     assert stability_of(rows, "lr") == (0.5, 0.5, 0.5, 2.0)
     (ax,) = curves(rows, "lr", stability=stability_of(rows, "lr")).axes
     labels = ax.get_legend_handles_labels()[1]

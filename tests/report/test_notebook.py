@@ -68,7 +68,6 @@ def test_plots_go_to_the_axes_that_are_given(runs):
 
 
 def test_final_numbers_and_sweeps_are_pandas_frames(runs, tmp_path, command):
-    pandas = pytest.importorskip("pandas")
     frame = runs[1].to_frame()
     assert list(frame.index) == runs[1].seeds and frame.index.name == "seed"
     np.testing.assert_array_equal(frame["mse"], runs[1].metrics["mse"])
@@ -77,13 +76,7 @@ def test_final_numbers_and_sweeps_are_pandas_frames(runs, tmp_path, command):
     assert code == 0, printed
     sweep = mlpfit.load_sweep(next(tmp_path.glob("outputs/sweeps/tower/small/*")))
     assert list(sweep["model.hidden"]) == ["none", "3"] and list(sweep["layers"]) == [0, 1]
-    assert pandas.api.types.is_float_dtype(sweep["mse_median"]) and "sha256" not in sweep
-
-
-def test_without_pandas_one_line_says_so(runs, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(mlpfit.RunError, match=r"pip install 'mlpfit\[pandas\]'"):
-        runs[0].to_frame()
+    assert sweep["mse_median"].dtype == float
 
 
 def test_verdicts_place_the_published_numbers_among_the_replicas(tmp_path):

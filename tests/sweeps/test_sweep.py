@@ -289,7 +289,7 @@ def kept_summary(name, tmp_path):
 
 def test_width_is_held_against_depth_at_equal_parameters(tmp_path):
     _, rows = read_summary(kept_summary("tower/width_and_depth", tmp_path))
-    counts = np.array([int(row["parameters"]) for row in rows])
+    counts = np.array([row["parameters"] for row in rows])
     for group in counts.reshape(3, 3):
         assert group.max() < 1.1 * group.min()
 

@@ -1,5 +1,6 @@
 """Figures of sweeps, from the rows of summary.csv: curves along one swept key, maps over two or
-three, the trials of a search. A row maps columns to texts; a failed job's has the swept keys only.
+three, the trials of a search. A row has swept keys as texts, and numbers; a failed job's has None
+for those.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from mlpfit.figures.parts import (
 )
 from mlpfit.runs.run import QUANTITIES
 
-Row = Mapping[str, str]
+Row = Mapping[str, Any]
 LINES = ("-", "--", "-.", ":")
 COLORS = (style.FIT, style.UNITS, style.PUBLISHED, style.BEFORE, style.ROWS)
 # Keywords of the hollow points of jobs that lost replicas, and of the crosses of those that failed.
@@ -44,7 +45,9 @@ def curves(
         figure.set_size_inches(7.2 if len(panels) == 1 else 9.6, 3.8)
     else:
         figure.set_size_inches(NARROW, 3 * len(panels) + 1)
-    drawn = [r for r in rows if r[x] and r[lines or x]]  # a failed job has no parameters or layers
+    drawn = [
+        r for r in rows if not {r[x], r[lines or x]} & {None, ""}
+    ]  # a failed job has no parameters or layers
     groups = distinct(drawn, lines) if lines else [""]
     for ax, quantity in zip(axes, panels, strict=True):
         scale_x(ax, distinct(drawn, x), 400 / len(panels))
@@ -66,7 +69,7 @@ def curves(
                 ax.axvline(stable, color=style.TRUTH, ls=":", lw=1, label="largest stable\nvalue")
     missing = len(rows) - len(drawn)
     note = f"; {missing} failed jobs not shown" if missing else ""
-    several = any(as_number(row.get("replicas", "")) > 1 for row in drawn)
+    several = any((row.get("replicas") or 0) > 1 for row in drawn)
     what = "median and 5 to 95 % of the replicas" if several else "one run each"
     figure.suptitle(f"{what}{note}", fontsize=9)
     add_legend(figure, lines)
@@ -93,7 +96,7 @@ def draw_line(
     if numeric:
         ax.fill_between(at, low, high, color=color, alpha=0.13, lw=0)
     ax.plot(at, median, "o", ls=LINES[i % len(LINES)] if numeric else "", color=color, label=label)
-    diverged = finite & np.array([as_number(row["diverged"]) > 0 for row in rows])
+    diverged = finite & np.array([(row["diverged"] or 0) > 0 for row in rows])
     if diverged.any():
         ax.plot(at[diverged], median[diverged], "o", color=color, **HOLLOW)
     height = 1.03 + 0.03 * (i % len(COLORS))  # one above the other: lines may lack the same job
@@ -245,23 +248,24 @@ def add_legend(figure: Figure, title: str) -> None:
         figure.legend(marks, labels, loc=place, ncols=columns, title=title)
 
 
-def distinct(rows: Sequence[Row], key: str) -> list[str]:
+def distinct(rows: Sequence[Row], key: str) -> list[Any]:
     """The values of a column: numbers by size, then names in alphabetical order."""
-    return sorted({row[key] for row in rows}, key=lambda text: (as_number(text), text))
+    return sorted({row[key] for row in rows}, key=lambda value: (as_number(value), str(value)))
 
 
-def as_number(text: str) -> float:
-    """Infinite if the text is no number."""
+def as_number(value: Any) -> float:
+    """Infinite if it is a text that is no number, or None."""
     try:
-        return float(text)
-    except ValueError:
+        return float(value)
+    except (ValueError, TypeError):
         return float("inf")
 
 
-def short_label(text: str) -> str:
+def short_label(value: Any) -> str:
     """A value as a label: Hydra's ranges give 0.30000000000000004, and names can be long."""
-    if as_number(text) < np.inf:
-        return f"{as_number(text):.6g}"
+    if as_number(value) < np.inf:
+        return f"{as_number(value):.6g}"
+    text = str(value)
     return text if len(text) <= 24 else f"{text[:11]}…{text[-12:]}"
 
 

@@ -10,6 +10,7 @@ import html
 import io
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,15 +57,17 @@ class Run(finished.Run):
         return fit, loss
 
     def to_frame(self) -> DataFrame:
-        """The final numbers, one row a replica, indexed by seed. Raises RunError without pandas.
+        """The final numbers, one row a replica, indexed by seed.
 
         >>> import mlpfit
         >>> run = mlpfit.fit("parabola/eight_neurons", replicas=3, trainer={"max_steps": 20})
         >>> run.to_frame()["mse"].shape
         (3,)
         """
-        index = _pandas().Index(self.seeds, name="seed")
-        return _pandas().DataFrame(self.metrics, index=index)
+        import pandas
+
+        index = pandas.Index(self.seeds, name="seed")
+        return pandas.DataFrame(self.metrics, index=index)
 
     def verdicts(self) -> Verdicts:
         """The numbers that the experiment's page prints, judged by these replicas as in the ledger
@@ -192,19 +195,14 @@ def load_sweep(path: str | Path) -> DataFrame:
 
         mlpfit.load_sweep("outputs/sweeps/parabola/learning_rate")
 
-    Raises RunError without pandas, and for a missing or damaged summary.
+    Raises RunError for a missing or damaged summary.
     """
+    import pandas
+
     from mlpfit.sweeps import summary
 
-    summary.read_summary(Path(path))
-    file = Path(path) / "summary.csv"
-    table = _pandas().read_csv(file, keep_default_na=False, na_values=["", "nan"])
+    table = summary.read_table(Path(path))
+    for key in table.columns[: table.columns.get_loc(summary.JOB_COLUMN)]:
+        with suppress(ValueError):  # a key of texts
+            table[key] = pandas.to_numeric(table[key])
     return table.set_index(summary.JOB_COLUMN)
-
-
-def _pandas() -> Any:
-    try:
-        import pandas
-    except ImportError:
-        raise RunError("pandas is not installed: pip install 'mlpfit[pandas]'") from None
-    return pandas

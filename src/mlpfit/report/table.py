@@ -1,6 +1,5 @@
 """The numbers of finished runs: outputs/results.csv, and the results in the README."""
 
-import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,11 +70,7 @@ def readme_table(outputs: Path) -> str:
     the verdicts amount to. Raises RunError if one of the two files is damaged."""
     ledger = judging.read(outputs) if (outputs / "ledger.json").is_file() else None
     lines = [f"| {HEAD} |", "|" + " --- |" * 7]
-    try:
-        lines += [_line(row, outputs.name, _judged(row, ledger)) for row in _rows(outputs)]
-    except (ValueError, KeyError, TypeError, csv.Error):
-        remedy = "make clean reproduce writes it again"
-        raise RunError(f"{outputs}/results.csv: damaged; {remedy}") from None
+    lines += [_line(row, outputs.name, _judged(row, ledger)) for row in _rows(outputs)]
     if ledger is not None and not departures(outputs):
         lines += ["", *(line for line in summary(ledger) if line)]
     return "\n".join(lines) + "\n"
@@ -86,12 +81,19 @@ def summary(ledger: dict[str, Any]) -> list[str]:
     return [f"{words.runs(ledger)}. {words.family(ledger)}".strip(), words.missing(ledger)]
 
 
-def _rows(outputs: Path) -> list[dict[str, str]]:
-    with open(outputs / "results.csv", newline="") as table:
-        return list(csv.DictReader(table))
+def _rows(outputs: Path) -> list[dict[str, Any]]:
+    """The rows of results.csv: value a number, all else texts. Raises RunError if it is damaged."""
+    import pandas  # here, since it takes a second
+
+    file = outputs / "results.csv"
+    try:
+        table = pandas.read_csv(file, dtype=str, keep_default_na=False)[list(FIELDS)]
+        return table.astype({"value": float}).to_dict("records")
+    except (ValueError, KeyError):
+        raise RunError(f"{file}: damaged; make clean reproduce writes it again") from None
 
 
-def _judged(row: dict[str, str], ledger: dict[str, Any] | None) -> dict[str, Any]:
+def _judged(row: dict[str, Any], ledger: dict[str, Any] | None) -> dict[str, Any]:
     """The ledger's entry on the run of this row, with its last number as "number"; without a
     verdict, and with the reason, if there is none of this recipe."""
     name = row["experiment"]
@@ -106,7 +108,7 @@ def _judged(row: dict[str, str], ledger: dict[str, Any] | None) -> dict[str, Any
     return entry | {"number": number}
 
 
-def departure(row: dict[str, str], ledger: dict[str, Any]) -> str | None:
+def departure(row: dict[str, Any], ledger: dict[str, Any]) -> str | None:
     """Why the ledger's seeds of an experiment are not of this run's recipe; None if they are, or if
     there are none."""
     name = row["experiment"]
@@ -122,12 +124,12 @@ def departures(outputs: Path) -> list[str]:
     return [row["experiment"] for row in _rows(outputs) if departure(row, ledger) is not None]
 
 
-def _line(row: dict[str, str], outputs: str, judged: dict[str, Any]) -> str:
+def _line(row: dict[str, Any], outputs: str, judged: dict[str, Any]) -> str:
     name, number = row["experiment"], published.last_number(row["experiment"])
     folder = f"{outputs}/figures/{name.split('/')[0]}"
     links = ", ".join(f"[{figure}]({folder}/{figure}.svg)" for figure in row["figures"].split())
     quantity = (number.label if number else "") or QUANTITIES[row["quantity"]]
-    cells = [f"`{name}`", links, quantity, f"{float(row['value']):.4g}"]
+    cells = [f"`{name}`", links, quantity, f"{row['value']:.4g}"]
     cells += [row["published"] or words.CURVE_ONLY, "", ""]
     if "verdict" not in judged:
         cells[-1] = judged["reason"]

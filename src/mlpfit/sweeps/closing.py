@@ -20,6 +20,7 @@ from mlpfit.sweeps.summary import (
     read_summary,
     read_sweep,
     ready_sweep_name,
+    results_of,
     stability_of,
     sweep_name,
     sweep_note,
@@ -57,7 +58,7 @@ def finish_sweep(folder: Path, content: Mapping[str, Any] | None = None) -> bool
 def best_table(rows: list[Row], keys: list[str], metric: str) -> Table:
     """Table of the trials of a search with the lowest metric."""
     finished = [row for row in rows if not row["failure"]]
-    best = sorted(finished, key=lambda row: float(row[f"{metric}_median"]))[:BEST]
+    best = sorted(finished, key=lambda row: row[f"{metric}_median"])[:BEST]
     table = summary_table(best, keys)
     table.title = f"the best {len(best)} of {len(rows)} trials"
     table.title_justify = "left"
@@ -71,10 +72,10 @@ def summary_table(rows: list[Row], keys: list[str]) -> Table:
     for row in rows:
         cells = ["", "", "failed", ""]
         if not row["failure"]:
-            low, middle, high = (f"{float(row[f'mse_{q}']):.4g}" for q in ("p5", "median", "p95"))
-            share, seconds = f"{float(row['diverged']):.0%}", f"{float(row['seconds']):.1f}"
-            error = f"{middle} ({low} to {high})" if int(row["replicas"]) > 1 else middle
-            cells = [row["replicas"], share, error, seconds]
+            low, middle, high = (f"{row[f'mse_{q}']:.4g}" for q in ("p5", "median", "p95"))
+            share, seconds = f"{row['diverged']:.0%}", f"{row['seconds']:.1f}"
+            error = f"{middle} ({low} to {high})" if row["replicas"] > 1 else middle
+            cells = [str(row["replicas"]), share, error, seconds]
         table.add_row(*(row[key] for key in keys), *cells)
     return table
 
@@ -92,7 +93,7 @@ def answer(ready: str, rows: list[Row]) -> str:
     return sentence
 
 
-class Columns(dict[str, str]):
+class Columns(dict[str, Any]):
     """A row of the summary."""
 
     def __missing__(self, column: str) -> str:
@@ -118,8 +119,8 @@ def draw_sweep(folder: Path) -> str:
     if not finished:
         (folder / "figure.svg").unlink(missing_ok=True)
         return "no figure: no job has finished"
-    untimed = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
-    source = f"{name}, {len(rows)} jobs; data {short_hash(json.dumps(untimed).encode())}"
+    data = short_hash(json.dumps(results_of(folder)).encode())
+    source = f"{name}, {len(rows)} jobs; data {data}"
 
     def draw() -> Any:
         if metric is not None:

@@ -17,14 +17,13 @@ sharpness_start_*, sharpness_*   the same of the largest eigenvalue of the loss'
                      after training, if requested
 """
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,12 +33,16 @@ from mlpfit.files import write_file, write_table
 from mlpfit.judging.statistics import QUANTILES, median_interval, quantiles
 from mlpfit.runs.run import JOB, Run, load_run
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 SWEEP = "sweep.json"
 UNKNOWN = "no exit status recorded: killed, or never started"
 JOB_COLUMN = "job"  # follows the swept keys
 FEWEST = 6  # replicas whose least and largest values hold the median with 95 %
 QUANTITIES = ("mse", "truth_mse", "val_mse")
-Row = dict[str, str]
+COUNTS = ("replicas", "parameters", "layers")
+Row = dict[str, Any]  # of the summary: swept keys as texts, numbers, None where there is none
 
 
 @dataclass(frozen=True)
@@ -153,10 +156,11 @@ def objective(run: Run, metric: str) -> float:
 
 
 def write_summary(folder: Path, content: Mapping[str, Any] | None = None) -> list[Row]:
-    """Write summary.csv from the folders of the jobs, see :func:`read_sweep`. Returns its rows."""
+    """Write summary.csv from the folders of the jobs, see :func:`read_sweep`. Returns its rows as
+    :func:`read_summary` reads them."""
     keys, jobs = read_sweep(folder, content)
     metric, sharpness = sweep_note(folder, "search"), sweep_note(folder, "sharpness")
-    rows: list[Row] = []
+    rows: list[dict[str, str]] = []
     for path, job in jobs.items():
         failure, values = job.outcome(path), dict(o.partition("=")[::2] for o in job.overrides)
         name = str(path.relative_to(folder))
@@ -166,25 +170,49 @@ def write_summary(folder: Path, content: Mapping[str, Any] | None = None) -> lis
     columns = list(dict.fromkeys(name for row in longest_first for name in row))
     rows = [{name: row.get(name, "") for name in columns} for row in rows]
     write_table(folder / "summary.csv", columns, rows)
-    return rows
+    return read_summary(folder)[1]
+
+
+def read_table(folder: Path) -> "DataFrame":
+    """summary.csv: swept keys, job and failure as texts, all else as numbers, NaN in the rows of
+    failed jobs. Raises RunError if it is missing or damaged."""
+    file = folder / "summary.csv"
+    try:
+        table = _read_texts(file)
+        numbers = list(table.columns)[table.columns.get_loc("failure") + 1 :]
+        texts = list(table.columns)[: -len(numbers)]
+        if len(table) and texts[-2:] == [JOB_COLUMN, "failure"]:
+            kept = table[numbers].replace("", "nan")
+            whole = {name: "Int64" for name in COUNTS if name in numbers}
+            return table[texts].join(kept.astype(float).astype(whole))
+    except FileNotFoundError:
+        raise RunError(f"{file} is not there: run the sweep first") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not text, not a table, a missing column, or a text for a number
+    remedy = "run the sweep again, it trains nothing that is complete"
+    raise RunError(f"{file}: damaged; {remedy}")
+
+
+def _read_texts(file: Path) -> "DataFrame":
+    import pandas  # here, since it takes a second
+
+    return pandas.read_csv(file, dtype=str, keep_default_na=False)
+
+
+def results_of(folder: Path) -> list[dict[str, str]]:
+    """The rows of summary.csv as they are written, without times: equal for equal results."""
+    return _read_texts(folder / "summary.csv").drop(columns="seconds").to_dict("records")
 
 
 def read_summary(folder: Path) -> tuple[list[str], list[Row]]:
-    """The swept keys and the rows of a summary. Raises RunError if it is missing or changed."""
-    file = folder / "summary.csv"
-    try:
-        with open(file, newline="", encoding="utf-8") as table:
-            rows = list(csv.DictReader(table))
-        columns = list(rows[0])
-        return columns[: columns.index(JOB_COLUMN)], rows
-    except OSError:
-        raise RunError(f"{file} is not there: run the sweep first") from None
-    except (ValueError, IndexError, csv.Error):  # not text, not a table, or a missing column
-        remedy = "run the sweep again, it trains nothing that is complete"
-        raise RunError(f"{file}: damaged; {remedy}") from None
+    """The swept keys and the rows of a summary, with None for what a failed job lacks. Raises
+    RunError if it is missing or damaged."""
+    table = read_table(folder)
+    keys = list(table.columns[: table.columns.get_loc(JOB_COLUMN)])
+    return keys, table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def numbers_of_run(run: Run, sharpness: bool, metric: str | None = None) -> Row:
+def numbers_of_run(run: Run, sharpness: bool, metric: str | None = None) -> dict[str, str]:
     """Numbers of a finished job for its row; metric: what a search minimises."""
     layers = [weight.shape[1:] for weight, _ in run.parameters()]
     parameters = sum((fan_in + 1) * width for fan_in, width in layers)
@@ -214,9 +242,9 @@ def sharpness_at(run: Run, step: int | None) -> np.ndarray:
 def stability_of(rows: list[Row], x: str) -> tuple[float, float, float, float | None]:
     """Quantiles 5 %, 50 %, 95 % of 2 / sharpness at the minima, from the job with the smallest x
     and then the lowest error; and the largest x up to which no replica diverged, or None."""
-    slowest = min(rows, key=lambda row: (float(row[x]), float(row["mse_median"])))
-    low, middle, high = (2 / float(slowest[f"sharpness_{q}"]) for q in ("p95", "median", "p5"))
-    diverging = min((float(row[x]) for row in rows if float(row["diverged"]) > 0), default=np.inf)
+    slowest = min(rows, key=lambda row: (float(row[x]), row["mse_median"]))
+    low, middle, high = (2 / slowest[f"sharpness_{q}"] for q in ("p95", "median", "p5"))
+    diverging = min((float(row[x]) for row in rows if row["diverged"] > 0), default=np.inf)
     stable = [float(row[x]) for row in rows if float(row[x]) < diverging]
     return low, middle, high, max(stable, default=None)
 
@@ -241,15 +269,15 @@ class Median:
 
 def interval(row: Row, quantity: str = "mse") -> Median:
     """A row's median of a quantity with its interval."""
-    value, low, high = (float(row[f"{quantity}_{end}"]) for end in ("median", "low", "high"))
-    if int(row["replicas"]) < FEWEST:
+    value, low, high = (row[f"{quantity}_{end}"] for end in ("median", "low", "high"))
+    if row["replicas"] < FEWEST:
         low, high = -np.inf, np.inf
     return Median(value, low, high)
 
 
 def median(row: Row) -> float:
     """A row's median of the error on the training rows."""
-    return float(row["mse_median"])
+    return row["mse_median"]
 
 
 def alike(best: Row, rows: Sequence[Row], key: str) -> str:

@@ -23,7 +23,7 @@ def write_sweeps(folder: Path) -> int:
     A key that some jobs lack and the others have with few values becomes a text, "none" if absent.
     """
     swept: set[str] = set()
-    jobs: list[tuple[Path, Values, dict[str, str]]] = []  # folder, config, row of the summary
+    jobs: list[tuple[Path, Values, Values]] = []  # folder, config, row of the summary
     for summary in sorted(folder.rglob("summary.csv")):
         with leaving_out(summary.parent):
             keys, rows = read_summary(summary.parent)
@@ -41,10 +41,10 @@ def write_sweeps(folder: Path) -> int:
     written = 0
     for index, (job, config, row) in enumerate(jobs):
         choices = {"sweep": str(job.parent.relative_to(folder)), "experiment": config["name"]}
-        choices |= {name: int(row[name]) for name in ("parameters", "layers")}
+        choices |= {name: row[name] for name in ("parameters", "layers")}
         choices |= {key: values[index] for key, values in columns.items()}
-        names = [name for name in METRICS if row.get(name)]
-        metrics = {f"final/{name.removesuffix('_median')}": float(row[name]) for name in names}
+        names = [name for name in METRICS if row.get(name) is not None]
+        metrics = {f"final/{name.removesuffix('_median')}": row[name] for name in names}
         written += write_events(job, [choices, metrics], partial(add_row, choices, metrics))
     return written
 

@@ -12,7 +12,7 @@ def learning_rate(rows: list[Row]) -> str:
     best = min(longest, key=median)
     page = next(row for row in rows if all(float(row[key]) == v for key, v in PAGE.items()))
     limit_at_start, limit_at_end = (
-        2 / float(page[f"{name}_median"]) for name in ("sharpness_start", "sharpness")
+        2 / page[f"{name}_median"] for name in ("sharpness_start", "sharpness")
     )
     divergence = (
         "replicas diverge at every rate tried"

@@ -18,8 +18,8 @@ def neurons(rows: list[Row]) -> str:
 def best_units(momentum: str, jobs: list[Row]) -> str:
     """The best number of units, those not distinguishable from it, and those that diverge."""
     best = min(jobs, key=median)
-    diverging = [job for job in jobs if float(job["diverged"])]
-    shares = ", ".join(f"{job['model.hidden']} ({float(job['diverged']):.0%})" for job in diverging)
+    diverging = [job for job in jobs if job["diverged"]]
+    shares = ", ".join(f"{job['model.hidden']} ({job['diverged']:.0%})" for job in diverging)
     return (
         f"momentum {momentum} does best with {best['model.hidden']} units, median error "
         f"{interval(best)}{alike(best, jobs, 'model.hidden')}"

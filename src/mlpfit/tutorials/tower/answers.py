@@ -7,11 +7,11 @@ DEPTHS = 3  # nets of different depth for each number of parameters
 
 def width_and_depth(rows: list[Row]) -> str:
     clauses = []
-    ordered = sorted(rows, key=lambda row: float(row["parameters"]))
+    ordered = sorted(rows, key=lambda row: row["parameters"])
     for nets in (ordered[i : i + DEPTHS] for i in range(0, len(ordered), DEPTHS)):
         best = min(nets, key=median)
         deep = interval(best)
-        shallow = interval(next(row for row in nets if row["layers"] == "1"))
+        shallow = interval(next(row for row in nets if row["layers"] == 1))
         comparison = (
             f"{best['layers']} hidden layers reach {deep.value / shallow.value:.2f} of one layer's "
             f"median error, {deep} against {shallow}"
