@@ -21,7 +21,10 @@ ORDER = [
     *["training", "figures", "judging", "sweeps", "tensorboard", "report", "commands"],
     "tutorials",
 ]
-BESIDE = {("figures", "judging")}  # pictures show quantiles, as the statistics define them
+BESIDE = {
+    ("figures", "judging"),  # pictures show quantiles, as the statistics define them
+    ("runs", "report"),  # a run shows itself: imported when it is asked to
+}
 
 
 def imports(file):

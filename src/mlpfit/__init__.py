@@ -11,7 +11,8 @@ import sys
 from mlpfit.commands.fit import fit
 from mlpfit.config.catalogue import experiments
 from mlpfit.errors import ConfigError, RunError
-from mlpfit.report.notebook import Run, load_run, load_sweep
+from mlpfit.report.notebook import load_sweep
+from mlpfit.runs.run import Run, load_run
 
 if sys.argv[:1] == ["-m"]:  # python -m mlpfit: Ctrl-C exits until run_command sets its handler
     signal.signal(signal.SIGINT, signal.SIG_DFL)

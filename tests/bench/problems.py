@@ -104,6 +104,7 @@ def _trained(problem: Problem) -> float:
     from mlpfit.training.engine import kernel_cache
     from mlpfit.training.evaluation import Evaluation
     from mlpfit.training.run import make_data, make_module
+    from mlpfit.training.schedule import Schedule
     from mlpfit.training.shard import Shard
     from mlpfit.training.trainer import run_trainer
 
@@ -111,7 +112,7 @@ def _trained(problem: Problem) -> float:
         shard = Shard(problem.config, problem.config.replica_seeds, Path(folder))
         data, module = make_data(shard.config), make_module(shard.config, compiled=True)
         evaluate = Evaluation(data, kernel_cache(shard.config))
-        snapshots, history = Snapshots(shard.snapshots, evaluate), History()
+        snapshots, history = Snapshots(Schedule(problem.config).snapshots, evaluate), History()
         tidy()
         started = clock()
         run_trainer(shard, data, module, snapshots, history, evaluate, lambda step, loss: None)

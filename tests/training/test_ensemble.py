@@ -8,7 +8,6 @@ few steps, so the two loops are compared in float64, where the same growth start
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from mlpfit.config.compose import as_published, compose
 from mlpfit.engine.steps import CompiledSteps
 from mlpfit.training.engine import kernel_cache
 from mlpfit.training.run import make_data, make_module, train_into
+from mlpfit.training.schedule import Schedule
 from mlpfit.training.shard import Shard
 from mlpfit.training.train import train
 
@@ -169,11 +169,11 @@ def test_published_steps_are_always_kept():
         numbers = tutorial(name.split("/")[0]).numbers
         published = {n.step for n in numbers if n.experiment == name and n.step}
         last = config.trainer.max_steps
-        steps = Shard(config, config.replica_seeds, Path()).recorded_steps(last).tolist()
+        steps = Schedule(config).recorded_steps(last).tolist()
         assert published | {1, last} <= set(steps)
         assert len(steps) <= config.ensemble.history_points + 1
     single = as_published("parabola/eight_neurons")
-    assert len(Shard(single, (19,), Path()).recorded_steps(5000)) == 5000
+    assert len(Schedule(single).recorded_steps(5000)) == 5000
 
 
 def test_compiled_steps_leave_torchs_own_optimiser_state(tmp_path):

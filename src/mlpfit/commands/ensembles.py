@@ -18,6 +18,7 @@ from mlpfit.processes import cores
 from mlpfit.runs.folder import unfinished_folder
 from mlpfit.runs.identity import departure
 from mlpfit.runs.run import load_run
+from mlpfit.training.duration import model_steps, predicted_seconds
 from mlpfit.training.progress import console, counted, display
 from mlpfit.training.shard import shards
 from mlpfit.training.train import train_shards
@@ -115,11 +116,11 @@ def train_ensembles(configs: Sequence[Config]) -> None:
             return
         processes = configs[0].ensemble.processes or cores()
         missing = [shard for shard in todo if not shard.finished]
-        predicted = sum(shard.seconds for shard in missing) / processes + 15
+        predicted = sum(map(predicted_seconds, missing)) / processes + 15
         trained = len({shard.whole.folder for shard in todo})
         counts = ", ".join(map(counted, (trained, len(missing)), ("ensemble", "shard")))
         console.print(f"{counts} on {counted(processes, 'core')}: about {predicted:.0f} s")
-        steps = sum(shard.model_steps for shard in todo)
+        steps = sum(map(model_steps, todo))
         with (
             display(runs=1) as shown,
             shown.counter("model-steps", steps) as report,

@@ -11,7 +11,7 @@ from typing import Any
 from mlpfit.config.compose import compose
 from mlpfit.errors import ConfigError, check_text
 from mlpfit.process import unchanged_process
-from mlpfit.report.notebook import Run, load_run
+from mlpfit.runs.run import Run, load_run
 
 FITS = Path("outputs/fits")
 

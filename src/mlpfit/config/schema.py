@@ -213,6 +213,11 @@ class Config(Section):
         return tuple(streams.replica_seeds(self.seed, self.replicas, self.seeds))
 
     @property
+    def single(self) -> bool:
+        """Whether the run has one replica."""
+        return len(self.replica_seeds) == 1
+
+    @property
     def shard_seeds(self) -> list[tuple[int, ...]]:
         """The seeds of every shard of an ensemble, in order."""
         seeds = self.replica_seeds
@@ -254,7 +259,7 @@ class Config(Section):
     @property
     def folder(self) -> Path:
         """Default folder of the run: under runs/ for one replica, else under ensembles/."""
-        kind = "runs" if len(self.replica_seeds) == 1 else "ensembles"
+        kind = "runs" if self.single else "ensembles"
         return Path(self.output_dir) / kind / self.name
 
     def plain(self) -> dict[str, Any]:

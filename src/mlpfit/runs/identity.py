@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mlpfit.runs.run import SEEDS, Run, differences, load_run
 
 COMPUTING_PACKAGES = ("torch", "lightning", "numpy")
 COMPUTING_FOLDERS = ("data", "model", "engine", "training")  # their code decides a run's numbers
-NOT_COMPUTING = ("training/progress.py", "training/train.py")  # display, and who trains what when
+NOT_COMPUTING = tuple(f"training/{name}.py" for name in ("duration", "progress", "train"))
 
 
 def published_run(experiment: str, outputs: Path, kind: str = "runs") -> Run:
@@ -76,6 +77,13 @@ def identity(config: Config) -> dict[str, Any]:
         "packages": {name: version_of(name) for name in COMPUTING_PACKAGES},
         **checkpoint_hash(config),
     }
+
+
+def fingerprint(config: Config, seeds: Sequence[int]) -> str:
+    """Hash of a run's identity and the seeds of some of its replicas, which identifies the
+    checkpoints of their training."""
+    content = json.dumps([identity(config), list(seeds)])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def checkpoint_hash(config: Config) -> dict[str, str]:

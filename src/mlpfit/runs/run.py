@@ -16,11 +16,13 @@ An ensemble's folder has such a folder for each shard, which holds some of the r
 shards/; it is read as one run.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +31,12 @@ from mlpfit.engine import evaluation
 from mlpfit.errors import RunError, allowed
 from mlpfit.files import read_file
 from mlpfit.runs import content
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+    from mlpfit.report.notebook import Verdicts
 
 MARKER, SHARDS = "complete.json", "shards"
 IDENTITY = "identity.json"  # in the folder of an unfinished run
@@ -56,9 +64,19 @@ class Run:
     data       x (R, n, d), y (R, n, 1), pool_x, pool_y, pool_truth (R, m, .),
                center, scale (R, d + 1)
     snapshots  steps after which the weights were saved, 0 (initial) first: (S,)
+
+    :meth:`plot`, :meth:`verdicts` and the display in a notebook import what they need when they are
+    called.
+
+    >>> import mlpfit
+    >>> run = mlpfit.fit("parabola/eight_neurons", replicas=3, trainer={"max_steps": 20})
+    >>> run.predict([[0.5], [1.0]]).shape
+    (3, 2, 1)
+    >>> sorted(run.metrics)
+    ['dead_units', 'diverged_at', 'mse', 'sse', 'truth_mse', 'val_mse']
     """
 
-    def __init__(self, path: Path, marker: dict[str, Any], shards: Sequence["Run"] = ()) -> None:
+    def __init__(self, path: Path, marker: dict[str, Any], shards: Sequence[Run] = ()) -> None:
         self.path = path
         self.identity: dict[str, Any] = marker["identity"]
         self.shards = shards
@@ -200,6 +218,59 @@ class Run:
             return evaluation.outputs(layers, inputs, activation)[1:]
         return _outputs_by_torch(layers, inputs, activation)
 
+    def plot(self, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
+        """Draw the fit and the loss, of an ensemble with bands, on these two axes (None: on a new
+        figure's), and return the two.
+
+        >>> import mlpfit
+        >>> from matplotlib.figure import Figure
+        >>> run = mlpfit.fit("parabola/eight_neurons", replicas=3, trainer={"max_steps": 20})
+        >>> fit, loss = run.plot(Figure().subplots(1, 2))
+        >>> loss.get_yscale()
+        'log'
+        """
+        from mlpfit.report import notebook
+
+        return notebook.plot(self, axes)
+
+    def to_frame(self) -> DataFrame:
+        """The final numbers, one row a replica, indexed by seed.
+
+        >>> import mlpfit
+        >>> run = mlpfit.fit("parabola/eight_neurons", replicas=3, trainer={"max_steps": 20})
+        >>> run.to_frame()["mse"].shape
+        (3,)
+        """
+        import pandas
+
+        index = pandas.Index(self.seeds, name="seed")
+        return pandas.DataFrame(self.metrics, index=index)
+
+    def verdicts(self) -> Verdicts:
+        """The numbers that the experiment's page prints, judged by these replicas as in the ledger
+        (:mod:`mlpfit.judging.ledger`): a list, printed as a table, of dicts with key, published,
+        verdict, percentile, p, median, p5, p95, ...; a reason instead for a number that no run has.
+        "departs" lists the keys in which the run's recipe differs from the experiment's, with both
+        values ("target.noise: 3.0, now 1.0").
+
+        Raises RunError for a single replica, or if the run has too few steps for one of them.
+
+        >>> import mlpfit
+        >>> run = mlpfit.fit("tower/large", replicas=2, trainer={"max_steps": 1})
+        >>> run.verdicts()
+        Traceback (most recent call last):
+        mlpfit.errors.RunError: ...tower/large:...: not a step of this run, which took 1
+        """
+        from mlpfit.report import notebook
+
+        return notebook.verdicts(self)
+
+    def _repr_html_(self) -> str:
+        """A table of the final numbers and a small picture of fit and loss, for Jupyter."""
+        from mlpfit.report import notebook
+
+        return notebook.shown(self)
+
     @cached_property
     def _weights(self) -> dict[str, np.ndarray]:
         return self._arrays("weights.npz", replica_axis=1)
@@ -283,7 +354,14 @@ def _outputs_by_torch(
 
 
 def load_run(path: str | Path) -> Run:
-    """The finished run or ensemble in this folder. Raises RunError if it is missing or damaged."""
+    """The finished run or ensemble in this folder. Raises RunError, naming the file, if it is
+    missing or damaged.
+
+    >>> import mlpfit
+    >>> path = mlpfit.fit("parabola/eight_neurons", trainer={"max_steps": 20}).path
+    >>> mlpfit.load_run(path).history["loss"].shape
+    (20, 1)
+    """
     path = Path(path)
     marker = _marker(path)
     shards = [Run(folder, _marker(folder)) for folder in _shard_folders(path, marker)]

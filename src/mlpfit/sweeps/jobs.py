@@ -21,6 +21,7 @@ from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.removal import check_job_folder
 from mlpfit.runs.run import MARKER, load_run
 from mlpfit.sweeps.summary import Job, identity_hash, objective, sweep_note
+from mlpfit.training.duration import predicted_seconds
 from mlpfit.training.progress import console
 from mlpfit.training.shard import shards
 from mlpfit.training.train import train
@@ -61,7 +62,11 @@ def plan(loader: Any, master: DictConfig, overrides: Sequence[Override]) -> list
         taken[subdir] = tuple(job)
         check_job_folder(sweep / subdir, sweep)
         check_place(config, sweep / subdir)
-        seconds = predicted_seconds(config) if needs_training(config, sweep / subdir) else 0.0
+        seconds = (
+            sum(map(predicted_seconds, shards(config, Path())))
+            if needs_training(config, sweep / subdir)
+            else 0.0
+        )
         jobs.append(Planned(number, tuple(job), subdir, seconds))
     return jobs
 
@@ -90,11 +95,6 @@ def needs_training(config: Config, folder: Path) -> bool:
     if config.force or not (folder / MARKER).is_file():
         return True
     return retrain_if_damaged(config, folder).force or not is_current(config, folder)
-
-
-def predicted_seconds(config: Config) -> float:
-    """Predicted duration of a job."""
-    return sum(shard.seconds for shard in shards(config, Path()))
 
 
 def longest_first(jobs: Sequence[Planned]) -> list[int]:

@@ -31,6 +31,7 @@ from mlpfit.runs.folder import (
 )
 from mlpfit.runs.identity import is_current
 from mlpfit.sweeps.jobs import import_for_jobs
+from mlpfit.training.duration import predicted_seconds
 from mlpfit.training.progress import console
 from mlpfit.training.shard import Shard, shards
 from mlpfit.training.train import check_by_trial
@@ -61,7 +62,7 @@ class Ensemble:
         jobs = []
         for group in groups:
             only = f"ensemble.only=[{','.join(str(k) for k, _ in group)}]"
-            jobs.append((sum(s.seconds for _, s in group), [*self.overrides, only]))
+            jobs.append((sum(predicted_seconds(s) for _, s in group), [*self.overrides, only]))
         return jobs
 
 

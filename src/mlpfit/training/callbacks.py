@@ -22,8 +22,10 @@ from mlpfit.config.schema import Config
 from mlpfit.errors import Diverged
 from mlpfit.files import write_file
 from mlpfit.model.regression import Regression
+from mlpfit.runs.identity import fingerprint
 from mlpfit.training.evaluation import Evaluation
 from mlpfit.training.progress import OnStep
+from mlpfit.training.schedule import Schedule
 from mlpfit.training.shard import Shard
 
 # ``module`` is a Regression below; it is Any, since Lightning declares its base class.
@@ -120,11 +122,11 @@ class Checkpoints(pl.Callback):
     of CSVLoggers, which delete those of an interrupted training when they go on."""
 
     def __init__(self, shard: Shard, evaluate: Evaluation) -> None:
-        self.folder, self.run = shard.folder / "checkpoints", shard.fingerprint
-        self.steps, self.evaluate = set(shard.checkpoints), evaluate
+        self.folder, self.run = shard.folder / "checkpoints", fingerprint(shard.whole, shard.seeds)
+        self.steps, self.evaluate = set(Schedule(shard.whole).checkpoints), evaluate
         self.started, self.earlier_seconds = time.time(), 0.0  # of interrupted processes
         # replicas have no common best step
-        self.best = float("inf") if shard.single else float("-inf")
+        self.best = float("inf") if shard.whole.single else float("-inf")
         self.end_reason: str | None = None  # None: not ended
         self.stopping = False  # a callback asked to stop before the interruption
         self.rows: list[list[dict[str, str]]] = []  # of each CSVLogger before the interruption

@@ -20,6 +20,7 @@ from mlpfit.training import engine
 from mlpfit.training.callbacks import History, Snapshots
 from mlpfit.training.evaluation import Evaluation
 from mlpfit.training.progress import OnStep, console
+from mlpfit.training.schedule import Schedule
 from mlpfit.training.shard import Shard
 from mlpfit.training.trainer import (
     checkpoint_of_config,
@@ -39,12 +40,12 @@ def train_into(shard: Shard, on_step: OnStep) -> None:
     started, config = time.time(), shard.config
     reason = engine.outside(config)
     # On small tensors two threads are up to a hundred times slower than one.
-    large = reason is not None and shard.single and config.operations >= ALL_CORES_OPERATIONS
+    large = reason is not None and shard.whole.single and config.operations >= ALL_CORES_OPERATIONS
     torch.set_num_threads(cores() if large else 1)
     data, module = make_data(config), make_module(config, compiled=reason is None)
     evaluate = Evaluation(data, engine.kernel_cache(config))
     history, ended = History(), None
-    snapshots = Snapshots(shard.snapshots, evaluate)
+    snapshots = Snapshots(Schedule(shard.whole).snapshots, evaluate)
     if not config.train:
         checkpoint = checkpoint_of_config(config)
         restore(checkpoint, module, history)
@@ -94,7 +95,7 @@ def write_results(
     folder, losses = shard.folder, history.losses(len(shard.seeds))
     numbers = final_metrics(module, data, losses, snapshots, evaluate)
     (folder / "metrics.json").write_text(json.dumps(numbers, indent=1))
-    steps = shard.recorded_steps(len(losses))
+    steps = Schedule(shard.whole).recorded_steps(len(losses))
     write_arrays(folder / "history.npz", {"step": steps, "loss": losses[steps - 1]})
     write_arrays(folder / "weights.npz", snapshots.weights())
     write_arrays(folder / "validation.npz", snapshots.validation())

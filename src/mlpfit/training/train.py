@@ -28,6 +28,7 @@ from mlpfit.runs.folder import (
 )
 from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.run import load_run
+from mlpfit.training.duration import model_steps, predicted_seconds
 from mlpfit.training.progress import Bar, OnStep, display
 from mlpfit.training.shard import Shard, shards
 
@@ -149,7 +150,7 @@ def _train(config: Config, partial: Path, on_step: OnStep) -> None:
 
         return train_into(Shard(config, config.replica_seeds, partial), on_step)
     todo = shards(config, partial)
-    seconds = sum(shard.seconds for shard in todo)  # starting a process takes five
+    seconds = sum(map(predicted_seconds, todo))  # starting a process takes five
     processes = config.ensemble.processes or (cores() if seconds > 20 else 1)
     if multiprocessing.parent_process() is not None:  # it runs beside others
         processes = 1
@@ -160,7 +161,7 @@ def train_shards(todo: Sequence[Shard], processes: int, on_progress: Callable[[i
     """Train the shards that are not finished; on_progress is called with the model-steps done.
     Raises RunError if a shard fails, after all others are done."""
     missing = [shard for shard in todo if not shard.finished]
-    steps = sum(shard.model_steps for shard in todo) - sum(s.model_steps for s in missing)
+    steps = sum(map(model_steps, todo)) - sum(map(model_steps, missing))
     failures: list[str] = []
 
     def on_end(index: int, failure: str | None) -> None:
@@ -168,7 +169,7 @@ def train_shards(todo: Sequence[Shard], processes: int, on_progress: Callable[[i
         if failure is not None:
             failures.append(f"{missing[index].folder}: {failure}; run it again")
             return
-        steps += missing[index].model_steps
+        steps += model_steps(missing[index])
         on_progress(steps)
 
     if min(processes, len(missing)) <= 1:
@@ -179,7 +180,7 @@ def train_shards(todo: Sequence[Shard], processes: int, on_progress: Callable[[i
             except RunError as error:
                 on_end(index, str(error))
     else:
-        missing.sort(key=lambda shard: -shard.seconds)
+        missing.sort(key=lambda shard: -predicted_seconds(shard))
         on_progress(steps)
         run_tasks(train_shard, missing, processes, on_end)
     if failures:

@@ -21,9 +21,11 @@ from mlpfit.config.schema import Config, Objects
 from mlpfit.data.datamodule import ReplicaData
 from mlpfit.errors import ConfigError, RunError, as_config_error, one_line
 from mlpfit.model.regression import Regression
+from mlpfit.runs.identity import fingerprint
 from mlpfit.training import callbacks, engine
 from mlpfit.training.evaluation import Evaluation
 from mlpfit.training.progress import OnStep, console
+from mlpfit.training.schedule import Schedule
 from mlpfit.training.shard import Shard
 
 # Arguments of the Trainer that stop all shards at the same step, and that request validation.
@@ -58,13 +60,13 @@ def run_trainer(
     if start is None and config.ckpt_path is not None:
         source, start = Path(config.ckpt_path), checkpoint_of_config(config)
     compiled = isinstance(module, engine.CompiledRegression)
-    monitor = callbacks.Monitor(on_step, shard.single, history)
+    monitor = callbacks.Monitor(on_step, shard.whole.single, history)
     first: list[pl.Callback] = [history, snapshots, monitor]
     if source != last:
         first.append(callbacks.ConfiguredOptions())
-    if shard.single:
+    if shard.whole.single:
         first.append(callbacks.Scalars(config, evaluate, snapshots, history))
-    batches = engine.Chunks(data, shard.chunk_ends) if compiled else data
+    batches = engine.Chunks(data, Schedule(shard.whole).chunk_ends) if compiled else data
     with quiet_lightning(), alone():
         trainer = make_trainer(shard, first, [checkpoints], compiled)
         with naming_callbacks(trainer, {*first, checkpoints}):
@@ -91,7 +93,7 @@ def last_checkpoint(file: Path, shard: Shard) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     checkpoint = callbacks.read_checkpoint(file)
-    if checkpoint is None or checkpoint.get("run") != shard.fingerprint:
+    if checkpoint is None or checkpoint.get("run") != fingerprint(shard.whole, shard.seeds):
         problem = "damaged, or not a checkpoint of this run"
         raise RunError(f"{file}: {problem}; start anew with force=true")
     return checkpoint
@@ -157,7 +159,7 @@ def make_trainer(
             f"it: unset it, and set trainer.{key}"
         )
     configured = instances_of("callbacks", config.callbacks, pl.Callback, folder)
-    loggers = instances_of("logger", config.logger, Logger, folder) if shard.single else []
+    loggers = instances_of("logger", config.logger, Logger, folder) if shard.whole.single else []
     if not loggers and any(isinstance(c, LearningRateMonitor) for c in configured):
         raise ConfigError(
             "callbacks: LearningRateMonitor needs a logger, which only a run of one replica has; "
