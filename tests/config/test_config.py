@@ -102,6 +102,13 @@ def test_the_commented_out_alternative_of_the_tower_page():
     assert config.plain()["optimizer"] == {"name": "sgd", "lr": 0.001, "momentum": 0.0}
 
 
+def test_an_experiment_may_count_epochs_alone():
+    config = compose(["target=parabola", "name=own/x", "trainer.max_epochs=3"])
+    assert config.trainer.max_steps is None and config.steps == 3  # an epoch is one step
+    with pytest.raises(ConfigError, match=r"max_steps: missing; .* or trainer\.max_epochs one"):
+        compose(["target=parabola", "name=own/x"])
+
+
 @pytest.mark.parametrize("given, widths", [("8", (8,)), ("64-64-64", (64, 64, 64)), ("none", ())])
 def test_hidden_widths(given, widths):
     assert compose(["experiment=tower/small", f"model.hidden={given}"]).model.widths() == widths
