@@ -129,13 +129,13 @@ def test_a_resumed_training_has_the_batches_that_are_left(order, each, tmp_path)
 def test_fresh_rows_are_those_of_the_seed_in_any_company_and_no_training_row():
     many, alone = (ReplicaData(parabola(), seeds, dtype="float64") for seeds in ([4, 9, 2], [9]))
     for use in ("validation", "test"):
-        together = torch.cat([batch["x"] for batch in many.fresh(use)], 1)
-        single = torch.cat([batch["x"] for batch in alone.fresh(use)], 1)
+        together = torch.cat([batch["x"] for batch in many.other(use)], 1)
+        single = torch.cat([batch["x"] for batch in alone.other(use)], 1)
         assert single.shape == (1, FRESH_ROWS, 1)
         assert torch.equal(together[1], single[0])
         assert not torch.isin(single, alone.x).any()
     uses = ("test", "validation")
-    assert not torch.isin(*(alone.fresh(use)[0]["x"] for use in uses)).any()
+    assert not torch.isin(*(alone.other(use)[0]["x"] for use in uses)).any()
 
 
 def test_validation_and_test_are_of_the_function_with_noise_of_its_deviation():

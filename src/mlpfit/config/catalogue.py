@@ -159,6 +159,13 @@ def tutorial(name: str) -> Tutorial:
     return by_name[stem]
 
 
+def folder_of(experiment: str) -> Path:
+    """Folder in which an experiment's files are looked for: its tutorial's, or the working
+    directory if it is of none."""
+    stem = experiment.split("/")[0]
+    return next((t.folder for t in tutorials() if t.name == stem), Path())
+
+
 def experiments() -> list[str]:
     """Names of all experiments, the user's last."""
     return [name for tutorial in tutorials() for name in tutorial.experiments()]

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from mlpfit.config.catalogue import tutorials
 from mlpfit.errors import allowed
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from mlpfit.config.schema import Config
 
 PACKAGES = ("lightning.pytorch.", "mlpfit.training.")  # from which callbacks and loggers may come
+
+
+def loss_name(loss: Any) -> str:
+    """The name of a loss that may have arguments beside it."""
+    return loss if isinstance(loss, str) else str(loss.get("name", loss.get("_target_")))
 
 
 def problems(config: Config) -> Iterator[str]:
@@ -28,11 +33,15 @@ def problems(config: Config) -> Iterator[str]:
     existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not existing.is_dir():
         yield f"{given}: {existing} is no folder"
-    if problem := config.target.problem():
+    if problem := config.target.problem() or config.data.split.problem(
+        config.target.rows_observed, "data."
+    ):
         yield problem
+        return  # what follows counts rows
     yield from _name_problems(config)
     yield from _seed_problems(config)
     yield from _data_problems(config)
+    yield from _class_problems(config)
     if config.trainer.max_steps is None and config.trainer.max_epochs is None:
         yield "trainer.max_steps: missing; give it a number of steps, or trainer.max_epochs one"
         return
@@ -107,6 +116,26 @@ def _seed_problems(config: Config) -> Iterator[str]:
             yield f"{given}: must name shards, each once, of the {count} from 0 to {count - 1}"
     if seeds is not None and config.replicas not in (1, len(seeds)):
         yield f"replicas={config.replicas}: leave it out, seeds names {len(seeds)} replicas"
+
+
+def _class_problems(config: Config) -> Iterator[str]:
+    """Losses of classes with a target of none, and the other way round."""
+    name, target = loss_name(config.loss), config.target
+    if name == "cross_entropy" and target.classes is None:
+        yield f"loss={name}: needs a target of classes, and {target.name} has numbers; see docs/data.md"
+    if name == "bce" and target.classes != 2:
+        has = "numbers" if target.classes is None else f"{target.classes} classes"
+        yield f"loss={name}: needs a target of two classes, and {target.name} has {has}"
+    if name != "cross_entropy" and (target.classes or 2) > 2:
+        yield (
+            f"loss={name}: would fit the numbers of {target.classes} classes as if they had an "
+            "order; give loss=cross_entropy"
+        )
+    validated = config.data.validation is not None or target.is_endless
+    if config.metric == "val_mse" and not validated:
+        yield f"metric=val_mse: needs data.validation, since {target.name} has no fresh rows"
+    if config.optimizer.name == "least_squares" and config.units[-1] > 1:
+        yield "optimizer=least_squares: fits one output"
 
 
 def _data_problems(config: Config) -> Iterator[str]:

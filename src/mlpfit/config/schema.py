@@ -14,11 +14,14 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import Field, PlainValidator
 
-from mlpfit.config.catalogue import load_targets
+from mlpfit.config.catalogue import folder_of, load_targets
 from mlpfit.config.checking import Section, validate
-from mlpfit.config.combinations import problems
+from mlpfit.config.combinations import loss_name, problems
+from mlpfit.data import points as points
 from mlpfit.data import order, streams
-from mlpfit.data.targets import TARGETS, Target
+from mlpfit.data import table as table
+from mlpfit.data.split import Split
+from mlpfit.data.targets import TARGETS, Source, Target
 from mlpfit.errors import ConfigError, UnknownKey, allowed, as_config_error
 
 # What a field decides, declared on it: the numbers of a run (every field that says nothing), only
@@ -54,6 +57,7 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Held = Count | Annotated[float, Field(gt=0, lt=1)]
 SHARD_REPLICAS = 256  # in one shard, if ensemble.shard is null
 Objects = dict[str, dict[str, Any] | None]  # name -> {_target_: ..., ...}; null: not used
 
@@ -64,6 +68,12 @@ class Data(Section):
     order: order.Kind
     start_below: Count | None
     macro_batch: Count | None
+    validation: Held | None  # rows held out: a count, or a share of the rows; null: fresh rows
+    test: Held | None
+
+    @property
+    def split(self) -> Split:
+        return Split(self.validation, self.test)
 
 
 @dataclass(frozen=True)
@@ -159,7 +169,7 @@ def _optimizer(plain: Any) -> SGD | Adam | LeastSquares | OtherOptimizer:
     return OtherOptimizer(name, arguments)
 
 
-def _target(plain: Any) -> Target:
+def _target(plain: Any) -> Source:
     name = plain.get("name") if isinstance(plain, Mapping) else plain
     if not isinstance(name, str) or name not in TARGETS or not isinstance(plain, Mapping):
         raise ConfigError(f"target.name={name}: {allowed(name, TARGETS)}")
@@ -182,7 +192,7 @@ class Config(Section):
     seeds: tuple[Seed, ...] | None
     streams: streams.Kind
     loss: str
-    target: Annotated[Target, PlainValidator(_target)]
+    target: Annotated[Source, PlainValidator(_target)]
     data: Data
     model: Model
     optimizer: Annotated[SGD | Adam | LeastSquares | OtherOptimizer, PlainValidator(_optimizer)]
@@ -200,13 +210,28 @@ class Config(Section):
 
     @property
     def units(self) -> tuple[int, ...]:
-        """Widths of all layers: (inputs, hidden ..., 1)."""
-        return (self.target.dim, *self.model.widths(), 1)
+        """Widths of all layers: (inputs, hidden ..., outputs). With loss=cross_entropy there is an
+        output for each class, the logits; else one for each column of y."""
+        outputs = self.target.outputs
+        if loss_name(self.loss) == "cross_entropy":
+            outputs = self.target.classes or 1
+        return (self.target.dim, *self.model.widths(), outputs)
 
     @property
     def rows(self) -> int:
-        """Training rows of each replica."""
-        return self.target.points if self.target.observed is None else self.target.observed
+        """Training rows of each replica, those held out for validation and test apart."""
+        return self.data.split.training(self.target.rows_observed)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch, the last of which may be shorter than the others; 1 if every step
+        has all rows. Epoch e, counted from 1, ends after e * steps_per_epoch steps. Where batches
+        are accumulated it counts batches, and steps are fewer."""
+        data = self.data
+        if data.batch_size is None:
+            return 1
+        batching = (data.order, self.rows, data.batch_size, data.macro_batch)
+        return len(order.Batching(*batching, data.start_below).epoch)
 
     @property
     def replica_seeds(self) -> tuple[int, ...]:
@@ -230,11 +255,7 @@ class Config(Section):
         they are fewer."""
         limits = [self.trainer.max_steps]
         if (epochs := self.trainer.max_epochs) is not None:
-            data, per_epoch = self.data, 1
-            if data.batch_size is not None:
-                batching = (data.order, self.rows, data.batch_size, data.macro_batch)
-                per_epoch = len(order.Batching(*batching, data.start_below).epoch)
-            limits.append(epochs * per_epoch)
+            limits.append(epochs * self.steps_per_epoch)
         return min(limit for limit in limits if limit is not None)
 
     @property
@@ -313,6 +334,7 @@ def parse(plain: Mapping[str, Any]) -> Config:
         _check_arguments(others, keys)
         plain["trainer"] = given | {"arguments": others}
     config: Config = validate(Config, plain)
+    config.target.within(folder_of(config.name))
     with as_config_error(f"target {config.target.name}"):
         if problem := next(problems(config), ""):
             raise ConfigError(problem)

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from mlpfit.data import order as orders
 from mlpfit.data import streams as generators
-from mlpfit.data.targets import Rows, Target
+from mlpfit.data.split import Part, Split
+from mlpfit.data.fresh import FRESH_ROWS, fresh_rows
+from mlpfit.data.targets import Rows, Source
 from mlpfit.errors import ConfigError, check_name
 
-FRESH_ROWS = 2_000  # of validation and of test: 3 % standard error of the noise's mean square
+HELD_OUT: dict[generators.Use, str] = {"validation": "val_x", "test": "test_x"}  # field of Rows
 
 Batch = dict[str, Any]
 
@@ -28,15 +30,19 @@ class ReplicaData(pl.LightningDataModule):
     streams       how generators are made from a seed: :mod:`mlpfit.data.streams`
     weights       function that draws the initial weights; called before the order is drawn, so
                   that ``legacy`` streams have the same state as in training
-    fresh_rows    rows of validation and of test
+    validation, test   rows held out from training, a count or a share of the rows:
+                  :class:`mlpfit.data.split.Split`; None: new rows of the same function with new
+                  noise, from their own generators, and of a table, which has none, no rows
+    fresh_rows    rows of validation and of test that are new
 
-    x (R, n, d), y (R, n, 1); ``arrays``: the fields of :class:`mlpfit.data.targets.Rows` with the
-    replica axis first. A batch is {"x": (R, b, d), "y": (R, b, 1)}; where the replicas' batches
-    have different lengths (``blocks``), shorter ones are filled up with their first row at weight
-    0: "weights" (R, b). An epoch is one batch of all rows (``full``), one pass over the rows
-    (``shuffle``, ``sequential``, ``blocks``), or as many draws (``slices``, ``consecutive``).
-    Validation and test use new rows of the same function with new noise, from their own
-    generators, standardised like the replica's rows; prediction uses every row generated.
+    x (R, n, d), y (R, n, o), of the rows for training; ``arrays``: the fields of
+    :class:`mlpfit.data.targets.Rows` that are there, with the replica axis first. A batch is {"x":
+    (R, b, d), "y": (R, b, o)}; where the replicas' batches have different lengths (``blocks``),
+    shorter ones are filled up with their first row at weight 0: "weights" (R, b). An epoch is one
+    batch of all rows (``full``), one pass over the rows (``shuffle``, ``sequential``, ``blocks``),
+    whose last batch may be shorter, as that of torch's DataLoader, or as many draws (``slices``,
+    ``consecutive``). Rows of validation and test are standardised like those of training;
+    prediction uses every row there is.
 
     Batches are numbered from 0 at the start of training, across epochs, and are a function of the
     seed and that number. A Trainer takes next the number of batches that it has completed,
@@ -53,7 +59,7 @@ class ReplicaData(pl.LightningDataModule):
 
     def __init__(
         self,
-        target: Target,
+        target: Source,
         seeds: Sequence[int] = (0,),
         *,
         order: orders.Kind = "full",
@@ -62,6 +68,8 @@ class ReplicaData(pl.LightningDataModule):
         start_below: int | None = None,
         streams: generators.Kind = "spawned",
         weights: Callable[[Any], Any] | None = None,
+        validation: Part = None,
+        test: Part = None,
         dtype: str = "float32",
         fresh_rows: int = FRESH_ROWS,
     ) -> None:
@@ -72,15 +80,18 @@ class ReplicaData(pl.LightningDataModule):
         if type(fresh_rows) is not int or fresh_rows < 1:
             raise ConfigError(f"fresh_rows={fresh_rows}: must be a whole number from 1 on")
         self.target, self.seeds, self.fresh_rows = target, seeds, fresh_rows
+        self.streams, self.split = streams, Split(validation, test)
         self.dtype: torch.dtype = getattr(torch, dtype)
-        begin = partial(_begin, target, order=order, streams=streams, weights=weights)
-        batching = _batching(target, order, batch_size, macro_batch, start_below, streams)
-        rows, rngs = zip(*map(begin, seeds), strict=True)
-        names = Rows.__dataclass_fields__
+        of = partial(_begin, target, order=order, streams=streams, weights=weights)
+        batching = _batching(
+            target, self.split, order, batch_size, macro_batch, start_below, streams
+        )
+        rows, rngs = zip(*(of(seed, split=self.split) for seed in seeds), strict=True)
+        names = [n for n in Rows.__dataclass_fields__ if getattr(rows[0], n) is not None]
         self.arrays = {name: np.stack([getattr(r, name) for r in rows]) for name in names}
         self.x, self.y = (self._tensor(self.arrays[name]) for name in ("x", "y"))
         self._draws = None if batching is None else orders.Draws(batching, rngs)
-        self._fresh: dict[generators.Use, Batches] = {}
+        self._other: dict[generators.Use, Batches] = {}
 
     def __repr__(self) -> str:
         replicas, rows, inputs = self.x.shape
@@ -90,10 +101,14 @@ class ReplicaData(pl.LightningDataModule):
             kind, count = self._draws.batching.kind, self.batches_per_epoch
             shorter = ", some shorter" if self._draws.batching.varies else ""
             batches = f"{count} batches of {self.batch_size} rows{shorter}, order {kind}"
+        others = []
+        for use, name in HELD_OUT.items():
+            is_new = self.target.is_endless and name not in self.arrays
+            held = self.arrays[name].shape[1] if name in self.arrays else 0
+            others.append(f"{use} {self.fresh_rows} fresh" if is_new else f"{use} {held}")
         return (
             f"ReplicaData({self.target.name}: {rows} rows of {inputs} inputs, {self.dtype}; "
-            f"{replicas} replicas, seeds {seeds}; epochs of {batches}; "
-            f"{self.fresh_rows} fresh rows each for validation and test)"
+            f"{replicas} replicas, seeds {seeds}; epochs of {batches}; rows of {', '.join(others)})"
         )
 
     __str__ = __repr__
@@ -152,30 +167,37 @@ class ReplicaData(pl.LightningDataModule):
         return Epochs(self)
 
     def val_dataloader(self) -> "Batches":
-        return self.fresh("validation")
+        return self.other("validation")
 
     def test_dataloader(self) -> "Batches":
-        return self.fresh("test")
+        return self.other("test")
 
     def predict_dataloader(self) -> "Batches":
-        """All generated rows in one batch {"x": (R, m, d)}."""
+        """All rows in one batch {"x": (R, m, d)}."""
         return Batches([{"x": self._tensor(self.arrays["pool_x"])}])
 
-    def fresh(self, use: generators.Use) -> "Batches":
-        """New rows of every replica in one batch {"x": (R, m, d), "y": (R, m, 1)}; each replica's
-        depend on its seed only."""
-        if use in self._fresh:
-            return self._fresh[use]
-        target = replace(self.target, points=self.fresh_rows, observed=None, standardise=False)
-        drawn = [target.rows(generators.fresh(seed, use)) for seed in self.seeds]
-        center, scale = self.arrays["center"][:, None], self.arrays["scale"][:, None]
-        x = self._tensor(
-            (np.stack([rows.x for rows in drawn]) - center[..., :-1]) / scale[..., :-1]
-        )
-        y = self._tensor(
-            (np.stack([rows.y for rows in drawn]) - center[..., -1:]) / scale[..., -1:]
-        )
-        return self._fresh.setdefault(use, Batches([{"x": x, "y": y}]))
+    def other(self, use: generators.Use) -> "Batches":
+        """Rows of every replica that are not for training, in one batch {"x": (R, m, d), "y": (R,
+        m, o)}; each replica's depend on its seed only. No batch if there are none."""
+        if use in self._other:
+            return self._other[use]
+        name = HELD_OUT[use]
+        if name in self.arrays:
+            x, y = self.arrays[name], self.arrays[name.replace("_x", "_y")]
+        elif not self.target.is_endless:
+            return self._other.setdefault(use, Batches())
+        else:
+            x, y = fresh_rows(
+                self.target,
+                self.seeds,
+                use,
+                self.streams,
+                self.arrays["center"],
+                self.arrays["scale"],
+                self.fresh_rows,
+            )
+        batch = {"x": self._tensor(x), "y": self._tensor(y)}
+        return self._other.setdefault(use, Batches([batch]))
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.dtype)
@@ -215,7 +237,8 @@ class Epochs:
 
 
 def _batching(
-    target: Target,
+    target: Source,
+    split: Split,
     order: orders.Kind,
     batch_size: int | None,
     macro_batch: int | None,
@@ -225,9 +248,11 @@ def _batching(
     """None for ``full``. Raises ConfigError for settings that do not fit."""
     check_name("order", order, get_args(orders.Kind))
     check_name("streams", streams, get_args(generators.Kind))
-    rows = target.points if target.observed is None else target.observed
+    if problem := target.problem() or split.problem(target.rows_observed):
+        raise ConfigError(problem)
+    rows = split.training(target.rows_observed)
     given = (order, rows, batch_size, macro_batch, start_below, streams)
-    if problem := target.problem() or next(orders.problems(*given), None):
+    if problem := next(orders.problems(*given), None):
         raise ConfigError(problem)
     if batch_size is None:
         return None
@@ -235,23 +260,26 @@ def _batching(
 
 
 def _begin(
-    target: Target,
+    target: Source,
     seed: int,
     *,
     order: orders.Kind,
     streams: generators.Kind,
     weights: Callable[[Any], Any] | None,
+    split: Split,
 ) -> tuple[Rows, Any]:
     """Rows of the replica with this seed, and the generator of its order."""
-    rngs = generators.streams(seed, streams)
-    rows = target.rows(rngs.data)
+    rngs, parts = generators.streams(seed, streams), None
+    if split:
+        parts = split.draw(generators.fresh(seed, "split"), target.rows_observed)
+    rows = target.rows(rngs.data, parts)
     if order != "full" and streams == "legacy" and weights is not None:
         weights(rngs.order)  # the order follows them in the stream
     return rows, rngs.order
 
 
 def draw(
-    target: Target,
+    target: Source,
     seed: int,
     *,
     steps: int,
@@ -261,9 +289,12 @@ def draw(
     start_below: int | None = None,
     streams: generators.Kind = "spawned",
     weights: Callable[[Any], Any] | None = None,
+    validation: Part = None,
+    test: Part = None,
 ) -> tuple[Rows, orders.Order | None]:
     """Rows of the replica with this seed and the order of its first batches (None for ``full``).
     The arguments are those of :class:`ReplicaData`."""
-    batching = _batching(target, order, batch_size, macro_batch, start_below, streams)
-    rows, rng = _begin(target, seed, order=order, streams=streams, weights=weights)
+    split = Split(validation, test)
+    batching = _batching(target, split, order, batch_size, macro_batch, start_below, streams)
+    rows, rng = _begin(target, seed, order=order, streams=streams, weights=weights, split=split)
     return rows, None if batching is None else orders.Draws(batching, [rng]).between(0, steps)

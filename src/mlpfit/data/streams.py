@@ -262,10 +262,11 @@ def _spawned_words(block: int, child: int) -> np.ndarray:
 Use = Literal["validation", "test"]
 
 
-def fresh(seed: int, use: Use) -> Generator:
-    """The generator of a replica's validation or test rows, for every kind of streams: another
-    child of the seed, independent of the generators of training."""
-    return spawned(seed, {"validation": 3, "test": 4}[use])  # 0, 1, 2: data, weights, order
+def fresh(seed: int, use: Use | Literal["split"]) -> Generator:
+    """The generator of a replica's validation or test rows, or of their split from the others, for
+    every kind of streams: another child of the seed, independent of the generators of training."""
+    # 0, 1, 2: data, weights, order
+    return spawned(seed, {"validation": 3, "test": 4, "split": 5}[use])
 
 
 def integers(rng: Any, high: int, size: int) -> np.ndarray:
