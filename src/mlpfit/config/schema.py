@@ -169,7 +169,8 @@ def _optimizer(plain: Any) -> SGD | Adam | LeastSquares | OtherOptimizer:
     return OtherOptimizer(name, arguments)
 
 
-def _target(plain: Any) -> Source:
+def target_of(plain: Any) -> Source:
+    """The target of {"name": ..., and its fields}. Raises ConfigError."""
     name = plain.get("name") if isinstance(plain, Mapping) else plain
     if not isinstance(name, str) or name not in TARGETS or not isinstance(plain, Mapping):
         raise ConfigError(f"target.name={name}: {allowed(name, TARGETS)}")
@@ -192,7 +193,7 @@ class Config(Section):
     seeds: tuple[Seed, ...] | None
     streams: streams.Kind
     loss: str
-    target: Annotated[Source, PlainValidator(_target)]
+    target: Annotated[Source, PlainValidator(target_of)]
     data: Data
     model: Model
     optimizer: Annotated[SGD | Adam | LeastSquares | OtherOptimizer, PlainValidator(_optimizer)]

@@ -109,8 +109,6 @@ def _walk(node: ast.AST, dim: int) -> Function:
     raise ValueError(f"{ast.unparse(node).replace('**', '^')!r} is not allowed")
 
 
-def _binary(
-    apply: Callable[[Any, Any], Any], left: ast.AST, right: ast.AST, dim: int
-) -> Function:
+def _binary(apply: Callable[[Any, Any], Any], left: ast.AST, right: ast.AST, dim: int) -> Function:
     a, b = _walk(left, dim), _walk(right, dim)
     return lambda x: apply(a(x), b(x))

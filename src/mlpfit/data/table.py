@@ -133,7 +133,9 @@ class Table(Source, name="csv"):
         texts = [text.strip() if isinstance(text, str) else "" for text in column]
         if "" in texts:
             where = f"row {texts.index('') + 1}, column {name}"
-            raise ConfigError(f"target.file={self.file}: {where}: is empty; fill it or drop the row")
+            raise ConfigError(
+                f"target.file={self.file}: {where}: is empty; fill it or drop the row"
+            )
         wrong = [number for number, text in enumerate(texts) if not _is_number(text)]
         if not wrong:
             return np.array([float(text) for text in texts])

@@ -24,6 +24,7 @@ from mlpfit.data.elementary import exp, log, log1p, sum_rows
 from mlpfit.errors import check_name
 
 NAMES = ("loss", "mse", "sse", "rmse", "mae", "r2", "accuracy")
+OF_LOGITS = ("bce", "cross_entropy")  # losses of the classification
 RISING = ("r2", "accuracy")  # those of which more is better
 LOSSES = ("mse", "sse", "half_mse", "mae", "huber", "smooth_l1", "log_cosh", "bce", "cross_entropy")
 

@@ -18,16 +18,18 @@ import numpy as np
 
 from mlpfit.files import plain_yaml
 
-# Axes of every array: R replicas, t recorded steps, s snapshots, n and m rows, d inputs, k = d + 1.
+# Axes of every array: R replicas, t recorded steps, s snapshots, n, m, v and w rows, d inputs, o
+# outputs, k = d + o.
 SHAPES = {
     "history.npz": {"step": "t", "loss": "tR"},
     "validation.npz": {"step": "s", "mse": "sR"},
     "data.npz": {
-        **{"x": "Rnd", "y": "Rn1", "pool_x": "Rmd", "pool_y": "Rm1", "pool_truth": "Rm1"},
+        **{"x": "Rnd", "y": "Rno", "pool_x": "Rmd", "pool_y": "Rmo", "pool_truth": "Rmo"},
         **{"center": "Rk", "scale": "Rk"},
     },
     "weights.npz": {"step": "s"},  # and those of the layers, see _layer_shapes
 }
+HELD_OUT = {"val_x": "Rvd", "val_y": "Rvo", "test_x": "Rwd", "test_y": "Rwo"}  # of a split
 SECTIONS = ("target", "data", "model", "optimizer", "trainer", "recording", "ensemble")
 METRICS = ("mse", "sse", "truth_mse", "val_mse", "diverged_at")
 COUNTS = ("steps", "threads")  # of the provenance
@@ -46,7 +48,9 @@ def config_of(content: bytes) -> dict[str, Any]:
     _require(isinstance(name, str), "model.activation is no name")
     for section in ("target", "optimizer"):
         _require(isinstance(config[section].get("name"), str), f"{section}.name is no text")
-    _require(_is_count(config["trainer"].get("max_steps")), "trainer.max_steps is no number")
+    limits = [config["trainer"].get(key) for key in ("max_steps", "max_epochs")]
+    given = [limit for limit in limits if limit is not None]
+    _require(bool(given) and all(map(_is_count, given)), "trainer.max_steps is no number")
     return config
 
 
@@ -81,6 +85,9 @@ def arrays_of(content: bytes, name: str, replicas: int) -> dict[str, np.ndarray]
     shapes = {**SHAPES[name]}
     if name == "weights.npz":
         shapes |= _layer_shapes(len(arrays))
+    if name == "data.npz":
+        parts = [part for part in ("val", "test") if {f"{part}_x", f"{part}_y"} & {*arrays}]
+        shapes |= {key: axes for key, axes in HELD_OUT.items() if key.split("_")[0] in parts}
     _require({*shapes} == {*arrays}, f"has {', '.join(arrays) or 'no arrays'}")
     sizes = {"1": 1}
     for key, axes in shapes.items():
@@ -94,7 +101,8 @@ def arrays_of(content: bytes, name: str, replicas: int) -> dict[str, np.ndarray]
                 expected = sizes.setdefault(axis, size)
                 _require(size == expected, f"{key} has the shape {shape}")
             _require(size > 0 or axis == "t", f"{key} is empty")
-    _require(sizes.get("k", 0) == sizes.get("d", -1) + 1, "center is not of every column")
+    columns = sizes.get("d", 0) + sizes.get("o", 0)
+    _require(sizes.get("k", 0) == columns, "center is not of every column")
     for key, values in arrays.items():
         _require(values.dtype.kind == ("i" if key == "step" else "f"), f"{key} is {values.dtype}")
     if "step" in arrays:
@@ -106,7 +114,7 @@ def _layer_shapes(arrays: int) -> dict[str, str]:
     """Axes of weight_i (s, R, in, out) and bias_i (s, R, 1, out), with a letter for each width."""
     layers = (arrays - 1) // 2
     _require(arrays >= 3, "has no layers")
-    widths = [*(chr(0x100 + i) for i in range(layers)), "1"]
+    widths = [chr(0x100 + i) for i in range(layers + 1)]
     shapes = {f"weight_{i}": f"sR{widths[i]}{widths[i + 1]}" for i in range(layers)}
     return shapes | {f"bias_{i}": f"sR1{widths[i + 1]}" for i in range(layers)}
 

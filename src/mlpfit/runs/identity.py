@@ -9,6 +9,7 @@ from typing import Any
 
 from mlpfit.config.compose import as_published
 from mlpfit.config.schema import Config, keys_deciding
+from mlpfit.data.targets import Source
 from mlpfit.errors import RunError
 from mlpfit.runs.provenance import version_of
 from mlpfit.runs.run import SEEDS, Run, differences, load_run
@@ -36,8 +37,9 @@ def recipe_differences(run: Run, config: Config, seeds: bool = False) -> list[st
     """Differences of a run's recipe and target code from the config's, as "optimizer.lr: 0.01, now
     0.02", without those of what is recorded and, unless seeds, of the seeds."""
     differing = differences(run.identity["recipe"], config.recipe())
-    if run.identity.get("target") != _hash([target_file(config)]):
-        differing.append(f"{target_file(config)} has changed")
+    if run.identity.get("target") != target_hash(config.target):
+        files = " or ".join(map(str, target_files(config.target)))
+        differing.append(f"{files} has changed")
     incidental = unimportant() + (() if seeds else SEEDS)
     return [difference for difference in differing if not difference.startswith(incidental)]
 
@@ -73,7 +75,7 @@ def identity(config: Config) -> dict[str, Any]:
     return {
         "recipe": config.recipe(),
         "code": _hash(sorted(files)),
-        "target": _hash([target_file(config)]),
+        "target": target_hash(config.target),
         "packages": {name: version_of(name) for name in COMPUTING_PACKAGES},
         **checkpoint_hash(config),
     }
@@ -93,9 +95,14 @@ def checkpoint_hash(config: Config) -> dict[str, str]:
     return {"checkpoint": _hash([Path(config.ckpt_path)])}
 
 
-def target_file(config: Config) -> Path:
-    """The Python file of the config's target."""
-    return Path(inspect.getfile(type(config.target)))
+def target_files(target: Source) -> list[Path]:
+    """The target's Python file, and the files of its rows."""
+    return [Path(inspect.getfile(type(target))), *target.files()]
+
+
+def target_hash(target: Source) -> str:
+    """Hash of the contents of :func:`target_files`."""
+    return _hash(target_files(target))
 
 
 def _hash(files: Sequence[Path]) -> str:

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlpfit.config.combinations import loss_name
 from mlpfit.data.streams import replica_seeds
-from mlpfit.engine import evaluation
-from mlpfit.errors import RunError, allowed
+from mlpfit.engine import evaluation, metrics
+from mlpfit.errors import RunError
 from mlpfit.files import read_file
 from mlpfit.runs import content
 
@@ -61,8 +62,8 @@ class Run:
     config     plain dict
     metrics    name -> (R,)
     history    "loss" -> (steps, R), "step" -> (steps,), counted from 1
-    data       x (R, n, d), y (R, n, 1), pool_x, pool_y, pool_truth (R, m, .),
-               center, scale (R, d + 1)
+    data       x (R, n, d), y (R, n, o), pool_x, pool_y, pool_truth (R, m, .),
+               center, scale (R, d + o); with a split also val_x, val_y, test_x, test_y
     snapshots  steps after which the weights were saved, 0 (initial) first: (S,)
 
     :meth:`plot`, :meth:`verdicts` and the display in a notebook import what they need when they are
@@ -82,6 +83,7 @@ class Run:
         self.shards = shards
         self._marker = marker
         self._digests: dict[str, str] = marker["files"]
+        self._evaluated: dict[tuple[str, int | None], np.ndarray] = {}
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.replicas} replica{'s'[: self.replicas > 1]})"
@@ -136,12 +138,29 @@ class Run:
         """Whether each replica diverged: (R,)."""
         return np.isfinite(self.metrics["diverged_at"]) | ~np.isfinite(self.metrics["mse"])
 
+    @property
+    def classifies(self) -> bool:
+        """Whether the net's outputs are logits of classes."""
+        return loss_name(self.config["loss"]) in metrics.OF_LOGITS
+
     def final(self, name: str) -> np.ndarray:
-        """A final number of every replica, infinite if it diverged: (R,)."""
-        if name not in self.metrics:
-            raise ValueError(f"{name}: no such final number; {allowed(name, self.metrics)}")
-        values = self.metrics[name]
-        return np.where(self.diverged | ~np.isfinite(values), np.inf, values)
+        """A final number of every replica, the worst there is if it diverged: (R,).
+
+        name: one of ``metrics``, or of :mod:`mlpfit.runs.quantities`: "mae", "val_accuracy", ...,
+        infinite where less is better, minus infinite for r2 and accuracy. Raises ValueError for
+        another name, and for a number that this run can't have."""
+        values = self.metrics[name] if name in self.metrics else self.evaluated(name)
+        worst = -np.inf if name.split("_")[-1] in metrics.RISING else np.inf
+        return np.where(self.diverged | ~np.isfinite(values), worst, values)
+
+    def evaluated(self, name: str, step: int | None = None) -> np.ndarray:
+        """A quantity of every replica after this step, None: the last: (R,). It is computed from
+        weights and rows: see :mod:`mlpfit.runs.quantities`, which also says what is raised."""
+        from mlpfit.runs.quantities import evaluated  # here, since it reads runs
+
+        if (name, step) not in self._evaluated:
+            self._evaluated[name, step] = evaluated(self, name, step)
+        return self._evaluated[name, step]
 
     def is_whole(self) -> bool:
         """Whether all files of the finished run exist."""
@@ -175,7 +194,7 @@ class Run:
         return [(weights[f"weight_{i}"][index], weights[f"bias_{i}"][index]) for i in layers]
 
     def predict(self, x: Any, step: int | None = None) -> np.ndarray:
-        """Predictions for x (n, d), or x (R, n, d) with inputs of each replica: (R, n, 1)."""
+        """Predictions for x (n, d), or x (R, n, d) with inputs of each replica: (R, n, o)."""
         starts = range(0, self.replicas, REPLICAS_AT_ONCE)
         return np.concatenate(
             [self._outputs(x, step, slice(i, i + REPLICAS_AT_ONCE))[-1] for i in starts]
@@ -316,7 +335,7 @@ class Run:
         record, data, steps = self.provenance, self.data, self.history["step"]
         (weight, _), *_ = self.parameters()
         together = {
-            "config.yaml": self.config["trainer"]["max_steps"] >= record["steps"],
+            "config.yaml": (self.config["trainer"]["max_steps"] or np.inf) >= record["steps"],
             "metrics.json": len(self.metrics["mse"]) == self.replicas,
             "history.npz": (steps[-1] if len(steps) else 0) == record["steps"],
             "weights.npz": weight.shape[1] == data["x"].shape[2],

@@ -37,8 +37,10 @@ def write_run(run: Run, verdicts: Verdicts) -> int:
         inputs = run.data["pool_x" if run.data["x"].shape[2] == 1 else "x"][0]
         panels = fit_panels(run)
         snapshots = zip(run.snapshots.tolist(), draw_pictures(panels), panels.kinks, strict=True)
+        tag = "fit" if run.data["y"].shape[2] == 1 else "fit of the first output"
         for step, picture, kinks in snapshots:
-            writer.add_image("fit", picture, step, dataformats="HWC")
+            if not run.classifies:  # its outputs are logits, which no axis shows beside the rows
+                writer.add_image(tag, picture, step, dataformats="HWC")
             for layer, (weight, _) in enumerate(run.parameters(step)):
                 add_histogram(writer, f"weights/{layer}", weight[0], step)
             for layer, output in enumerate(run.hidden(inputs, step)):
@@ -70,7 +72,7 @@ def write_ensemble(run: Run, verdicts: Verdicts) -> int:
             add_texts(writer, run, verdicts)
 
     sources = [run.config, run.number_hashes(), verdicts]
-    names = QUANTILES if run.config["trainer"]["max_steps"] else ()
+    names = QUANTILES if len(run.history["step"]) else ()
     return sum(write_events(run.path / name, sources, partial(add, name)) for name in names)
 
 

@@ -312,10 +312,9 @@ class Scalars(pl.Callback):
 
     def _snapshot_metrics(self, module: Regression, step: int) -> dict[str, float]:
         truth, dead = self.evaluate.truth(module)
-        numbers = {
-            "val/mse": float(self.snapshots.val_mse[step][0]),
-            "error/truth": float(truth[0]),
-        }
+        numbers = {"error/truth": float(truth[0])}
+        if self.evaluate.data.val_dataloader():
+            numbers["val/mse"] = float(self.snapshots.val_mse[step][0])
         if units := sum(module.hparams["units"][1:-1]):
             numbers["units/dead"] = float(dead[0]) / units
         return numbers

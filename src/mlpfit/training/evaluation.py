@@ -8,13 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mlpfit.config.combinations import loss_name
 from mlpfit.data.datamodule import ReplicaData
-from mlpfit.engine import compiler, evaluation
+from mlpfit.engine import compiler, evaluation, metrics
 from mlpfit.model import mlp
 
 
 class Evaluation:
-    """cache: folder of compiled kernels."""
+    """Mean squared errors over rows and outputs; of a net whose outputs are logits, those of the
+    probabilities of the classes (:mod:`mlpfit.engine.metrics`). cache: folder of compiled
+    kernels."""
 
     def __init__(self, data: ReplicaData, cache: Path) -> None:
         self.data, self.cache = data, cache
@@ -27,12 +30,13 @@ class Evaluation:
 
     def training(self, module: Any) -> np.ndarray:
         """Mean squared error on the training rows: (R,) float64."""
-        return self._errors(module, self.data.x, self.data.y).squares / self.data.x.shape[1]
+        return self._mean_errors(module, self.data.x, self.data.y)[0]
 
     def validation(self, module: Any) -> np.ndarray:
-        """Mean squared error on the fresh rows of validation: (R,) float64."""
-        (batch,) = self.data.val_dataloader()
-        return self._errors(module, batch["x"], batch["y"]).squares / batch["x"].shape[1]
+        """Mean squared error on the rows of validation: (R,) float64; NaN if there are none."""
+        for batch in self.data.val_dataloader():
+            return self._mean_errors(module, batch["x"], batch["y"])[0]
+        return np.full(len(self.data.x), np.nan)
 
     def truth(self, module: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean squared distance to the noise-free function, and the number of hidden units that are
@@ -41,8 +45,27 @@ class Evaluation:
             torch.from_numpy(self.data.arrays[name]).to(self.data.dtype)
             for name in ("pool_x", "pool_truth")
         )
-        errors = self._errors(module, x, truth)
-        return errors.squares / x.shape[1], errors.dead_units
+        return self._mean_errors(module, x, truth)
+
+    def _mean_errors(self, module: Any, x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Mean squared error, and the number of hidden units that are zero on all rows."""
+        if (loss := loss_name(module.loss)) in metrics.OF_LOGITS:
+            return self._of_logits(module, loss, x, y)
+        errors = self._errors(module, x, y)
+        return errors.squares / (y.shape[1] * y.shape[2]), errors.dead_units
+
+    def _of_logits(
+        self, module: Any, loss: str, x: Tensor, y: Tensor
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One replica after another, whose outputs then stay in the cache."""
+        mean, dead = [], []
+        for r, rows in enumerate(zip(x, y, strict=True)):
+            own, truth = (values[None] for values in rows)
+            layers = [(weight[r : r + 1], bias[r : r + 1]) for weight, bias in module.mlp.layers]
+            *hidden, outputs = outputs_of(layers, own, module.mlp.activation)
+            mean.append(metrics.metric("mse", loss, outputs, truth.numpy(), True)[0])
+            dead.append(sum(int((values == 0).all(1).sum()) for values in hidden))
+        return np.array(mean), np.array(dead)
 
     def _errors(self, module: Any, x: Tensor, y: Tensor) -> evaluation.Errors:
         layers = [
@@ -55,6 +78,17 @@ class Evaluation:
         arrays = [(weight.numpy(), bias.numpy()) for weight, bias in layers]
         cache = self.cache if self.compiled else None
         return evaluation.errors(arrays, x.numpy(), y.numpy(), activation, cache)
+
+
+@torch.no_grad()
+def outputs_of(layers: Any, x: Tensor, activation: Any) -> list[np.ndarray]:
+    """Outputs of the layers (R, n, h) on x (R, n, d), by the portable arithmetic where it has the
+    activation."""
+    own = [(w.detach().cpu().to(x.dtype), b.detach().cpu().to(x.dtype)) for w, b in layers]
+    if evaluation.known_activation(activation) is None:
+        return [values.numpy() for values in mlp.outputs(own, x, activation)[1:]]
+    arrays = [(w.numpy(), b.numpy()) for w, b in own]
+    return evaluation.outputs(arrays, x.numpy(), activation)[1:]
 
 
 @torch.no_grad()

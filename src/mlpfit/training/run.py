@@ -152,8 +152,8 @@ def final_metrics(
     """Final numbers of each replica after the last update; None for a number that is not finite.
 
     mse, sse: on the training rows; truth_mse: mean squared distance to the noise-free function on
-    all rows generated; val_mse: on fresh rows; dead_units: number of hidden units that are zero on
-    all rows generated; diverged_at: first step whose loss is not finite.
+    all rows there are; val_mse: on the rows of validation; dead_units: number of hidden units that
+    are zero on all rows there are; diverged_at: first step whose loss is not finite.
     """
     mse = evaluate.training(module)
     truth_mse, dead_units = evaluate.truth(module)
@@ -161,7 +161,7 @@ def final_metrics(
     first = lost.argmax(0) + 1 if len(lost) else 0
     numbers = {
         "mse": mse,
-        "sse": mse * data.x.shape[1],
+        "sse": mse * (data.x.shape[1] * module.hparams["units"][-1]),
         "truth_mse": truth_mse,
         "val_mse": snapshots.validation()["mse"][-1],
         "dead_units": dead_units,
