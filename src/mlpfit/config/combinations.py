@@ -15,6 +15,8 @@ from mlpfit.errors import allowed
 if TYPE_CHECKING:
     from mlpfit.config.schema import Config
 
+# Arguments of the Trainer that request validation.
+VALIDATING = ("val_check_interval", "check_val_every_n_epoch", "limit_val_batches")
 PACKAGES = ("lightning.pytorch.", "mlpfit.training.")  # from which callbacks and loggers may come
 
 
@@ -122,7 +124,7 @@ def _class_problems(config: Config) -> Iterator[str]:
     """Losses of classes with a target of none, and the other way round."""
     name, target = loss_name(config.loss), config.target
     if name == "cross_entropy" and target.classes is None:
-        yield f"loss={name}: needs a target of classes, and {target.name} has numbers; see docs/data.md"
+        yield f"loss={name}: needs a target of classes, and {target.name} has numbers"
     if name == "bce" and target.classes != 2:
         has = "numbers" if target.classes is None else f"{target.classes} classes"
         yield f"loss={name}: needs a target of two classes, and {target.name} has {has}"
@@ -131,9 +133,11 @@ def _class_problems(config: Config) -> Iterator[str]:
             f"loss={name}: would fit the numbers of {target.classes} classes as if they had an "
             "order; give loss=cross_entropy"
         )
-    validated = config.data.validation is not None or target.is_endless
-    if config.metric == "val_mse" and not validated:
-        yield f"metric=val_mse: needs data.validation, since {target.name} has no fresh rows"
+    if not config.has_validation:
+        asked = ["metric=val_mse"] * (config.metric == "val_mse")
+        asked += [f"trainer.{key}" for key in VALIDATING if key in config.trainer.arguments]
+        for given in asked:
+            yield f"{given}: needs data.validation, since {target.name} has no fresh rows"
     if config.optimizer.name == "least_squares" and config.units[-1] > 1:
         yield "optimizer=least_squares: fits one output"
 

@@ -17,8 +17,8 @@ from pydantic import Field, PlainValidator
 from mlpfit.config.catalogue import folder_of, load_targets
 from mlpfit.config.checking import Section, validate
 from mlpfit.config.combinations import loss_name, problems
-from mlpfit.data import points as points
 from mlpfit.data import order, streams
+from mlpfit.data import points as points
 from mlpfit.data import table as table
 from mlpfit.data.split import Split
 from mlpfit.data.targets import TARGETS, Source, Target
@@ -222,6 +222,11 @@ class Config(Section):
     def rows(self) -> int:
         """Training rows of each replica, those held out for validation and test apart."""
         return self.data.split.training(self.target.rows_observed)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are rows of validation: held out, or fresh ones of a function."""
+        return self.data.validation is not None or self.target.is_endless
 
     @property
     def steps_per_epoch(self) -> int:

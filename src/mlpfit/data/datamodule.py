@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mlpfit.data import order as orders
 from mlpfit.data import streams as generators
-from mlpfit.data.split import Part, Split
 from mlpfit.data.fresh import FRESH_ROWS, fresh_rows
+from mlpfit.data.split import Part, Split
 from mlpfit.data.targets import Rows, Source
 from mlpfit.errors import ConfigError, check_name
 

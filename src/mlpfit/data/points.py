@@ -100,7 +100,7 @@ class Blobs(Points, name="blobs"):
     high: float
 
     @property
-    def classes(self) -> int:  # type: ignore[override]
+    def classes(self) -> int:
         return self.centers if isinstance(self.centers, int) else len(self.centers)
 
     def problem(self) -> str | None:
@@ -141,7 +141,7 @@ class Spirals(Points, name="spirals"):
     turns: Annotated[float, Gt(0)]
 
     @property
-    def classes(self) -> int:  # type: ignore[override]
+    def classes(self) -> int:
         return self.arms
 
     def _without_noise(self, rng: Any) -> tuple[np.ndarray, np.ndarray]:

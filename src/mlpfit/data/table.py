@@ -85,10 +85,6 @@ class Table(Source, name="csv"):
             return f"{given} must be at most the {self.points} rows of {self.file}"
         return super().problem()
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Raises ConfigError: a table is no function."""
-        raise ConfigError("target csv: has rows, and no function of x")
-
     def _all_rows(self, rng: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         x, y = self._columns
         return x, y, y
@@ -147,9 +143,8 @@ class Table(Source, name="csv"):
         names = sorted(set(texts))
         if len(names) != self.classes:
             some = ", ".join(names[:10]) + ", ..." * (len(names) > 10)
-            raise ConfigError(
-                f"target.classes={self.classes}: column {name} of {self.file} has {len(names)}, {some}"
-            )
+            given = f"target.classes={self.classes}"
+            raise ConfigError(f"{given}: column {name} of {self.file} has {len(names)}, {some}")
         return np.searchsorted(names, texts).astype(float)
 
 

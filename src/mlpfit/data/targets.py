@@ -98,6 +98,10 @@ class Source:
         """The same target with the files that it names found in this folder."""
         return self
 
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """f(x) without noise, of a target that is a function: (n, d) -> (n, o)."""
+        raise ConfigError(f"target {self.name}: has rows, and is no function of x")
+
     def files(self) -> list[Path]:
         """Files that decide its rows, beside its code."""
         return []
@@ -349,8 +353,8 @@ def check_classes(culprit: str, y: np.ndarray, classes: int | None) -> None:
         return
     if wrong := sorted({*np.unique(y).tolist()} - {*map(float, range(classes))}):
         raise ConfigError(
-            f"{culprit}: y = {wrong[0]:g} is none of the {classes} classes, which are numbered 0 to "
-            f"{classes - 1}"
+            f"{culprit}: y = {wrong[0]:g} is none of the {classes} classes, which are numbered 0 "
+            f"to {classes - 1}"
         )
 
 

@@ -7,6 +7,7 @@ from inspect import signature
 from pathlib import Path
 
 from mlpfit.config.catalogue import Tutorial, check_experiment, experiments, tutorial, tutorials
+from mlpfit.data.targets import TARGETS, Target
 from mlpfit.errors import ConfigError, RunError, allowed, as_config_error
 from mlpfit.figures import style
 from mlpfit.figures.distribution import distribution, overview
@@ -150,7 +151,13 @@ def draw_portrait(name: str, outputs: Path, stale: Sequence[str] = ()) -> list[b
     caption = f"{experiment}: one run over the band of all seeds, and its error among theirs"
     code = [*sources_of(name), HERE / "portrait.py"]
     runs = [published_run(experiment, outputs), *ensembles] if ensembles else []
-    return [_draw(file, portrait, caption, runs, *code)] if runs else []
+    return [_draw(file, portrait, caption, runs, *code)] if runs and _is_drawable(runs[0]) else []
+
+
+def _is_drawable(run: Run) -> bool:
+    """Whether a portrait can show the fit: of one input, or of a function of several."""
+    is_function = issubclass(TARGETS[run.config["target"]["name"]], Target)
+    return not run.classifies and (is_function or run.data["x"].shape[2] == 1)
 
 
 def draw_overview(outputs: Path, stale: Sequence[str] = ()) -> list[bool]:

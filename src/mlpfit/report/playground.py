@@ -140,6 +140,10 @@ def obstacle(config: Config) -> str | None:
     target, widths, steps = config.target, config.model.widths(), config.steps
     if target.dim != 1:
         return "several inputs"
+    if not isinstance(target, Target) or target.outputs > 1 or target.classes is not None:
+        return "not one number as a function of its input"
+    if isinstance(target.noise, str) or config.data.split:
+        return "noise that depends on x, or rows held out"
     if not steps or not hasattr(config.optimizer, "lr"):
         return "no steps"
     if steps > MAX_STEPS or target.points > MAX_ROWS:
@@ -175,9 +179,11 @@ def targets() -> dict[str, dict[str, Any]]:
         values = group_values("target", name)
         fields = {key: value for key, value in values.items() if key != "name"}
         target_class = TARGETS.get(values.get("name", ""))
-        if target_class is None or target_class.dim != 1:
+        if target_class is None or not issubclass(target_class, Target):
             continue
-        if fields.keys() == set(keys(target_class)) and is_its_text(target_class(**fields)):
+        if fields.keys() != set(keys(target_class)):
+            continue
+        if (target := target_class(**fields)).dim == 1 and is_its_text(target):
             drawable[name] = values
     return drawable
 

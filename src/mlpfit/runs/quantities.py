@@ -1,6 +1,6 @@
-"""Quantities of a finished run, computed from its weights and rows when they are asked for: "mae" on
-the training rows, "val_mae" on those of validation, "test_mae" on those of test, and so on for every
-metric of :mod:`mlpfit.engine.metrics`.
+"""Quantities of a finished run, computed from its weights and rows when they are asked for: "mae"
+on the training rows, "val_mae" on those of validation, "test_mae" on those of test, and so on for
+every metric of :mod:`mlpfit.engine.metrics`.
 
 Rows of validation and test are those of the split, else new rows of the function, drawn again from
 the replicas' seeds.
@@ -64,8 +64,8 @@ def _rows(run: Run, target: Source, use: str) -> tuple[np.ndarray, np.ndarray]:
 
     if run.identity.get("target") != target_hash(target):
         raise RunError(
-            f"{run.path}: the code of target {target.name} has changed, so its fresh rows are gone; "
-            "train the run again with force=true"
+            f"{run.path}: the code of target {target.name} has changed, so its fresh rows are "
+            "gone; train the run again with force=true"
         )
     shift = run.data["center"], run.data["scale"]
     return fresh_rows(target, run.seeds, USES[use], run.config["streams"], *shift)

@@ -17,6 +17,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
+from mlpfit.config.combinations import VALIDATING
 from mlpfit.config.schema import Config, Objects
 from mlpfit.data.datamodule import ReplicaData
 from mlpfit.errors import ConfigError, RunError, as_config_error, one_line
@@ -28,10 +29,9 @@ from mlpfit.training.progress import OnStep, console
 from mlpfit.training.schedule import Schedule
 from mlpfit.training.shard import Shard
 
-# Arguments of the Trainer that stop all shards at the same step, and that request validation.
+# Arguments of the Trainer that stop all shards at the same step.
 RANKS = {"RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK"}
 SHORTENING = {"fast_dev_run", "limit_train_batches", "overfit_batches"}
-VALIDATING = {"val_check_interval", "check_val_every_n_epoch", "limit_val_batches"}
 
 
 def dtype(config: Config) -> str:
@@ -165,7 +165,7 @@ def make_trainer(
             "callbacks: LearningRateMonitor needs a logger, which only a run of one replica has; "
             "leave it out, or train one replica with a logger"
         )
-    validated = configured or VALIDATING & arguments.keys()
+    validated = config.has_validation and (configured or {*VALIDATING} & arguments.keys())
     defaults: dict[str, Any] = {
         "max_steps": config.steps,
         "max_epochs": -1 if compiled else config.trainer.max_epochs or -1,
