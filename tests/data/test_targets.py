@@ -107,6 +107,8 @@ def test_rows_are_those_of_numpys_generators_and_functions(experiment, monkeypat
             patch.setattr(elementary, "sin", np.sin)
             numpys = config.target.rows(NUMPYS[config.streams](seed))
         for name in Rows.__dataclass_fields__:
+            if getattr(ours, name) is None:  # rows of a split, which there is not
+                continue
             drawn, expected = getattr(ours, name), getattr(numpys, name)
             exact = config.target.float32 and name in ("x", "y", "pool_x", "pool_y")
             bound = 0 if exact else 4 * 2.0**-52 * np.abs(expected).max()

@@ -105,10 +105,10 @@ class ReplicaData(pl.LightningDataModule):
         for use, name in HELD_OUT.items():
             is_new = self.target.is_endless and name not in self.arrays
             held = self.arrays[name].shape[1] if name in self.arrays else 0
-            others.append(f"{use} {self.fresh_rows} fresh" if is_new else f"{use} {held}")
+            others.append(f"{use}: {f'{self.fresh_rows} fresh' if is_new else held} rows")
         return (
             f"ReplicaData({self.target.name}: {rows} rows of {inputs} inputs, {self.dtype}; "
-            f"{replicas} replicas, seeds {seeds}; epochs of {batches}; rows of {', '.join(others)})"
+            f"{replicas} replicas, seeds {seeds}; epochs of {batches}; {', '.join(others)})"
         )
 
     __str__ = __repr__
