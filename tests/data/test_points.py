@@ -1,22 +1,25 @@
 """Laws of the ready sets of points, of noise as a formula, and of several outputs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mlpfit.config.compose import compose
 from mlpfit.data.datamodule import ReplicaData
 from mlpfit.data.points import Blobs, Circles, Moons, Spirals, Xor
-from mlpfit.data.streams import spawned
+from mlpfit.data.streams import spawned, streams
 from mlpfit.data.targets import Formula
 from mlpfit.errors import ConfigError
 
 PLAIN = {"points": 60, "noise": 0.0, "observed": None, "standardise": False, "float32": False}
+EVEN = {"arms": 3, "turns": 1.5, "apart": None, "angle_noise": 0.0}
 SETS = {
     "moons": Moons(**PLAIN),
     "circles": Circles(**PLAIN, factor=0.4),
     "blobs": Blobs(**PLAIN, centers=4, low=-9.0, high=9.0),
-    "spirals": Spirals(**PLAIN, arms=3, turns=1.5),
-    "xor": Xor(**PLAIN, inputs="uniform"),
+    "spirals": Spirals(**PLAIN, **EVEN),
+    "xor": Xor(**PLAIN, inputs="uniform", low=-2.0, high=1.0),
 }
 FUNCTION = {**PLAIN, "inputs": "uniform", "low": -2.0, "high": 3.0}
 
@@ -48,11 +51,29 @@ def test_arms_of_a_spiral_turn_evenly_with_the_radius():
     np.testing.assert_allclose((turns - expected + 0.5) % 1, 0.5, atol=1e-12)
 
 
-def test_xor_is_true_where_one_input_is_positive():
+def test_spirals_of_cs231n_are_those_of_its_own_lines():
+    """The first rows of a script that calls numpy.random.seed(7): arms of 4 radians, 4 apart."""
+    turn = 4 / (2 * np.pi)
+    arms = EVEN | {"turns": turn, "apart": turn, "angle_noise": 0.2}
+    rows = Spirals(**PLAIN, **arms).rows(streams(7, "legacy").data)
+    rng, expected = np.random.RandomState(7), []
+    for j in range(3):
+        angle = np.linspace(j * 4, (j + 1) * 4, 20) + rng.randn(20) * 0.2
+        radius = np.linspace(0.0, 1, 20)
+        expected += np.c_[radius * np.cos(angle), radius * np.sin(angle), np.full(20, j)].tolist()
+    found = np.hstack([rows.x, rows.y])
+    np.testing.assert_allclose(
+        found[np.lexsort(found.T)], np.array(expected)[np.lexsort(np.array(expected).T)], atol=1e-12
+    )
+
+
+def test_xor_is_true_where_one_input_is_above_the_middle():
     a, b, y = drawn("xor")
-    np.testing.assert_array_equal(y, (a > 0) != (b > 0))
-    corners = Xor(**{**PLAIN, "points": 4}, inputs="corners").rows(spawned(0, 0))
-    np.testing.assert_array_equal(corners.x, [[-1, -1], [-1, 1], [1, -1], [1, 1]])
+    np.testing.assert_array_equal(y, (a > -0.5) != (b > -0.5))
+    table = Xor(**{**PLAIN, "points": 4}, inputs="corners", low=0.0, high=1.0)
+    corners = table.rows(spawned(0, 0))
+    np.testing.assert_array_equal(corners.x, [[0, 0], [0, 1], [1, 0], [1, 1]])
+    assert "must be below" in (replace(table, low=1.0).problem() or "")
     np.testing.assert_array_equal(corners.y[:, 0], [0, 1, 1, 0])
 
 

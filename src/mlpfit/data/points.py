@@ -129,16 +129,20 @@ class Blobs(Points, name="blobs"):
 
 @dataclass(frozen=True, kw_only=True)
 class Spirals(Points, name="spirals"):
-    """Arms of a spiral around the origin, as in Andrej Karpathy's course CS231n: point k of an arm
-    has a radius that grows evenly from 0 to 1, and the angle turns (2 pi) times the radius, each
-    arm turned against the one before by 2 pi / arms.
+    """Arms of a spiral around the origin, as in Andrej Karpathy's course CS231n: the radius of an
+    arm's points grows evenly from 0 to 1, and their angle evenly by turns (2 pi).
 
-    arms   number of classes
-    turns  of an arm around the origin
+    arms         number of classes
+    turns        of an arm around the origin
+    apart        turns between an arm and the next; null: 1 / arms, all equally far
+    angle_noise  standard deviation of the normal noise added to the angles, in radians: that of
+                 CS231n and many after it; ``noise`` is added to the points
     """
 
     arms: Annotated[int, Ge(2), Lt(1000)]
     turns: Annotated[float, Gt(0)]
+    apart: Annotated[float, Gt(0)] | None
+    angle_noise: Annotated[float, Ge(0)]
 
     @property
     def classes(self) -> int:
@@ -146,28 +150,39 @@ class Spirals(Points, name="spirals"):
 
     def _without_noise(self, rng: Any) -> tuple[np.ndarray, np.ndarray]:
         radius = np.concatenate([np.linspace(0.0, 1.0, size) for size in self.sizes])
-        turn = self.turns * radius + self.numbers[:, 0] / self.arms
-        angle = 2.0 * np.pi * turn
+        apart = 1.0 / self.arms if self.apart is None else self.apart
+        angle = 2.0 * np.pi * (self.turns * radius + self.numbers[:, 0] * apart)
+        if self.angle_noise > 0:
+            angle = angle + rng.normal(0.0, self.angle_noise, angle.shape)
         unit = np.stack([elementary.cos(angle), elementary.sin(angle)], axis=1)
         return radius[:, None] * unit, self.numbers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Xor(Points, name="xor"):
-    """Exclusive or: class 1 where exactly one of the inputs is positive.
+    """Exclusive or: class 1 where exactly one of the inputs is above the middle of low and high.
 
-    inputs  ``corners``: the four points of +-1 in turn, as on pages that learn the table of xor;
-            ``uniform``: anywhere in the square [-1, 1]
+    inputs     ``corners``: low or high, the four points in turn, as on pages that learn the table
+               of xor; ``uniform``: anywhere in the square [low, high]
+    low, high  of each input: 0 and 1, or -1 and 1
     """
 
     inputs: Literal["corners", "uniform"]
+    low: float
+    high: float
 
     is_shuffled = False
 
     def _without_noise(self, rng: Any) -> tuple[np.ndarray, np.ndarray]:
         if self.inputs == "uniform":
-            x = rng.uniform(-1.0, 1.0, (self.points, 2))
+            x = rng.uniform(self.low, self.high, (self.points, 2))
         else:
-            table = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
-            x = table[np.arange(self.points) % 4]
-        return x, (x[:, :1] * x[:, 1:] < 0).astype(float)
+            bits = np.arange(self.points)[:, None] // [2, 1] % 2
+            x = np.where(bits, self.high, self.low)
+        above = x > 0.5 * (self.low + self.high)
+        return x, (above[:, :1] != above[:, 1:]).astype(float)
+
+    def problem(self) -> str | None:
+        if not self.low < self.high:
+            return f"target.low={self.low} must be below target.high={self.high}"
+        return super().problem()
