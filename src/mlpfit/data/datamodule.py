@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, get_args
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from mlpfit.data.fresh import FRESH_ROWS, fresh_rows
 from mlpfit.data.split import Part, Split
 from mlpfit.data.targets import Rows, Source
 from mlpfit.errors import ConfigError, check_name
+from mlpfit.lightning_import import pl
 
 HELD_OUT: dict[generators.Use, str] = {"validation": "val_x", "test": "test_x"}  # field of Rows
 

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from mlpfit.model.initial import Init as Init
 from mlpfit.model.initial import initial_parameters as initial_parameters
+from mlpfit.uncompiled import uncompiled
 
 Activation = str  # a name in ACTIVATIONS
 Gradient = Literal["autograd", "by_hand"]
@@ -96,7 +97,7 @@ class ByHand(torch.autograd.Function):
         return None, *(g.to(v.dtype) if needed else None for needed, g, v in inputs)
 
 
-@torch.compiler.disable  # torch.compile does not trace it
+@uncompiled  # torch.compile does not trace it
 def _by_hand(layers: Sequence[Layer], x: Tensor, activation: str) -> Tensor:
     return ByHand.apply(activation, x, *chain.from_iterable(layers))
 

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import Any, get_args
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
 from mlpfit.data import streams as generators
 from mlpfit.errors import ConfigError, check_name
+from mlpfit.lightning_import import pl
 from mlpfit.model import losses, mlp
 from mlpfit.model.optimizers import optimizer_of
+from mlpfit.uncompiled import uncompiled
 
 Batch = dict[str, Tensor] | Sequence[Tensor] | Tensor
 DTYPES = ("float32", "float64")
@@ -188,7 +189,7 @@ class Regression(pl.LightningModule):
             raise ConfigError(f"{name} has shape {tuple(rows.shape)}: must be {shapes}")
         return rows
 
-    @torch.compiler.disable  # torch.compile can't trace Lightning's log
+    @uncompiled  # torch.compile can't trace Lightning's log
     def _log(self, name: str, values: Tensor, **options: Any) -> None:
         """Log the median of values (R,), where those not finite rank above all others, with
         log_replicas also each value."""
