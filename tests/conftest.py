@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ MODULES = [
     *map(Path, filter(None, [os.environ.get("NODE_PATH")])),
 ]
 AXE = next((f for folder in MODULES if (f := folder / "axe-core/axe.min.js").is_file()), None)
-os.environ.pop("MLPFIT_PATH", None)  # tests with tutorials of a user's own set it
+for setting in ("MLPFIT_PATH", "HYDRA_FULL_ERROR"):  # tests that need one set it
+    os.environ.pop(setting, None)
 # Compile each kernel once for all tests, also of the next time.
 os.environ.setdefault("MLPFIT_KERNEL_CACHE", str(ROOT / "outputs/.cache/kernels"))
 
@@ -168,13 +169,25 @@ CONF = {
 }
 
 
+def tutorial_folder(folder: Path, files: Mapping[str, str]) -> str:
+    """Write the files of a user's tutorial. Returns its folder, for MLPFIT_PATH."""
+    for name, text in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return str(folder)
+
+
 @pytest.fixture
 def own(tmp_path_factory):
     """MLPFIT_PATH with a tutorial of the user's own: experiment=own/ramp."""
-    folder = tmp_path_factory.mktemp("users") / "own"
-    for name, text in CONF.items():
-        file = folder / "conf" / f"{name}.yaml"
-        file.parent.mkdir(parents=True)
-        file.write_text(text)
-    (folder / "targets.py").write_text(TARGET)
-    return str(folder)
+    files = {f"conf/{name}.yaml": text for name, text in CONF.items()} | {"targets.py": TARGET}
+    return tutorial_folder(tmp_path_factory.mktemp("users") / "own", files)
+
+
+@pytest.fixture
+def sixth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a user's tutorial that has nothing else."""
+    (folder := tmp_path / "sixth").mkdir()
+    monkeypatch.setenv("MLPFIT_PATH", str(folder))
+    return folder

@@ -133,7 +133,7 @@ WRONG = {
     "optimizer.lr=fast": "optimizer.lr=fast: must be a valid number",
     "optimizer.name=lion": "optimizer.name=lion: allowed are adafactor, muon, adadelta",
     "optimizer=lion": "optimizer=lion: no such optimizer; allowed are adagrad, adam, adamw",
-    "+optimizer.momentum=0.5": "optimizer.momentum: no such key; allowed are optimizer.lr, ",
+    "+optimizer.momentum=0.5": "optimizer.momentum of adam: no such key; allowed are optimizer.",
     "trainer.max_steps=0": "trainer.max_steps=0: no step to train; give at least 1",
     "trainer.max_epochs=0": "trainer.max_epochs=0: no step to train; give at least 1",
     "trainer.max_steps=1.5": "trainer.max_steps=1.5: must be a valid integer",

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import run
+from conftest import run, tutorial_folder
 
 from mlpfit.config.catalogue import CONF, experiments
 from mlpfit.config.compose import as_published, compose
@@ -182,7 +182,6 @@ class Mine(Target, name="mine"):
     ],
 )
 def test_a_users_target_that_fails_is_refused_before_anything_is_created(targets, words, tmp_path):
-    own = tmp_path / "own"
     line = (CONF / "target/line.yaml").read_text().replace("name: line", "name: mine")
     files = {
         "targets.py": targets,
@@ -190,11 +189,9 @@ def test_a_users_target_that_fails_is_refused_before_anything_is_created(targets
         "conf/experiment/own/x.yaml": "# @package _global_\ndefaults: [override /target: mine]\n"
         "name: own/x\nquestion: why\ntrainer: {max_steps: 5}\n",
     }
-    for name, content in files.items():
-        (own / name).parent.mkdir(parents=True, exist_ok=True)
-        (own / name).write_text(content)
+    own = tutorial_folder(tmp_path / "own", files)
     (tmp_path / "here").mkdir()
-    done = run("mlpfit", "experiment=own/x", cwd=tmp_path / "here", MLPFIT_PATH=str(own))
+    done = run("mlpfit", "experiment=own/x", cwd=tmp_path / "here", MLPFIT_PATH=own)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert words in done.stderr
     assert list((tmp_path / "here").iterdir()) == []

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import run
+from conftest import run, tutorial_folder
 
 from mlpfit import RunError, load_run
 from mlpfit.config.catalogue import tutorials
@@ -97,12 +97,12 @@ FIGURES = [Drawing("mine/line", "mine/first", "A line", line)]
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     """A user's tutorial with one experiment, and neither figures nor published numbers."""
-    (tmp_path / "mine/conf/experiment/mine").mkdir(parents=True)
-    (tmp_path / "mine/conf/experiment/mine/first.yaml").write_text(
+    first = (
         "# @package _global_\ndefaults: [override /target: parabola]\n"
         "name: mine/first\nquestion: How?\nmodel: {hidden: 2}\ntrainer: {max_steps: 5}\n"
     )
-    monkeypatch.setenv("MLPFIT_PATH", str(tmp_path / "mine"))
+    files = {"conf/experiment/mine/first.yaml": first}
+    monkeypatch.setenv("MLPFIT_PATH", tutorial_folder(tmp_path / "mine", files))
     return tmp_path / "mine"
 
 

@@ -90,11 +90,9 @@ def test_losses_of_batches_are_those_of_their_rows(order, loss, quick):
             np.testing.assert_allclose(published.values_in(run, number), expected, rtol=1e-4)
 
 
-def test_a_constant_may_be_called_like_a_list_that_is_there(tmp_path, monkeypatch):
-    (folder := tmp_path / "sixth").mkdir()
-    monkeypatch.setenv("MLPFIT_PATH", str(folder))
+def test_a_constant_may_be_called_like_a_list_that_is_there(sixth):
     claims_py = "from mlpfit.judging.claims import Slip\nSLIP = Slip('text')\nSLIPS = [SLIP]\n"
-    (folder / "claims.py").write_text(claims_py)
+    (sixth / "claims.py").write_text(claims_py)
     assert [slip.what for slip in claims.entries("sixth", "SLIPS")] == ["text"]
 
 
@@ -189,15 +187,6 @@ def test_the_best_line_is_numpys():
     squares = ((y - y.mean(1, keepdims=True)) ** 2).sum((1, 2))
     run = SimpleNamespace(data=data, metrics={"sse": squares})
     np.testing.assert_allclose(r2(run), 0, atol=1e-12)  # a constant explains nothing
-
-
-@pytest.fixture
-def sixth(tmp_path, monkeypatch):
-    """A tutorial of the user's that has nothing but its folder; returns the folder."""
-    folder = tmp_path / "sixth"
-    folder.mkdir()
-    monkeypatch.setenv("MLPFIT_PATH", str(folder))
-    return folder
 
 
 def test_a_tutorial_may_leave_everything_out(sixth):

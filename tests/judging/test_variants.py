@@ -69,13 +69,10 @@ def test_what_is_unchanged_is_noticed_in_a_tenth_what_is_far_off_always(shift, l
     assert all(low <= test["share"] <= high for test in noticed.values())
 
 
-def test_without_variants_the_tables_are_empty_and_a_damaged_file_is_named(tmp_path, monkeypatch):
+def test_without_variants_the_tables_are_empty_and_a_damaged_file_is_named(sixth):
     assert tables({}, []) == {"power": [], "assumptions": [], "sensitivity": []}
-    folder = tmp_path / "sixth"
-    folder.mkdir()
-    monkeypatch.setenv("MLPFIT_PATH", str(folder))
     assert tutorials()[-1].name == "sixth" and variants("sixth") == []
-    (folder / "variants.yaml").write_text("replicas: 5\npowers: {}\n")
+    (sixth / "variants.yaml").write_text("replicas: 5\npowers: {}\n")
     with pytest.raises(
         ConfigError, match=r"variants\.yaml: powers: no such key; did you mean power\?"
     ):

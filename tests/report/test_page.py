@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import AXE, run
+from conftest import AXE, run, tutorial_folder
 
 from mlpfit.config.catalogue import tutorials
 from mlpfit.judging import ledger as judging
@@ -249,12 +249,10 @@ CLAIMS = [Claim("the loss falls", "every loss", ("judged/ramp",), always_falls("
 @pytest.mark.slow
 def test_tutorials_of_the_readers_own_are_judged_and_get_a_section(judged, tmp_path):
     """One without published numbers or figures, and one with numbers and a claim."""
-    files = {f"judged/{name}": text for name, text in JUDGED.items()}
-    files["bare/conf/experiment/bare/ramp.yaml"] = recipe("bare/ramp")
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    folder, path = tmp_path / "copy", f"{tmp_path}/bare:{tmp_path}/judged"
+    bare = {"conf/experiment/bare/ramp.yaml": recipe("bare/ramp")}
+    own = {"bare": bare, "judged": JUDGED}
+    path = ":".join(tutorial_folder(tmp_path / name, files) for name, files in own.items())
+    folder = tmp_path / "copy"
     shutil.copytree(judged, folder)
     small = "replicas=4"
     for arguments in (

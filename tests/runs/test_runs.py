@@ -1,9 +1,7 @@
 """Run folders: complete or absent, current or trained anew, the same however they were made."""
 
-import inspect
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +13,15 @@ from mlpfit.config.catalogue import PACKAGE
 from mlpfit.errors import Diverged
 from mlpfit.model.regression import Regression
 from mlpfit.runs.folder import unfinished_path
-from mlpfit.runs.identity import COMPUTING_FOLDERS, NOT_COMPUTING, is_current, published_run
+from mlpfit.runs.identity import (
+    COMPUTING_FOLDERS,
+    NOT_COMPUTING,
+    computing_files,
+    identity,
+    is_current,
+    published_run,
+    target_files,
+)
 from mlpfit.runs.provenance import provenance
 from mlpfit.runs.run import differences
 from mlpfit.training.train import train
@@ -185,25 +191,20 @@ def test_differences_name_the_keys():
     assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == ["a.c: 2, now 3"]
 
 
-def test_a_changed_line_of_the_code_that_decides_numbers_makes_another_run(quick, monkeypatch):
+def test_the_code_that_decides_numbers_is_part_of_a_runs_identity(own, quick, monkeypatch):
     """Every file of data, model, engine and training counts but those named as computing nothing,
     the kernels too, and so does the target's."""
-    from mlpfit.runs import identity as identities
-
-    config = quick(*SMALL)
-    own = Path(inspect.getfile(type(config.target)))
     folders = [PACKAGE / name for name in COMPUTING_FOLDERS]
     files = {f for folder in folders for f in folder.rglob("*") if f.suffix in (".py", ".h")}
     spared = {PACKAGE / name for name in NOT_COMPUTING}
     assert spared < files and any(file.suffix == ".h" for file in files)
-    files -= spared
-    before = identities.identity(config)
-    read = Path.read_bytes
-    for changed in (*files, own):
-        other = lambda file, c=changed: read(file) + b"#" * (file == c)  # noqa: E731
-        monkeypatch.setattr(Path, "read_bytes", other)
-        key = "target" if changed == own else "code"
-        assert identities.identity(config)[key] != before[key], changed
+    assert {*computing_files()} == files - spared
+    monkeypatch.setenv("MLPFIT_PATH", own)
+    config = quick("experiment=own/ramp")
+    before = identity(config)
+    with open(target_files(config.target)[0], "a") as file:
+        file.write("# another line")
+    assert identity(config) == before | {"target": identity(config)["target"]} != before
 
 
 def test_a_checkpoint_of_another_run_is_refused(quick, tmp_path):
@@ -230,15 +231,16 @@ def test_only_the_experiments_own_run_is_evidence(quick):
         published_run("tower/small", outputs, "ensembles")
 
 
-def test_a_run_of_a_target_that_has_been_edited_since_is_no_evidence(quick, monkeypatch):
-    train(config := quick("experiment=plane/least_squares"))
-    outputs, read = config.folder.parents[2], Path.read_bytes
-    assert published_run("plane/least_squares", outputs).replicas == 1
-    file = Path(inspect.getfile(type(config.target)))
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path == file))
-    message = r"plane/targets\.py has changed.*: mlpfit reproduce plane/least_squares trains"
+def test_a_run_of_a_target_that_has_been_edited_since_is_no_evidence(own, quick, monkeypatch):
+    monkeypatch.setenv("MLPFIT_PATH", own)
+    train(config := quick("experiment=own/ramp"))
+    outputs = config.folder.parents[2]
+    assert published_run("own/ramp", outputs).replicas == 1
+    with open(target_files(config.target)[0], "a") as file:
+        file.write("# another line")
+    message = r"own/targets\.py has changed.*: mlpfit reproduce own/ramp trains"
     with pytest.raises(RunError, match=message):
-        published_run("plane/least_squares", outputs)
+        published_run("own/ramp", outputs)
 
 
 def test_the_run_of_another_experiment_is_no_evidence(quick):

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from conftest import committed, run
+from conftest import committed, run, tutorial_folder
 
 from mlpfit import RunError, load_run
 from mlpfit.config.catalogue import ready_sweep, ready_sweeps, tutorial
@@ -55,17 +55,9 @@ trainer: {max_steps: 20}
 }
 
 
-def own_folder(tmp_path):
-    """A user's own target and experiment, outside the package."""
-    for name, text in OWN.items():
-        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "own" / name).write_text(text)
-    return str(tmp_path / "own")
-
-
 @pytest.mark.slow
 def test_failing_jobs_of_a_users_own_target_stop_no_other_and_run_again(tmp_path):
-    mine = own_folder(tmp_path)
+    mine = tutorial_folder(tmp_path / "own", OWN)
     command = ("mlpfit", "-m", "experiment=own/ramp", "hydra.launcher.processes=2")
     first = run(*command, "target.fault=kill,raise,none,exit,fine", cwd=tmp_path, MLPFIT_PATH=mine)
     assert first.returncode == 1, first.stderr

@@ -85,15 +85,15 @@ def checked_config(composed: Any) -> Config:
     config = _validated(_plain_values(composed, overrides), overrides)
     experiment = OmegaConf.select(composed, "hydra.runtime.choices.experiment")
     if experiment and not any(override.startswith("name=") for override in overrides):
-        check_name(config, experiment)
+        check_own_name(config.name, experiment)
     return config
 
 
-def check_name(config: Config, experiment: str) -> None:
+def check_own_name(name: str, experiment: str) -> None:
     """Raises ConfigError unless an experiment's name is its file's: else its runs could replace
     those of another experiment."""
-    if config.name != experiment:
-        raise ConfigError(f"experiment={experiment}: name={config.name}: must be that of its file")
+    if name != experiment:
+        raise ConfigError(f"experiment={experiment}: name={name}: must be that of its file")
 
 
 def _compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
@@ -194,5 +194,5 @@ def _as_published(experiment: str, files: tuple[tuple[str, bytes], ...]) -> Conf
         raise ConfigError(
             text if experiment in text else f"experiment={experiment}: {text}"
         ) from error
-    check_name(config, experiment)
+    check_own_name(config.name, experiment)
     return config

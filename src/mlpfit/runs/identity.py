@@ -69,16 +69,20 @@ def unimportant() -> tuple[str, ...]:
 
 def identity(config: Config) -> dict[str, Any]:
     """Recipe, hashes of the code and versions of the packages; equal for equal runs."""
-    folders = [Path(__file__).parents[1] / folder for folder in COMPUTING_FOLDERS]
-    files = [f for suffix in ("*.py", "*.h") for folder in folders for f in folder.rglob(suffix)]
-    files = [f for f in files if not str(f).endswith(NOT_COMPUTING)]
     return {
         "recipe": config.recipe(),
-        "code": _hash(sorted(files)),
+        "code": _hash(computing_files()),
         "target": target_hash(config.target),
         "packages": {name: version_of(name) for name in COMPUTING_PACKAGES},
         **checkpoint_hash(config),
     }
+
+
+def computing_files() -> list[Path]:
+    """The code that decides a run's numbers, kernels included."""
+    folders = [Path(__file__).parents[1] / folder for folder in COMPUTING_FOLDERS]
+    files = [f for suffix in ("*.py", "*.h") for folder in folders for f in folder.rglob(suffix)]
+    return sorted(f for f in files if not str(f).endswith(NOT_COMPUTING))
 
 
 def fingerprint(config: Config, seeds: Sequence[int]) -> str:
