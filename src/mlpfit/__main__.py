@@ -15,6 +15,22 @@ COMMANDS = {
     "tensorboard": "commands.evidence:tensorboard",
     "clean": "commands.clean:main",
 }
+# Flags whose answer may be read by a program, so nothing else is printed.
+ANSWERS = {
+    *(
+        "--help",
+        "-h",
+        "--hydra-help",
+        "--version",
+        "--cfg",
+        "-c",
+        "--info",
+        "-i",
+        "--package",
+        "-p",
+    ),
+    *("--resolve", "--shell-completion", "-sc"),
+}
 
 
 def main() -> None:
@@ -31,7 +47,15 @@ def main() -> None:
         run_command(lambda: _refuse(argument))
     module_name, _, function = (entry_point or "commands.train:main").partition(":")
     # Imported inside run_command, which first sets the environment that the imports read.
-    run_command(lambda: getattr(importlib.import_module(f"mlpfit.{module_name}"), function)())
+    run_command(lambda: _run(module_name, function))
+
+
+def _run(module_name: str, function: str) -> int:
+    from mlpfit.training.progress import start_pulse
+
+    if not ANSWERS.intersection(part for a in sys.argv[1:] for part in (a, a.partition("=")[0])):
+        start_pulse()
+    return getattr(importlib.import_module(f"mlpfit.{module_name}"), function)()
 
 
 def _refuse(argument: str) -> int:

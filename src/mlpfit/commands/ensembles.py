@@ -1,10 +1,9 @@
 """Train experiments over many seeds. The shards of all ensembles are trained in the same processes,
 the longest first."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,16 +11,16 @@ from mlpfit.commands.arguments import Parser
 from mlpfit.commands.reproduce import select_experiments
 from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
-from mlpfit.errors import ConfigError
+from mlpfit.errors import ConfigError, RunError
 from mlpfit.judging.variants import variants
-from mlpfit.processes import cores
+from mlpfit.processes import Workers, cores
 from mlpfit.runs.folder import unfinished_folder
-from mlpfit.runs.identity import departure
+from mlpfit.runs.identity import departure, replicas_to_lose
 from mlpfit.runs.run import load_run
-from mlpfit.training.duration import model_steps, predicted_seconds
-from mlpfit.training.progress import console, counted, display
+from mlpfit.training import duration
+from mlpfit.training.progress import console, counted, display, doing, in_time
 from mlpfit.training.shard import shards
-from mlpfit.training.train import train_shards
+from mlpfit.training.train import measure, train_shards
 
 parser = Parser(
     "ensembles",
@@ -34,7 +33,13 @@ parser.add_argument(
     action="store_true",
     help="train the other recipes that the ledger compares with (variants.yaml of a tutorial)",
 )
-SILENCE = 4.5  # seconds, at most, into a file
+
+
+parser.add_argument(
+    "--partial",
+    action="store_true",
+    help="replace ensembles even if they have more replicas of the same recipe",
+)
 
 
 def main() -> int:
@@ -49,11 +54,24 @@ def main() -> int:
         train_ensembles(variant_configs(names))
     else:
         configs = [ensemble_config(name, overrides) for name in names]
+        if not options.partial:
+            check_richness(configs)
         train_ensembles(configs)
         for config in configs:
             if note := departure(config, config.folder, "ensembles"):
                 console.print(note, markup=False)
     return 0
+
+
+def check_richness(configs: Sequence[Config]) -> None:
+    """Raises RunError if one of these ensembles would replace a larger one of the same recipe."""
+    for config in configs:
+        if (larger := replicas_to_lose(config, config.folder)) is not None:
+            raise RunError(
+                f"{config.folder}: holds {larger:,} replicas of this recipe, and "
+                f"{len(config.replica_seeds):,} would replace them; --partial replaces them, "
+                "another output_dir=... keeps both"
+            )
 
 
 def variant_configs(experiments: list[str]) -> list[Config]:
@@ -71,37 +89,6 @@ def ensemble_config(experiment: str, overrides: list[str]) -> Config:
     return replace(config, replicas=config.ensemble.replicas)
 
 
-@contextmanager
-def heartbeat(total: int, report: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
-    """Where no bar is shown, a line every few seconds: how far the training is, and how long it
-    will take at the speed so far. Yields a function to call with the number of steps done."""
-    done, started, ended = 0, time.time(), threading.Event()
-
-    def count(steps: int) -> None:
-        nonlocal done
-        done = steps
-        report(steps)
-
-    def tell() -> None:
-        while not ended.wait(SILENCE):
-            seconds = time.time() - started
-            if done:
-                left = seconds * (total - done) / done
-                console.print(f"{done / total:.0%} after {seconds:.0f} s, about {left:.0f} s left")
-            else:
-                console.print(f"loading and compiling for {seconds:.0f} s")
-
-    teller = threading.Thread(target=tell, daemon=True)
-    if not console.is_terminal:
-        teller.start()
-    try:
-        yield count
-    finally:
-        ended.set()
-        if teller.is_alive():
-            teller.join()
-
-
 def train_ensembles(configs: Sequence[Config]) -> None:
     """Train these ensembles, unless they are up to date, and print their results."""
     started = time.time()
@@ -116,17 +103,21 @@ def train_ensembles(configs: Sequence[Config]) -> None:
             return
         processes = configs[0].ensemble.processes or cores()
         missing = [shard for shard in todo if not shard.finished]
-        predicted = sum(map(predicted_seconds, missing)) / processes + 15
         trained = len({shard.whole.folder for shard in todo})
         counts = ", ".join(map(counted, (trained, len(missing)), ("ensemble", "shard")))
-        console.print(f"{counts} on {counted(processes, 'core')}: about {predicted:.0f} s")
-        steps = sum(map(model_steps, todo))
-        with (
-            display(runs=1) as shown,
-            shown.counter("model-steps", steps) as report,
-            heartbeat(steps, report) as counting,
-        ):
-            train_shards(todo, processes, counting)
+        console.print(f"{counts} on {counted(processes, 'core')}")
+        workers: Workers = []
+        factors = {}
+        if chosen := duration.samples(missing):
+            with doing("loading, compiling and measuring the speed"):
+                factors = measure(chosen, processes, workers)
+        seconds, began = duration.predicted(factors), time.time()
+        prediction = sum(map(seconds, missing)) / processes
+        if factors:
+            console.print(f"about {in_time(prediction)}")
+        with display(runs=1) as shown, shown.counter("all") as counting:
+            train_shards(todo, processes, counting, seconds, workers)
+        took = time.time() - began
     for config in configs:
         run = load_run(config.folder)
         replicas = f"{run.replicas:>5} replicas, {int(run.diverged.sum()):>3} diverged"
@@ -134,4 +125,5 @@ def train_ensembles(configs: Sequence[Config]) -> None:
         in_outputs = str(config.folder).removeprefix("outputs/")
         name = in_outputs.removeprefix("ensembles/")  # of a variant, its whole folder
         console.print(f"{name:<26} {replicas}, {seconds:6.1f} core-seconds", markup=False)
-    console.print(f"predicted {predicted:.0f} s, took {time.time() - started:.0f} s")
+    predicted = f"; predicted {prediction:.0f} s, took {took:.0f} s" if factors else ""
+    console.print(f"{counted(trained, 'ensemble')} in {time.time() - started:.0f} s{predicted}")

@@ -25,16 +25,18 @@ from mlpfit.report import playground as live
 from mlpfit.report import table as results
 from mlpfit.sweeps.closing import draw_sweep, finish_sweep
 from mlpfit.sweeps.summary import SWEEP
-from mlpfit.training.progress import console, counted
+from mlpfit.training.progress import console, counted, doing
 
 OUTPUTS = Path("outputs")
-PARTIAL = "replace a ledger even if it judges more than this one can"
+PARTIAL = "replace a ledger and figures even if they show more seeds than there are now"
 
 
 def figures() -> int:
     parser = Parser("figures", "Draw figures from finished runs and sweeps.")
     parser.add_names("tutorial | experiment | tutorial/figure | sweep=tutorial/name")
-    given = parser.parse().names
+    parser.add_argument("--partial", action="store_true", help=PARTIAL)
+    options = parser.parse()
+    given = options.names
     sweeps = [a.removeprefix("sweep=") for a in given if a.startswith("sweep=")]
     for name in sweeps:
         summaries = sorted((OUTPUTS / "sweeps").rglob("summary.csv"))
@@ -45,7 +47,7 @@ def figures() -> int:
         print(draw_sweep(OUTPUTS / "sweeps" / name))
     names = [a for a in given if not a.startswith("sweep=")]
     if not sweeps or names:
-        drawn, current = draw_all(names, OUTPUTS)
+        drawn, current = draw_all(names, OUTPUTS, kept(options.partial))
         print(f"{counted(drawn, 'figure')} drawn, {current} up to date ({OUTPUTS}/figures)")
         if missing := unfinished(drawings(), OUTPUTS) if not names else []:
             print(f"not drawn, since their runs are missing: figures of {', '.join(missing)}")
@@ -81,7 +83,8 @@ def ledger() -> int:
     options = parser.parse()
     names, partial = options.names, options.partial
     check_tutorials(names)
-    content = judging.ledger(judging.ensembles(OUTPUTS, names), names)
+    with doing("judging"):
+        content = judging.ledger(judging.ensembles(OUTPUTS, names), names)
     print_ledger(content, names)
     if names:
         return 0
@@ -91,6 +94,15 @@ def ledger() -> int:
         verdicts = counted(len(changed), "verdict")
         say(f"{verdicts} changed since the ledger before: {'; '.join(changed)}")
     return judging.CHANGED if changed else 0
+
+
+def kept(partial: bool) -> list[str]:
+    """The experiments whose figures show more replicas than there are now, unless partial; says
+    so."""
+    reasons = {} if partial else draw.poorer_ensembles(experiments(), OUTPUTS)
+    for reason in reasons.values():
+        say(reason)
+    return [*reasons]
 
 
 def say(line: str | None) -> None:
@@ -160,28 +172,33 @@ def report() -> int:
     options = parser.parse()
     if names := options.names:
         check_tutorials(names)
-        draw_all(names, OUTPUTS)
-        draw_narrow(names)
+        poorer = kept(options.partial)
+        draw_all(names, OUTPUTS, poorer)
+        draw_narrow(names, poorer)
         content = judging.ledger(judging.ensembles(OUTPUTS, names), names)
         return _write(f"report-{'-'.join(names)}.html", page.report(OUTPUTS, content, names))
+    poorer = kept(options.partial)
     if options.judge:
         stale = draw.stale_ensembles(experiments(), OUTPUTS)
-        draw_all([], OUTPUTS, [*stale])
-        content = judging.ledger(judging.ensembles(OUTPUTS))
+        draw_all([], OUTPUTS, [*stale, *poorer])
+        with doing("judging"):
+            content = judging.ledger(judging.ensembles(OUTPUTS))
         try:
             for line in judging.write(content, OUTPUTS, options.partial):
                 print(f"verdict changed: {line}")
-        except judging.Poorer as poorer:
-            say(str(poorer))
+        except judging.Poorer as why:
+            say(str(why))
         say(results.update_readme(OUTPUTS))
-    draw_narrow(names)
-    return _write("report.html", page.report(OUTPUTS, judging.read(OUTPUTS)))
+    draw_narrow(names, poorer)
+    with doing("writing the report"):
+        text = page.report(OUTPUTS, judging.read(OUTPUTS))
+    return _write("report.html", text)
 
 
-def draw_narrow(names: list[str]) -> None:
+def draw_narrow(names: list[str], poorer: list[str]) -> None:
     """Draw wide figures again for the narrow screens on which the report may be read."""
     with narrow_screens():
-        draw_all(names, OUTPUTS, [*draw.stale_ensembles(experiments(), OUTPUTS)])
+        draw_all(names, OUTPUTS, [*draw.stale_ensembles(experiments(), OUTPUTS), *poorer])
         for folder in sorted(OUTPUTS.glob("sweeps/*/*")):
             if is_wide(folder / "figure.svg") and (folder / "summary.csv").is_file():
                 draw_sweep(folder)
@@ -195,7 +212,8 @@ def _write(name: str, page: str) -> int:
 
 def playground() -> int:
     Parser("playground", "Write outputs/playground.html from runs, ensembles and ledger.").parse()
-    evidence = live.evidence(OUTPUTS)
+    with doing("collecting the evidence"):
+        evidence = live.evidence(OUTPUTS)
     _write("playground.html", live.page(evidence))
     if missing := live.missing(evidence, OUTPUTS):
         print(f"not in it, since they are missing: {missing}")
@@ -221,7 +239,9 @@ def tensorboard() -> int:
     from mlpfit.tensorboard.outputs import serve, write_outputs
 
     started = time.time()
-    written, seconds = write_outputs(options.folder), time.time() - started
+    with doing("writing event files"):
+        written = write_outputs(options.folder)
+    seconds = time.time() - started
     print(f"{options.folder}: {counted(written, 'event file')} written ({seconds:.1f} s)")
     if options.write_only:
         return 0

@@ -40,7 +40,10 @@ def main() -> int:
     other = draw.stale_ensembles(drawable, OUTPUTS)
     for reason in other.values():
         print(f"mlpfit: no bands: {reason}", file=sys.stderr)
-    drawn, current = draw.draw_all(names, OUTPUTS, [*other])
+    poorer = draw.poorer_ensembles(drawable, OUTPUTS)
+    for reason in poorer.values():
+        print(f"mlpfit: {reason}", file=sys.stderr)
+    drawn, current = draw.draw_all(names, OUTPUTS, [*other, *poorer])
     if not stale and not drawn:
         current_files = f"{counted(len(chosen), 'run')}, {counted(current, 'figure')}"
         seconds = time.time() - started

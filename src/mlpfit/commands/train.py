@@ -29,7 +29,7 @@ from mlpfit.config.sources import register_with_hydra
 from mlpfit.errors import ConfigError, RunError, check_text
 from mlpfit.process import report_error
 from mlpfit.runs.folder import remove_hydra_files
-from mlpfit.runs.identity import departure, is_current
+from mlpfit.runs.identity import departure, is_current, replicas_to_lose
 from mlpfit.runs.run import Run, load_run
 from mlpfit.sweeps.callback import finish_broken_sweep
 from mlpfit.sweeps.jobs import run_job
@@ -158,6 +158,12 @@ def _train(config: Config, folder: Path) -> float:
     if is_current(config, folder) and not config.force:
         console.print(f"{name} is up to date (force=true trains it again)", soft_wrap=True)
         return objective(load_run(folder), config.metric)
+    if (larger := replicas_to_lose(config, folder)) is not None:
+        console.print(
+            f"{name}: {len(config.replica_seeds):,} replicas replace {larger:,} of the same "
+            "recipe; another output_dir=... keeps both",
+            soft_wrap=True,
+        )
     try:
         with display(runs=1) as shown:
             bar = shown.add_run(config.name, config.steps)

@@ -13,12 +13,14 @@ from mlpfit.figures import style
 from mlpfit.figures.distribution import distribution, overview
 from mlpfit.figures.parts import Drawing, Figure
 from mlpfit.figures.portrait import portrait
-from mlpfit.figures.save import description, is_current, save
+from mlpfit.figures.save import description, is_current, replicas_drawn, save
 from mlpfit.judging import statistics
 from mlpfit.judging.claims import check_texts
+from mlpfit.judging.evidence import recipe_id
 from mlpfit.judging.published import featured, printed_trace
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER, Run
+from mlpfit.training.progress import doing
 
 HERE = Path(__file__).parent
 STYLE_FILES = (
@@ -81,6 +83,11 @@ def draw_all(names: Sequence[str], outputs: Path, stale: Sequence[str] = ()) -> 
     many were up to date. Raises ConfigError for an unknown name, RunError for a missing run, or one
     of another recipe."""
     check_names(names)
+    with doing("drawing figures"):
+        return _draw_all(names, outputs, stale)
+
+
+def _draw_all(names: Sequence[str], outputs: Path, stale: Sequence[str]) -> tuple[int, int]:
     chosen = [d for d in drawings() if not names or {d.tutorial, d.experiment, d.name} & {*names}]
     missing = unfinished(chosen, outputs)
     ready = [d for d in chosen if d.experiment not in missing]
@@ -115,8 +122,8 @@ def draw_figure(drawing: Drawing, outputs: Path, stale: Sequence[str]) -> list[b
     drawn = [_draw(file, plot, caption, runs, code)]
     for ensemble in _ensembles([drawing.experiment], outputs, stale) if drawing.band else []:
         diverged = int(ensemble.diverged.sum())
-        caption += f"; behind it {ensemble.replicas} replicas"
-        caption += f", {diverged} diverged" * (diverged > 0)
+        caption += f"; behind it {ensemble.replicas:,} replicas"
+        caption += f", {diverged:,} of which diverged" * (diverged > 0)
         band_file = file.with_name(f"{file.stem}_band.svg")
         drawn.append(_draw(band_file, plot, caption, [*runs, ensemble], code))
     return drawn
@@ -196,6 +203,26 @@ def stale_ensembles(names: Sequence[str], outputs: Path) -> dict[str, str]:
                 published_run(name, outputs, "ensembles")
             except RunError as error:
                 reasons[name] = str(error)
+    return reasons
+
+
+def poorer_ensembles(names: Sequence[str], outputs: Path) -> dict[str, str]:
+    """Those of these experiments of whose recipe a figure shows more replicas than there are now,
+    and how many: such figures are kept, unless one asks for others."""
+    reasons = {}
+    for name in names:
+        try:
+            run = published_run(name, outputs, "ensembles")
+        except RunError:  # none, or of another recipe
+            continue
+        recipe = recipe_id(run.identity["recipe"])
+        files = (outputs / "figures" / name.split("/")[0]).glob("*.svg")
+        most = max((replicas_drawn(file, name, recipe) for file in files), default=0)
+        if most > run.replicas:
+            reasons[name] = (
+                f"figures of {name} are kept, drawn from {most:,} seeds; now there are "
+                f"{run.replicas:,} (mlpfit figures --partial draws these)"
+            )
     return reasons
 
 

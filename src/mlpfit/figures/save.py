@@ -10,6 +10,7 @@ from pathlib import Path
 from mlpfit.figures import style
 from mlpfit.figures.parts import WIDE, Figure, is_for_narrow_screens
 from mlpfit.files import write_file
+from mlpfit.judging.evidence import recipe_id
 from mlpfit.runs.run import Run
 
 
@@ -60,11 +61,23 @@ def description(sources: Sequence[Run], code: Sequence[Path]) -> str:
     contents = [file.read_bytes() if file.is_file() else b"" for file in code]
     names = [
         f"{run.identity['recipe']['name']} "
-        + (f"{run.replicas} replicas" if run.replicas > 1 else f"seed {run.seeds[0]}")
+        + (replicas_of(run) if run.replicas > 1 else f"seed {run.seeds[0]}")
         for run in sources
     ]
     data = short_hash(*(json.dumps(run.number_hashes()).encode() for run in sources))
     return f"{', '.join(names)}; data {data}; code {short_hash(*contents)}"
+
+
+def replicas_of(run: Run) -> str:
+    """An ensemble's size and recipe, in a description: "20000 replicas of recipe 3f0c71d2a9be"."""
+    return f"{run.replicas} replicas of recipe {recipe_id(run.identity['recipe'])}"
+
+
+def replicas_drawn(file: Path, experiment: str, recipe: str) -> int:
+    """How many replicas of this recipe of an experiment a figure shows; 0 for none."""
+    head = file.read_bytes()[:4000].decode(errors="replace") if file.is_file() else ""
+    found = re.search(rf"{re.escape(experiment)} (\d+) replicas of recipe {recipe}", head)
+    return int(found[1]) if found else 0
 
 
 def short_hash(*contents: bytes) -> str:

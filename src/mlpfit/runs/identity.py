@@ -61,6 +61,17 @@ def departure(config: Config, folder: Path, command: str) -> str | None:
     )
 
 
+def replicas_to_lose(config: Config, folder: Path) -> int | None:
+    """How many replicas of the same recipe the folder holds, if they are more than this config has;
+    None otherwise."""
+    try:
+        run = load_run(folder)
+    except RunError:  # none, or damaged
+        return None
+    fewer = 1 < len(config.replica_seeds) < run.replicas
+    return run.replicas if fewer and not recipe_differences(run, config) else None
+
+
 def unimportant() -> tuple[str, ...]:
     """Beginnings of differences that are none of the numbers: of what is recorded, or of
     nothing."""

@@ -24,6 +24,7 @@ from mlpfit.runs.removal import check_hydra_subdir, check_sweep_folder
 from mlpfit.sweeps import jobs
 from mlpfit.sweeps.composing import JobLoader
 from mlpfit.sweeps.summary import SWEEP, figure_sweep_name, read_sweep, sweep_note, write_sweep
+from mlpfit.training.progress import doing
 from mlpfit.training.train import try_target
 
 
@@ -100,13 +101,15 @@ class Experiments(Callback):
             if str(config.hydra.launcher._target_).endswith(".Processes"):
                 with read_write(config):
                     config.hydra.launcher.order = jobs.longest_first(planned)
-            jobs.print_plan(self.folder, planned, jobs.processes_of(config))
         elif sweeper == "Optuna":
             from mlpfit.sweeps import search  # here, since it needs Optuna
 
             metric = search.begin(loader, config, overrides, self.held)
         if planned is None or any(job.seconds for job in planned):
             jobs.import_for_jobs()
+        if planned is not None:
+            jobs.print_plan(self.folder, planned, jobs.processes_of(config))
+            self.held.enter_context(doing(jobs.tell(self.folder, planned)))
         resumed = metric and not config.force and sweep_note(self.folder, "started")
         started = resumed or f"{time.strftime('%FT%T')} {os.getpid()}"
         self.content = {"keys": keys, "started": started, "search": metric}

@@ -1,8 +1,9 @@
 """The jobs of a multirun, with any launcher: planned before the first starts, and run so that a
 finished job is not run again and a failed one stops no other."""
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -21,8 +22,8 @@ from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.removal import check_job_folder
 from mlpfit.runs.run import MARKER, load_run
 from mlpfit.sweeps.summary import Job, identity_hash, objective, sweep_note
-from mlpfit.training.duration import predicted_seconds
-from mlpfit.training.progress import console
+from mlpfit.training import duration
+from mlpfit.training.progress import console, counted, doing, in_time
 from mlpfit.training.shard import shards
 from mlpfit.training.train import train
 
@@ -32,12 +33,14 @@ SAY_PLANNING = 20  # jobs, of which planning takes a noticeable time
 
 @dataclass(frozen=True)
 class Planned:
-    """A job before it starts. seconds: predicted, 0 if it is finished."""
+    """A job before it starts. seconds: on a fast core, 0 if it is finished; config: of a job to be
+    trained."""
 
     number: int
     overrides: tuple[str, ...]
     subdir: str
     seconds: float
+    config: Config | None
 
 
 def plan(loader: Any, master: DictConfig, overrides: Sequence[Override]) -> list[Planned]:
@@ -62,12 +65,11 @@ def plan(loader: Any, master: DictConfig, overrides: Sequence[Override]) -> list
         taken[subdir] = tuple(job)
         check_job_folder(sweep / subdir, sweep)
         check_place(config, sweep / subdir)
+        is_missing = needs_training(config, sweep / subdir)
         seconds = (
-            sum(map(predicted_seconds, shards(config, Path())))
-            if needs_training(config, sweep / subdir)
-            else 0.0
+            sum(map(duration.predicted_seconds, shards(config, Path()))) if is_missing else 0.0
         )
-        jobs.append(Planned(number, tuple(job), subdir, seconds))
+        jobs.append(Planned(number, tuple(job), subdir, seconds, config if is_missing else None))
     return jobs
 
 
@@ -103,14 +105,49 @@ def longest_first(jobs: Sequence[Planned]) -> list[int]:
 
 
 def print_plan(folder: Path, jobs: Sequence[Planned], processes: int | None) -> None:
-    """Print how many jobs are to be trained; processes: at most so many at once, None: unknown."""
-    todo = [job.seconds for job in jobs if job.seconds]
-    line = f"{folder}: {len(jobs)} jobs, {len(jobs) - len(todo)} need no training"
-    if processes is not None and todo:
+    """Print how many jobs are to be trained and how long that will take on this machine; processes:
+    at most so many at once, None: on other machines."""
+    todo = [job for job in jobs if job.config is not None]
+    line = f"{folder}: {counted(len(jobs), 'job')}"
+    if len(todo) < len(jobs):
+        line += f", {len(jobs) - len(todo)} of them finished"
+    if todo and processes is not None:
         count = min(processes, len(todo))
-        longest = max(sum(todo) / count, max(todo))
-        line += f", {len(todo)} in {count} processes: about {longest:.0f} s"
+        line += f", {counted(count, 'process')}"
+        with doing("measuring the speed"):
+            seconds = predicted_seconds(todo, count)
+        line += f": about {in_time(seconds)}" if seconds is not None else ""
     console.print(line, soft_wrap=True)
+
+
+def predicted_seconds(todo: Sequence[Planned], processes: int) -> float | None:
+    """How long these jobs will take, from measurements of the longest and of a middling one; None
+    if they are short, or trained outside the engine."""
+    ordered = sorted(todo, key=lambda job: job.seconds)
+    middle, longest = ordered[len(ordered) // 2], ordered[-1]
+    factors = slowness_of(middle, processes), slowness_of(longest, processes)
+    if not all(map(math.isfinite, factors)):
+        return None
+    seconds = [job.seconds * factors[2 * job.seconds > longest.seconds] for job in ordered]
+    return max(sum(seconds) / processes, max(seconds))
+
+
+def slowness_of(job: Planned, processes: int) -> float:
+    """:func:`mlpfit.training.duration.slowness` of a job; NaN for a short one."""
+    assert job.config is not None
+    chosen = duration.samples(shards(job.config, Path()))
+    return duration.slowness(chosen[-1], processes) if chosen else math.nan
+
+
+def tell(folder: Path, jobs: Sequence[Planned]) -> Callable[[float], str]:
+    """How many of the jobs to be trained are finished, as a function of the seconds so far."""
+    todo = [folder / job.subdir / MARKER for job in jobs if job.config is not None]
+
+    def text(seconds: float) -> str:
+        done = sum(file.is_file() for file in todo)
+        return f"{done} of {counted(len(todo), 'job')} finished after {seconds:.0f} s"
+
+    return text
 
 
 def run_job(composed: Any, settings: Any) -> float:

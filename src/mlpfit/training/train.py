@@ -11,12 +11,13 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from mlpfit.config.schema import Config
 from mlpfit.data.streams import streams
 from mlpfit.errors import ConfigError, Diverged, RunError, as_config_error
-from mlpfit.processes import cores, run_tasks, send_message
+from mlpfit.processes import Workers, cores, run_tasks, send_message
 from mlpfit.runs.folder import (
     check_log_folders,
     check_place,
@@ -28,7 +29,7 @@ from mlpfit.runs.folder import (
 )
 from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.run import load_run
-from mlpfit.training.duration import model_steps, predicted_seconds
+from mlpfit.training.duration import predicted_seconds
 from mlpfit.training.progress import Bar, OnStep, display
 from mlpfit.training.shard import Shard, shards
 
@@ -118,7 +119,7 @@ def train_some_shards(config: Config, final: Path) -> None:
     if (partial := join_unfinished(whole, final)) is not None:
         all_shards = shards(whole, partial)
         selected = [all_shards[k] for k in config.ensemble.only or ()]
-        train_shards(selected, whole.ensemble.processes or 1, lambda done: None)
+        train_shards(selected, whole.ensemble.processes or 1, lambda share: None)
 
 
 def check_by_trial(config: Config) -> None:
@@ -144,8 +145,7 @@ def try_target(config: Config) -> None:
 
 
 def _train(config: Config, partial: Path, on_step: OnStep) -> None:
-    replicas = len(config.replica_seeds)
-    if replicas == 1:
+    if len(config.replica_seeds) == 1:
         from mlpfit.training.run import train_into
 
         return train_into(Shard(config, config.replica_seeds, partial), on_step)
@@ -154,40 +154,79 @@ def _train(config: Config, partial: Path, on_step: OnStep) -> None:
     processes = config.ensemble.processes or (cores() if seconds > 20 else 1)
     if multiprocessing.parent_process() is not None:  # it runs beside others
         processes = 1
-    return train_shards(todo, processes, lambda done: on_step(done // replicas, math.nan))
+    steps = config.steps
+    return train_shards(todo, processes, lambda share: on_step(round(share * steps), math.nan))
 
 
-def train_shards(todo: Sequence[Shard], processes: int, on_progress: Callable[[int], None]) -> None:
-    """Train the shards that are not finished; on_progress is called with the model-steps done.
-    Raises RunError if a shard fails, after all others are done."""
-    missing = [shard for shard in todo if not shard.finished]
-    steps = sum(map(model_steps, todo)) - sum(map(model_steps, missing))
+def train_shards(
+    todo: Sequence[Shard],
+    processes: int,
+    on_progress: Callable[[float], None],
+    seconds: Callable[[Shard], float] = predicted_seconds,
+    workers: Workers | None = None,
+) -> None:
+    """Train the shards that are not finished; on_progress is called with the share done, in which
+    a shard counts as much as its seconds. workers: idle processes of :func:`measure`. Raises
+    RunError if a shard fails, after all others are done."""
+    missing = sorted((s for s in todo if not s.finished), key=seconds, reverse=processes > 1)
+    whole = sum(map(seconds, todo)) or 1.0
+    done = {shard.folder: seconds(shard) for shard in todo if shard.finished}
     failures: list[str] = []
 
-    def on_end(index: int, failure: str | None) -> None:
-        nonlocal steps
-        if failure is not None:
-            failures.append(f"{missing[index].folder}: {failure}; run it again")
-            return
-        steps += model_steps(missing[index])
-        on_progress(steps)
+    def on_message(index: int, step: int, loss: float) -> None:
+        shard = missing[index]
+        done[shard.folder] = seconds(shard) * min(step / max(shard.whole.steps, 1), 0.99)
+        on_progress(sum(done.values()) / whole)
 
-    if min(processes, len(missing)) <= 1:
+    def on_end(index: int, failure: str | None) -> None:
+        shard = missing[index]
+        if failure is not None:
+            failures.append(f"{shard.folder}: {failure}; run it again")
+            return
+        done[shard.folder] = seconds(shard)
+        on_progress(sum(done.values()) / whole)
+
+    if min(processes, len(missing)) <= 1 and not workers:
         for index, shard in enumerate(missing):
             try:
-                train_shard(shard)
+                train_shard(shard, partial(on_message, index))
                 on_end(index, None)
             except RunError as error:
                 on_end(index, str(error))
     else:
-        missing.sort(key=lambda shard: -predicted_seconds(shard))
-        on_progress(steps)
-        run_tasks(train_shard, missing, processes, on_end)
+        tasks = [(shard, False) for shard in missing]
+        run_tasks(_shard_task, tasks, processes, on_end, workers, on_message)
+        for process, pipe in workers or ():
+            pipe.close()
+            process.join()
     if failures:
         raise RunError(failures[0])
 
 
-def train_shard(shard: Shard) -> None:
+def measure(chosen: Sequence[Shard], processes: int, workers: Workers) -> dict[str, float]:
+    """How many times longer than :func:`predicted_seconds` these shards take in that many processes,
+    which are then left in ``workers``: experiment -> factor; empty if one of them is unknown."""
+    factors: dict[str, float] = {}
+
+    def on_message(index: int, factor: float) -> None:
+        factors[chosen[index].whole.name] = factor
+
+    tasks = [(shard, True) for shard in chosen]
+    run_tasks(_shard_task, tasks, processes, lambda index, failure: None, workers, on_message)
+    is_known = len(factors) == len(chosen) and all(map(math.isfinite, factors.values()))
+    return factors if is_known else {}
+
+
+def _shard_task(task: tuple[Shard, bool]) -> None:
+    shard, is_measured = task
+    if is_measured:
+        from mlpfit.training.duration import slowness
+
+        return send_message(slowness(shard))
+    return train_shard(shard, send_message)
+
+
+def train_shard(shard: Shard, on_step: OnStep = lambda step, loss: None) -> None:
     """Train a shard, unless another process has meanwhile finished it or the ensemble."""
     from mlpfit.training.run import train_into
 
@@ -195,7 +234,7 @@ def train_shard(shard: Shard) -> None:
         if shard.finished or not shard.folder.parents[1].is_dir():
             return
         shard.folder.mkdir(parents=True, exist_ok=True)
-        train_into(shard, lambda step, loss: None)
+        train_into(shard, on_step)
         for file in (shard.folder / "checkpoints").glob("*.ckpt"):  # needed only to resume
             file.unlink()
         with suppress(OSError):  # not there, or a callback has written others
