@@ -14,7 +14,7 @@ from mlpfit import RunError, load_run
 from mlpfit.config.catalogue import tutorials
 from mlpfit.errors import ConfigError
 from mlpfit.figures.distribution import draw_histogram, overview
-from mlpfit.figures.draw import draw_all, draw_overview, drawings
+from mlpfit.figures.draw import draw_all, draw_overview, drawings, poorer_ensembles
 from mlpfit.figures.parts import (
     fill_between_quantiles,
     fit_panels,
@@ -24,6 +24,7 @@ from mlpfit.figures.parts import (
 )
 from mlpfit.figures.save import is_wide, narrow_file, size_of
 from mlpfit.judging import published
+from mlpfit.runs.identity import replicas_to_lose
 from mlpfit.training.train import train
 
 PUBLISHED_FIGURES = {
@@ -241,3 +242,23 @@ def test_the_panels_of_a_fit_add_up(experiment, quick):
         np.testing.assert_array_equal(panels.kinks[-1], trained.kinks()[0])
     else:
         assert panels.kinks.shape[1] == 0 and len(panels.x) == len(panels.rows_y)
+
+
+def test_figures_of_more_seeds_are_kept_unless_asked(reproduced, quick, tmp_path):
+    name, outputs = "parabola/eight_neurons", tmp_path / "outputs"
+    shutil.copytree(reproduced[0] / "outputs/runs/parabola", outputs / "runs/parabola")
+    bands, drawn = sorted(["loss_band", "prediction_band", "portrait", "distribution"]), {}
+    for replicas in (4, 2):
+        config = quick(f"experiment={name}", f"replicas={replicas}", "logger=none")
+        assert replicas_to_lose(config, config.folder) == (4 if replicas == 2 else None)
+        train(config)
+        kept = poorer_ensembles([name], outputs)
+        assert [*kept] == ([name] if replicas == 2 else [])
+        draw_all(["parabola"], outputs, [*kept])
+        files = [outputs / f"figures/parabola/{stem}.svg" for stem in bands]
+        drawn[replicas] = [file.read_bytes() for file in files]
+    assert "drawn from 4 seeds; now there are 2" in kept[name]
+    assert drawn[4] == drawn[2]
+    draw_all(["parabola"], outputs)
+    assert all(file.read_bytes() != kept for file, kept in zip(files, drawn[4], strict=True))
+    assert poorer_ensembles([name], outputs) == {}

@@ -54,7 +54,10 @@ def numbers() -> Iterator[dict[str, Any]]:
     for verdict, share in product(
         ("typical", "unusual", "outside"), (0, 0.001, 0.01, 0.37, 0.999, 1)
     ):
-        yield base | {"verdict": verdict, "percentile": share, "beyond": share in (0, 1)}
+        row = base | {"verdict": verdict, "percentile": share, "beyond": share in (0, 1)}
+        if row["beyond"] and verdict != "outside":  # of few replicas
+            row |= {"replicas": 4, "p": 0.4}
+        yield row
     yield base | {"verdict": "borderline", "percentile": 0.05, "between": "typical and unusual"}
     yield base | {"verdict": "typical", "percentile": 0.4, "recovered": True}
     missing = {key: base[key] for key in ("quantity", "label", "step", "published", "recovered")}
@@ -145,8 +148,12 @@ def all_forms() -> Iterator[tuple[str, str]]:
         yield "likeliest", words.likeliest({"likeliest": likeliest, "choices": choices})
     yield "likeliest", words.likeliest({"likeliest": None, "choices": [*choices, LACKING]})
     for ledger in ledgers():
-        for line in filter(None, [*summary(ledger), words.curves(ledger)]):
+        for line in filter(None, summary(ledger)):
             yield "summary", line
+    for claims_judged in ([], [0.97], [0.99, 0.4, 1.0]):
+        rows = [{"where": "last line", "share": share} for share in claims_judged]
+        for ledger in ledgers():
+            yield "in_short", words.in_short(ledger | {"conclusions": rows})
     for count in (1, 2):
         yield "not_judged", words.not_judged([LACKING] * count)
     for tutorial in tutorials():

@@ -43,7 +43,7 @@ def draw_histogram(ax: Axes, run: Run, number: published.Number | None) -> None:
     count = min(50, round(1.6 * len(values) ** 0.5))  # few replicas, few bins
     bins = edges(low, high, count).tolist() if low < high else 10
     beyond, diverged = int(((finite < low) | (finite > high)).sum()), len(values) - len(finite)
-    label = f"{len(values):,} replicas" + f",\n{beyond} outside this range" * (beyond > 0)
+    label = f"{len(values):,} replicas" + f",\n{beyond:,} beyond this axis" * (beyond > 0)
     label += f",\n{diverged:,} diverged" * (diverged > 0)
     heights, *_ = ax.hist(finite, bins=bins, color=style.BAND, alpha=0.35, label=label)
     ax.set_ylim(0, 1.5 * np.max(heights))  # room for the legend

@@ -50,7 +50,8 @@ def curves(
     ]  # a failed job has no parameters or layers
     groups = distinct(drawn, lines) if lines else [""]
     for ax, quantity in zip(axes, panels, strict=True):
-        scale_x(ax, distinct(drawn, x), 400 / len(panels))
+        width = 170 if is_for_narrow_screens() else 400 / len(panels)  # points of an axis
+        scale_x(ax, distinct(drawn, x), width)
         for i, group in enumerate(groups):
             rows_of_line = [row for row in drawn if not lines or row[lines] == group]
             draw_line(ax, rows_of_line, drawn, x, quantity, i, short_label(group))

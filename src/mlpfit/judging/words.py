@@ -67,7 +67,9 @@ def verdict(row: Row) -> str:
     if row.get("between"):
         words += f" between {row['between']}"
     if row.get("beyond"):
-        words += f", beyond all {row['replicas']:,} seeds"
+        seeds = f"beyond all {row['replicas']:,} seeds"
+        few = f" as far as so few can tell (it lies {seeds})"
+        words += f", {seeds}" if row["verdict"] == "outside" else few
     return words
 
 
@@ -109,9 +111,39 @@ def runs(ledger: Row) -> str:
     """How many runs there are and how they are judged: "14 runs: 7 typical, 1 unusual, 6 curve
     only"."""
     counts = Counter(run["verdict"] for run in ledger["experiments"])
-    parts = [f"{counts[word]} {word}" for word in MEANINGS if counts[word]]
+    parts = [f"{counts[word]} {of_runs(word)}" for word in MEANINGS if counts[word]]
     number = len(ledger["experiments"])
     return f"{number} run{'s' * (number != 1)}: {', '.join(parts)}"
+
+
+def of_runs(verdict: str) -> str:
+    """What runs with this verdict are: "typical", "published as curves only"."""
+    return "published as curves only" if verdict == CURVE_ONLY else verdict
+
+
+def in_short(ledger: Row) -> str:
+    """What came out, for the first screen: how many runs are typical, and how many conclusions of
+    the pages hold in nearly every seed; empty if nothing is judged."""
+    judged = Counter(run["verdict"] for run in ledger["experiments"] if "p" in run)
+    sentences = []
+    if number := judged.total():
+        typical = judged["typical"]
+        others = [f"{in_words(judged[w])} {w}" for w in MEANINGS if w != "typical" and judged[w]]
+        of = f"the {in_words(number)} runs" if number > 1 else "one run"
+        sentences.append(
+            f"{in_words(typical).capitalize()} of {of} whose numbers can be compared "
+            f"{'is' if typical == 1 else 'are'} typical: with most other seeds the page would have "
+            f"shown much the same" + (f"; {' and '.join(others)}." if others else ".")
+        )
+    claims = [claim for claim in ledger["conclusions"] if claim["where"] and not is_missing(claim)]
+    if claims:
+        firm = sum(claim["share"] >= 0.95 for claim in claims)
+        rest = f", {in_words(len(claims) - firm)} in fewer" if firm < len(claims) else ""
+        sentences.append(
+            f"Of {counted(len(claims), 'conclusion')} that the pages draw, {in_words(firm)} "
+            f"hold{'s' * (firm == 1)} in at least 95 % of the seeds{rest}."
+        )
+    return " ".join(sentences)
 
 
 def numbers(ledger: Row) -> str:
@@ -133,26 +165,16 @@ def family(ledger: Row) -> str:
         none_as_small *= 1 - least["p"]
     number = in_words(len(judged))
     return (
-        f"Of the {number} values of p the smallest is {least['p']:.2g} ({least['experiment']}); by "
-        f"chance one at least as small comes in {100 * (1 - none_as_small):.0f} % of such sets of "
+        f"The smallest of the {number} values of p is {least['p']:.2g} ({least['experiment']}); "
+        f"chance alone gives one at least as small in {100 * (1 - none_as_small):.0f} % of sets of "
         f"{number} independent runs."
     )
 
 
-def curves(ledger: Row) -> str:
-    """Which runs can't be judged since their pages print no number: a sentence; empty if none."""
-    shown = [run for run in ledger["experiments"] if run["verdict"] == CURVE_ONLY]
-    if not shown:
-        return ""
-    are = "is" if len(shown) == 1 else "are"
-    number = counted(len(shown), "run").capitalize()
-    return f"{number} {are} published as curves only, without a number to judge."
-
-
 def not_judged(rows: Sequence[Row]) -> str:
     """That rows are not judged, and for want of which commands: a sentence."""
-    number = "One entry is" if len(rows) == 1 else f"{len(rows)} entries are"
-    return f"{number} not judged yet; {commands(rows)} trains what is missing."
+    number = "One entry is" if len(rows) == 1 else f"{in_words(len(rows)).capitalize()} entries are"
+    return f"{number} not judged yet: run {commands(rows)} to train what is missing."
 
 
 def missing(ledger: Row) -> str:
@@ -167,7 +189,7 @@ def missing(ledger: Row) -> str:
     if not parts:
         return ""
     needed = commands([row for found in rows.values() for row in found])
-    return f"Not judged: {', '.join(parts)}. {needed} trains what they need."
+    return f"Not judged: {', '.join(parts)}. Run {needed} to train what they need."
 
 
 def is_missing(row: Row) -> bool:
@@ -198,7 +220,12 @@ def interval(claim: Row) -> str:
     """The 95 % interval of a claim's share."""
     if claim["low"] is None:
         return "by construction"
-    return f"{percent(claim['low'])} to {percent(claim['high'])}"
+    low, high = percent(claim["low"]), percent(claim["high"])
+    if claim["high"] == 1 and low.startswith("more"):
+        return low
+    if claim["low"] == 0 and high.startswith("less"):
+        return high
+    return f"{low.removesuffix(' %')} to {high}"
 
 
 def claim_verdict(claim: Row) -> str:
@@ -217,16 +244,16 @@ def own_seed(claim: Row) -> str:
 
 
 def spread(values: Row) -> str:
-    """ "median 1.46, 5 to 95 % of 20,000 seeds 1.01 to 3.325"; one value alone."""
+    """ "median of 20,000 seeds 1.46, 90 % of them from 1.01 to 3.325"; one value alone."""
     if values["replicas"] == 1:
         return f"{values['median']:.4g}"
     if values["median"] is None:
         return f"most of {values['replicas']:,} seeds diverged"
-    text, seeds = f"median {values['median']:.4g}", f"of {values['replicas']:,} seeds"
+    text = f"median of {values['replicas']:,} seeds {values['median']:.4g}"
     if values["p95"] is None:
-        return f"{text}, 5 % {seeds} below {values['p5']:.4g}, {values['diverged']:,} diverged"
-    text += f", 5 to 95 % {seeds} from {values['p5']:.4g} to {values['p95']:.4g}"
-    return text + (f", {values['diverged']:,} diverged" if values["diverged"] else "")
+        return f"{text}, 5 % of them at most {values['p5']:.4g}; {values['diverged']:,} diverged"
+    text += f", 90 % of them from {values['p5']:.4g} to {values['p95']:.4g}"
+    return text + (f"; {values['diverged']:,} diverged" if values["diverged"] else "")
 
 
 def slip_effect(slip: Row) -> str:
@@ -236,7 +263,7 @@ def slip_effect(slip: Row) -> str:
     if "median" not in slip:
         return slip["consequence"] or "It changes no number here."
     text = f"{slip['measure']}: {spread(slip)}"
-    text += f"; without the slip: {spread(slip['without'])}" if "without" in slip else ""
+    text += f". Without the slip: {spread(slip['without'])}" if "without" in slip else ""
     return f"{text[0].upper()}{text[1:]}."
 
 
@@ -244,21 +271,20 @@ def power(row: Row) -> str:
     """In which share of seeds a changed recipe would be noticed."""
     if is_missing(row):
         return f"{NOT_JUDGED}: {row['reason']}"
-    names = {"final": "by the last number", "trace": "by all printed losses"}
+    names = {"final": "of seeds by the last number", "trace": "of seeds by all printed losses"}
     parts = (
-        f"{percent(row[test]['share'], 0)} of seeds {how}"
-        for test, how in names.items()
-        if test in row
+        f"{percent(row[test]['share'], 0)} {how}" for test, how in names.items() if test in row
     )
-    return f"noticed in {', '.join(parts)}"
+    return f"noticed in {', in '.join(parts)}"
 
 
 def sensitivity(row: Row) -> str:
     """How far a change that should not matter moves the median."""
     if is_missing(row):
         return f"{NOT_JUDGED}: {row['reason']}"
-    ratio = "" if row["ratio"] is None else f", {row['ratio']:.3f} of the recipe's"
-    return f"median {row['median']:.4g}{ratio}; {p_value(row['p'])} if nothing had changed"
+    ratio = "" if row["ratio"] is None else f", {row['ratio']:.3f} times the recipe's"
+    differ = "two samples of one recipe differ as much with"
+    return f"median {row['median']:.4g}{ratio}; {differ} {p_value(row['p'])}"
 
 
 def likeliest(row: Row) -> str:
@@ -267,7 +293,7 @@ def likeliest(row: Row) -> str:
         return f"what is printed fits best with {row['likeliest']}"
     if any(is_missing(choice) for choice in row["choices"]):
         return f"{NOT_JUDGED}: {next(c['reason'] for c in row['choices'] if is_missing(c))}"
-    return "nothing is printed that could tell"
+    return "nothing is printed that could tell them apart"
 
 
 def featured(run: Row, number: Row | None, claims: Sequence[Row], author: str) -> str:
@@ -293,14 +319,24 @@ def _featured_number(run: Row, number: Row) -> str:
     quantity = number["label"] or QUANTITIES.get(number["quantity"], number["quantity"])
     ends = "ends" if below in ("one", "fewer than one") else "end"
     error = f"The page's net ends with an error of {number['published']:.3g} ({quantity})"
-    sentence = f"{error}. Of 100 seeds, {below} {ends} lower: "
+    sentence = f"{error}. Of 100 seeds, {below} {ends} lower"
+    by_trace = run["decided_by"] == "trace"
+    if by_trace and (run["verdict"], number["verdict"]) != ("typical", "typical"):
+        together = f"{sentence}. Taken together, the {in_words(run['tested'])} losses it prints are"
+        kinds = {
+            "typical": f"typical: {percent(run['p'], 0)} of seeds stray as far.",
+            "unusual": f"unusual: only {percent(run['p'], 0)} of seeds stray as far.",
+            "outside": f"outside what {run['replicas']:,} seeds do.",
+            BORDERLINE: f"on the border between {run.get('between', '')}.",
+        }
+        return f"{together} {kinds[run['verdict']]}"
     kinds = {
         "typical": "a typical run.",
         "unusual": f"an unusual run; only {percent(run['p'], 0)} of seeds stray as far.",
         "outside": f"outside what {run['replicas']:,} seeds do.",
         BORDERLINE: f"on the border between {run.get('between', '')}.",
     }
-    return sentence + kinds[run["verdict"]]
+    return f"{sentence}: {kinds[run['verdict']]}"
 
 
 def of_a_hundred(claim: Row) -> str:
@@ -330,9 +366,9 @@ def hundred(share: float) -> str:
 
 GLOSSARY = {  # the words a reader needs, each explained by those before it
     "seed": (
-        "A number that fixes all chance in a training: the data that are drawn, the weights it "
-        "starts from, the order of the rows. The same seed gives the same result to the last bit; "
-        "another seed is another try."
+        "A number that fixes all that is random in a training: the data that are drawn, the "
+        "weights it starts from, the order of the rows. The same seed gives the same result to the "
+        "last bit; another seed is another try."
     ),
     "replica": (
         "One training with one seed. Thousands of replicas of one recipe show what that recipe "
@@ -348,8 +384,7 @@ GLOSSARY = {  # the words a reader needs, each explained by those before it
     ),
     "trace": (
         "The losses that a page prints along one training. They belong to one run, so they are "
-        "judged together: as a whole the trace is as far from the middle as a certain share of "
-        "the replicas."
+        "judged together, by one p."
     ),
     "p": (
         "The share of seeds that would give a result at least as far from the middle as the "
@@ -366,8 +401,8 @@ GLOSSARY = {  # the words a reader needs, each explained by those before it
         "A claim that holds in about half of the seeds: the page could have found the opposite."
     ),
     "power": (
-        "The share of seeds in which a changed recipe would be noticed, by p below 0.1. A test "
-        "that sees nothing notices 10 %."
+        "The share of seeds in which a changed recipe would be noticed (p below 0.1). A test that "
+        "sees nothing notices one in 10 %."
     ),
     "recovered": (
         "A printed number that follows from others on the page, by a formula or by rounding."

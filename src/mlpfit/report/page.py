@@ -106,8 +106,6 @@ def linked(text: str) -> Markup:
     """The text with the first occurrence of each word of the glossary linked to it."""
     marked = str(escape(text))
     for term in words.GLOSSARY:
-        if term == "p":
-            continue  # a letter, which is explained where the page first uses it
         link = f'<a class="term" href="#{term_id(term)}">\\1</a>'
         marked = re.sub(rf"(?<![\w>/-])({term}s?)(?![\w/<-])", link, marked, count=1)
     return Markup(marked)
