@@ -44,9 +44,9 @@ def predicted(measured: Mapping[str, float]) -> Callable[[Shard], float]:
 
 
 def slowness(shard: Shard, copies: int = 1) -> float:
-    """How many times longer than :func:`predicted_seconds` this shard takes here. Some of its replicas
-    take a few of its steps, in as many threads at once as copies will be trained; nothing is
-    written but compiled kernels. NaN for a training outside the engine."""
+    """How many times longer than predicted_seconds this shard takes here. Some of its replicas take
+    a few of its steps, in as many threads at once as copies will be trained; nothing is written but
+    compiled kernels. NaN for a training outside the engine."""
     import torch
 
     from mlpfit.engine.steps import CompiledSteps

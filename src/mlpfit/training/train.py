@@ -204,8 +204,8 @@ def train_shards(
 
 
 def measure(chosen: Sequence[Shard], processes: int, workers: Workers) -> dict[str, float]:
-    """How many times longer than :func:`predicted_seconds` these shards take in that many processes,
-    which are then left in ``workers``: experiment -> factor; empty if one of them is unknown."""
+    """How many times longer than predicted_seconds these shards take in that many processes, which
+    are then left in ``workers``: experiment -> factor; empty if one of them is unknown."""
     factors: dict[str, float] = {}
 
     def on_message(index: int, factor: float) -> None:
