@@ -60,7 +60,7 @@ def check_text(text: str, culprit: str) -> str:
     that control a terminal, turn the direction of writing or are no text in UTF-8."""
     if wrong := next((c for c in text if _controls(c) and c not in "\n\t"), None):
         at = f"character {text.index(wrong) + 1} of {len(text)}"
-        raise ConfigError(f"{printable(culprit)}: {at} is {ascii(wrong)[1:-1]}, which is no text")
+        raise ConfigError(f"{printable(culprit)}: {at} is {ascii(wrong)[1:-1]}, which is not text")
     return text
 
 

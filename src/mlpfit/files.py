@@ -63,7 +63,7 @@ def _count_values(value: Any, count: int, depth: int) -> int:
         for item in value:
             count = _count_values(item, count, depth + 1)
     elif not isinstance(value, str | int | float | bool | None):
-        raise ValueError(f"{value!r}: is no text or number")
+        raise ValueError(f"{value!r}: is not text or a number")
     return count
 
 

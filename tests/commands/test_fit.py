@@ -76,7 +76,7 @@ def test_fit_takes_other_choices_and_lists(tmp_path):
         ({"question": "\x1b[31m?"}, "character 1 of 6 is \\x1b"),
         ({"ckpt_path": Path("none.ckpt")}, "ckpt_path=none.ckpt: no checkpoint"),
         ({"model": {"hidden": 8.0}}, "model.hidden=8.0: must be a valid integer or a valid string"),
-        ({"output_dir": "/dev/null"}, "/dev/null is no folder"),
+        ({"output_dir": "/dev/null"}, "/dev/null is not a folder"),
         ({"output_dir": ""}, "output_dir=: must name a folder"),
     ],
 )

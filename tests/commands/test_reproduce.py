@@ -146,7 +146,7 @@ def test_an_installed_package_announces_its_tutorial(own, tmp_path):
 def test_an_experiment_takes_the_place_of_no_other(own, tmp_path):
     beside(own, "steep", **{"name: own/steep": "name: own/ramp"})
     done = run("mlpfit", "experiment=own/steep", cwd=tmp_path, MLPFIT_PATH=own)
-    assert done.returncode == 2 and "name=own/ramp: must be that of its file" in done.stderr
+    assert done.returncode == 2 and "name=own/ramp: must be the path of its file" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -170,7 +170,7 @@ MISSPELT = {
     "published.yaml": [
         (PUBLISHED.replace("own/ramp", "own/rmp"), "experiment=own/rmp: allowed are own/ramp"),
         (PUBLISHED.replace("mse", "rmse"), "quantity=rmse: did you mean mse? allowed are mse"),
-        (PUBLISHED.replace("[1],", "[300],"), "mse@300: step must be one of 1 to 20"),
+        (PUBLISHED.replace("[1],", "[300],"), "mse@300: step must be between 1 and 20"),
         (
             PUBLISHED.replace("convention", "convntion"),
             "convntion: no such key; did you mean",
@@ -188,7 +188,7 @@ MISSPELT = {
             "own/ramp:x: no such variant",
         ),
         (CLAIM + 'CLAIMS = [Claim("c", "m", "own/ramp", None)]', "must be a tuple"),
-        (CLAIM + "CLAIM = []", "CLAIM: is CLAIMS meant?"),
+        (CLAIM + "CLAIM = []", "CLAIM: did you mean CLAIMS?"),
         ('SLIPS = ["text"]', "SLIPS holds 'text': must be Slip(...)"),
     ],
     "figures.py": [
@@ -208,7 +208,7 @@ MISSPELT = {
         ("{power: {ramp: null}}", "variants.yaml: replicas: missing"),
     ],
     "conf/experiment/own/ramp.yaml": [
-        (EXPERIMENT.replace("own/ramp", "own/rmp"), "must be that of its file"),
+        (EXPERIMENT.replace("own/ramp", "own/rmp"), "must be the path of its file"),
         (EXPERIMENT.partition("\n")[2], "# @package _global_"),
         (
             EXPERIMENT.replace("max_steps", "max_step"),

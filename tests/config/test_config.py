@@ -171,7 +171,7 @@ WRONG = {
     "name=a/" + 250 * "b": "must be tutorial/experiment",
     "output_dir=": "output_dir=: must name a folder",
     "output_dir='~/x'": "output_dir=~/x: must name a folder",
-    "output_dir=/dev/null/x": "output_dir=/dev/null/x: /dev/null is no folder",
+    "output_dir=/dev/null/x": "output_dir=/dev/null/x: /dev/null is not a folder",
     "trainer.max_steps=1000000000000": "must be less than or equal to 100000000",
     "replicas=1000000000": "replicas=1000000000: must be less than or equal to 1000000",
     "recording.snapshots=100000000000": "must be less than or equal to 10000",
@@ -249,7 +249,7 @@ def test_a_batch_is_not_larger_than_the_data():
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ([], "experiment=...: name one; there are tower/small, "),
+        ([], "experiment=...: choose one of tower/small, "),
         (["experiment=tower/smal"], "tower/smal"),
         (["experiment=tower/small", "optimizer.lr=-1"], "optimizer.lr=-1"),
         (["experiment=tower/small", "typo=1"], "typo"),

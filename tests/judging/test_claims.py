@@ -205,7 +205,7 @@ def test_a_damaged_file_of_published_numbers_is_named_in_one_line(sixth):
 
 def test_a_text_with_a_control_character_is_refused_where_it_is_read(sixth):
     (sixth / "published.yaml").write_text('author: A\ntitle: "red \\e[31m"\n')
-    with pytest.raises(ConfigError, match=r"published\.yaml: title: .*\\x1b, which is no text"):
+    with pytest.raises(ConfigError, match=r"published\.yaml: title: .*\\x1b, which is not text"):
         published.tutorial("sixth")
     (sixth / "claims.py").write_text(
         "from mlpfit.judging.claims import Slip\nSLIPS = [Slip('a bell \\a')]\n"

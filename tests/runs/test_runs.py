@@ -166,7 +166,7 @@ def test_a_damaged_file_is_refused_by_name(name, quick):
     content[len(content) // 2] ^= 1
     (config.folder / name).write_bytes(content)
     run = load_run(config.folder)
-    with pytest.raises(RunError, match=f"{name}: not as it was written"):
+    with pytest.raises(RunError, match=f"{name}: checksum mismatch"):
         _ = run.history, run.snapshots, run.data, run.metrics, run.config
 
 

@@ -128,7 +128,7 @@ def test_what_has_no_shards_is_refused_before_anything_is_made(
         (("ensemble.only=[5]", *FIVE), r"of the 5 from 0 to 4"),
         (("ensemble.only=[]", *FIVE), r"of the 5 from 0 to 4"),
         (("ensemble.only=[1,1]", *FIVE), r"each once"),
-        (("ensemble.only=[0]",), r"goes with replicas > 1"),
+        (("ensemble.only=[0]",), r"needs replicas > 1"),
     ],
 )
 def test_a_part_that_there_is_not_is_refused(command, tmp_path, overrides, message):

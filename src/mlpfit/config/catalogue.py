@@ -55,7 +55,7 @@ class Tutorial:
         absent = [name for name in attributes if not hasattr(module, name)]
         for key in filter(str.isupper, vars(module)):
             if similar := get_close_matches(key, absent, n=1, cutoff=0.8):
-                raise ConfigError(f"{file}: {key}: is {similar[0]} meant?")
+                raise ConfigError(f"{file}: {key}: did you mean {similar[0]}?")
         return module
 
     def experiments(self) -> list[str]:
@@ -127,7 +127,7 @@ def _from_search_path(search_path: str) -> Iterator[Tutorial]:
             raise ConfigError(f"{SEARCH_PATH}: {name}: a loop of links, or no path") from None
         given = f"{SEARCH_PATH}={search_path}: {folder}"
         if not folder.is_dir():
-            raise ConfigError(f"{given} is no folder")
+            raise ConfigError(f"{given} is not a folder")
         if not (folder.name.isascii() and folder.name.isidentifier()):
             raise ConfigError(f"{given}: name the folder in letters a to z, digits, underscores")
         groups = folder.glob("*/conf/experiment/*")

@@ -34,7 +34,7 @@ def problems(config: Config) -> Iterator[str]:
         yield f"{given}: must name a folder, . for this one; ~ is not expanded here"
     existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not existing.is_dir():
-        yield f"{given}: {existing} is no folder"
+        yield f"{given}: {existing} is not a folder"
     if problem := config.target.problem() or config.data.split.problem(
         config.target.rows_observed, "data."
     ):
@@ -113,7 +113,7 @@ def _seed_problems(config: Config) -> Iterator[str]:
     if only is not None:
         count, given = len(config.shard_seeds), f"ensemble.only={json.dumps(only)}"
         if len(config.replica_seeds) == 1:
-            yield f"{given}: goes with replicas > 1"
+            yield f"{given}: needs replicas > 1"
         elif not only or len(set(only)) < len(only) or max(only) >= count:
             yield f"{given}: must name shards, each once, of the {count} from 0 to {count - 1}"
     if seeds is not None and config.replicas not in (1, len(seeds)):
@@ -155,12 +155,12 @@ def _data_problems(config: Config) -> Iterator[str]:
     if uses_start and below is None:
         yield f"data.order={data.order}: needs data.start_below, a number of at most {rows} rows"
     elif below is not None and not uses_start:
-        yield f"data.start_below={below}: goes with data.order=slices or consecutive only"
+        yield f"data.start_below={below}: applies only with data.order=slices or consecutive"
     if below is not None and batch is not None and not batch < below <= rows:
         yield f"data.start_below={below}: must be above the batch size and at most the {rows} rows"
     if data.order == "blocks" and macro is None:
         yield "data.order=blocks: needs data.macro_batch, the rows of a macro batch"
     elif macro is not None and data.order != "blocks":
-        yield f"data.macro_batch={macro}: goes with data.order=blocks only"
+        yield f"data.macro_batch={macro}: applies only with data.order=blocks"
     if config.streams == "libraries" and data.order != "full":
         yield "streams=libraries: needs data.order=full (its seeded order is not defined)"

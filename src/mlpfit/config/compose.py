@@ -93,7 +93,7 @@ def check_own_name(name: str, experiment: str) -> None:
     """Raises ConfigError unless an experiment's name is its file's: else its runs could replace
     those of another experiment."""
     if name != experiment:
-        raise ConfigError(f"experiment={experiment}: name={name}: must be that of its file")
+        raise ConfigError(f"experiment={experiment}: name={name}: must be the path of its file")
 
 
 def _compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _plain_values(composed: Any, overrides: Sequence[str]) -> dict[str, Any]:
     if OmegaConf.is_missing(composed, "name"):
         if experiment := [o for o in overrides if o.startswith("experiment=")]:
             raise ConfigError(f"{experiment[0]}: name: missing in its file")
-        raise ConfigError(f"experiment=...: name one; there are {', '.join(experiments())}")
+        raise ConfigError(f"experiment=...: choose one of {', '.join(experiments())}")
     return json.loads(json.dumps(OmegaConf.to_container(composed, resolve=True), default=str))
 
 

@@ -74,7 +74,7 @@ def parse(text: str, key: str = "target.f", dim: int = 1) -> Function:
     try:
         value = _walk(ast.parse(text.strip().replace("^", "**"), mode="eval").body, dim)
     except (SyntaxError, RecursionError, MemoryError):
-        raise ConfigError(f"{given}: is no formula; {allowed}") from None
+        raise ConfigError(f"{given}: is not a formula; {allowed}") from None
     except ValueError as error:
         raise ConfigError(f"{given}: {error}; {allowed}") from None
     return lambda x: value(x) + np.zeros_like(x[:, :1])

@@ -204,13 +204,13 @@ def problems(
     if uses_start and start_below is None:
         yield f"{prefix}order={order}: needs {prefix}start_below, a number of at most {rows} rows"
     elif start_below is not None and not uses_start:
-        yield f"{below}: goes with {prefix}order=slices or consecutive only"
+        yield f"{below}: applies only with {prefix}order=slices or consecutive"
     elif start_below is not None and batch_size and not batch_size < start_below <= rows:
         yield f"{below}: must be above the batch size and at most the {rows} rows"
     if order == "blocks" and macro_batch is None:
         yield f"{prefix}order=blocks: needs {prefix}macro_batch, the rows of a macro batch"
     elif macro_batch is not None and order != "blocks":
-        yield f"{prefix}macro_batch={macro_batch}: goes with {prefix}order=blocks only"
+        yield f"{prefix}macro_batch={macro_batch}: applies only with {prefix}order=blocks"
     elif macro_batch is not None and batch_size and batch_size > macro_batch:
         yield f"{given}: must be at most {prefix}macro_batch={macro_batch}"
     if streams == "libraries" and order != "full":

@@ -136,7 +136,7 @@ def check(name: str) -> None:
                 raise ConfigError(f"{file}: {key}={value}: {allowed(value, values)}")
         last = max_steps[number.experiment]
         if number.update == "before" and not 1 <= (number.step or 0) <= last:
-            raise ConfigError(f"{file}: {number.key}: step must be one of 1 to {last}")
+            raise ConfigError(f"{file}: {number.key}: step must be between 1 and {last}")
         if number.update == "after" and number.step not in (None, last):
             problem = f"after must be at the last step, {last}; losses along the way are before"
             raise ConfigError(f"{file}: {number.key}: {problem}")

@@ -128,7 +128,11 @@ def in_short(ledger: Row) -> str:
     sentences = []
     if number := judged.total():
         typical = judged["typical"]
-        others = [f"{in_words(judged[w])} {w}" for w in MEANINGS if w != "typical" and judged[w]]
+        others = [
+            f"{in_words(judged[word])} {'is' if judged[word] == 1 else 'are'} {word}"
+            for word in MEANINGS
+            if word != "typical" and judged[word]
+        ]
         of = f"the {in_words(number)} runs" if number > 1 else "one run"
         sentences.append(
             f"{in_words(typical).capitalize()} of {of} whose numbers can be compared "
@@ -317,9 +321,9 @@ def featured(run: Row, number: Row | None, claims: Sequence[Row], author: str) -
 def _featured_number(run: Row, number: Row) -> str:
     below = hundred(number["percentile"])
     quantity = number["label"] or QUANTITIES.get(number["quantity"], number["quantity"])
-    ends = "ends" if below in ("one", "fewer than one") else "end"
+    do = "does" if below in ("one", "fewer than one") else "do"
     error = f"The page's net ends with an error of {number['published']:.3g} ({quantity})"
-    sentence = f"{error}. Of 100 seeds, {below} {ends} lower"
+    sentence = f"{error}. Of 100 seeds, {below} {do} better"
     by_trace = run["decided_by"] == "trace"
     if by_trace and (run["verdict"], number["verdict"]) != ("typical", "typical"):
         together = f"{sentence}. Taken together, the {in_words(run['tested'])} losses it prints are"

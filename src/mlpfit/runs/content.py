@@ -40,14 +40,14 @@ def config_of(content: bytes) -> dict[str, Any]:
     config = plain_yaml(content)
     _require(isinstance(config, dict), "no keys")
     for key in ("name", "question", "loss"):
-        _require(isinstance(config.get(key), str), f"{key} is no text")
+        _require(isinstance(config.get(key), str), f"{key} is not text")
     for key in SECTIONS:
         _require(isinstance(config.get(key), dict), f"{key} has no keys")
     activation = config["model"].get("activation")
     name = activation.get("name") if isinstance(activation, dict) else activation
     _require(isinstance(name, str), "model.activation is no name")
     for section in ("target", "optimizer"):
-        _require(isinstance(config[section].get("name"), str), f"{section}.name is no text")
+        _require(isinstance(config[section].get("name"), str), f"{section}.name is not text")
     limits = [config["trainer"].get(key) for key in ("max_steps", "max_epochs")]
     given = [limit for limit in limits if limit is not None]
     _require(bool(given) and all(map(_is_count, given)), "trainer.max_steps is no number")

@@ -48,7 +48,7 @@ def remove(folder: Path) -> None:
         return
     others = iter(()) if is_cache(folder) else foreign(folder)
     if problem := _unsuitable(folder) or _holding(others):
-        raise RunError(f"{folder}: {problem}, so it is not removed: move that, then go on")
+        raise RunError(f"{folder}: {problem}, so it is not removed: move that away and try again")
     shutil.rmtree(folder)
 
 
@@ -293,7 +293,7 @@ def _unsuitable(folder: Path) -> str | None:
         resolved, home = folder.resolve(), Path(os.path.expanduser("~")).resolve()
         existing = next(p for p in (absolute, *absolute.parents) if os.path.lexists(p))
         if not existing.is_dir():
-            return "is no folder" if existing == absolute else f"{existing} is no folder"
+            return "is not a folder" if existing == absolute else f"{existing} is not a folder"
     except RuntimeError:
         return "leads through a loop of links"
     if resolved == home or resolved in home.parents:

@@ -355,7 +355,7 @@ class Run:
             reason = f"can't be read ({getattr(error, 'strerror', None) or 'too large'})"
             raise RunError(f"{file}: {reason}; train the run again") from None
         if hashlib.sha256(data).hexdigest() != self._digests.get(name):
-            raise RunError(f"{file}: not as it was written; {RETRAIN}")
+            raise RunError(f"{file}: checksum mismatch: modified or damaged; {RETRAIN}")
         return data
 
 
