@@ -44,6 +44,7 @@ def in_time(seconds: float) -> str:
 
 
 _works: list[tuple[float, Tell]] = []  # what this process is doing, with its beginning
+_has_worked = False
 _pulse_at = threading.Lock()  # held while the thread prints, so that no process is forked then
 
 
@@ -52,13 +53,17 @@ def start_pulse() -> None:
     terminal do nothing, since bars are shown there."""
     if console.is_terminal:
         return
-    _works.append((time.monotonic(), lambda seconds: f"loading, {seconds:.0f} s"))
+    _works.append((time.monotonic(), _between_works))
     os.register_at_fork(
         before=_pulse_at.acquire,
         after_in_parent=_pulse_at.release,
         after_in_child=_pulse_at.release,
     )
     threading.Thread(target=_pulse, daemon=True).start()
+
+
+def _between_works(seconds: float) -> str:
+    return f"{'working' if _has_worked else 'loading'}, {seconds:.0f} s"
 
 
 def _pulse() -> None:
@@ -74,6 +79,8 @@ def _pulse() -> None:
 def doing(tell: str | Tell) -> Iterator[None]:
     """Say inside what the process is doing: a text, or a function of the seconds it has taken. On a
     terminal a text is shown with a spinner."""
+    global _has_worked
+    _has_worked = True
     if console.is_terminal and isinstance(tell, str):
         with console.status(tell):
             yield
