@@ -199,6 +199,8 @@ def final_numbers(run: Run) -> str:
     names = {"mse": "mean squared error", "sse": "sum of squares"}
     if not np.array_equal(run.metrics["mse"], run.metrics["truth_mse"], equal_nan=True):
         names["truth_mse"] = "mean squared distance to the noise-free function"
+    if run.classifies:
+        names = {"loss": "loss", "accuracy": "accuracy"}
     numbers = ", ".join(f"{label} {objective(run, name):.6g}" for name, label in names.items())
     diverged = int(run.diverged.sum())
     return numbers + f"; {diverged} of {run.replicas} replicas diverged" * (diverged > 0)

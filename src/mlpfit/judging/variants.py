@@ -163,10 +163,15 @@ def recipe_changes(config: Config) -> dict[str, list[str]]:
     if config.steps:
         other = "torch" if config.model.init == "normal" else "normal"
         recipes[f"initial weights {other}"] = [f"model.init={other}"]
-    if noise := target["noise"]:
+    noise = target.get("noise", 0)  # rows of a file have none of their own
+    if isinstance(noise, str):
+        recipes["noise x 1.5"] = [f"target.noise='1.5 * ({noise})'"]
+    elif noise:
         recipes["noise x 1.5"] = [f"target.noise={1.5 * noise:g}"]
-    rows = "points" if target["observed"] is None else "observed"
-    recipes["10 % fewer rows"] = [f"target.{rows}={round(0.9 * config.rows)}"]
+    is_mesh = target.get("inputs") == "grid" and config.target.dim > 1
+    any_number = target["observed"] is None and "points" in target and not is_mesh
+    rows = "points" if any_number else "observed"
+    recipes["10 % fewer rows"] = [f"target.{rows}={round(0.9 * config.target.rows_observed)}"]
     return recipes
 
 
