@@ -1,13 +1,16 @@
-"""How fast, as ratios within one sitting: python tests/bench [training | tensorboard | ...].
+"""How fast, as ratios within one sitting: python tests/bench [--quick] [training | ...].
 
 Every section is a table of outputs/bench.md; those that are not named stay as they are. Contenders
 solve the same problem on the same rows, take turns, and the best of several turns counts: other
-work on the machine can only slow a turn down. JAX is an extra: pip install -e .[bench].
+work on the machine can only slow a turn down. --quick: two turns each, without the section on
+growth unless it is named, some ten minutes; the whole takes three times as long. JAX is an extra:
+pip install -e .[bench].
 """
 
 import sys
 from pathlib import Path
 
+import crew
 import ensembles
 import growth
 import shares
@@ -29,7 +32,11 @@ SECTIONS = {
 
 
 def main() -> int:
-    names = sys.argv[1:] or list(SECTIONS)
+    quick = "--quick" in sys.argv[1:]
+    names = [name for name in sys.argv[1:] if name != "--quick"]
+    names = names or [name for name in SECTIONS if not (quick and name == "growth")]
+    if quick:
+        crew.TURNS = single.TURNS = growth.TURNS = shares.REPEATS = 2
     for name in names:
         if name not in SECTIONS:
             raise ConfigError(f"{name}: no such benchmark; {allowed(name, SECTIONS)}")
@@ -48,11 +55,9 @@ def sections_of(page: str) -> dict[str, str]:
 
 
 def machine() -> str:
-    from crew import cores
-
     made = provenance()
     return (
-        f"Measured on {made['processor']}, {len(cores())} cores, "
+        f"Measured on {made['processor']}, {len(crew.cores())} cores, "
         f"torch {made['versions']['torch']}, {made['platform']}."
     )
 

@@ -64,12 +64,12 @@ class Crew:
         return sum(turn.model_steps for turn in turns) / seconds, compiling
 
     def contest(
-        self, contenders: dict[str, Sequence[Any]], turns: int = TURNS
+        self, contenders: dict[str, Sequence[Any]], turns: int | None = None
     ) -> dict[str, tuple[float, float]]:
         """Name -> (work, arguments ...) to name -> (best rate of its turns, its first compilation),
         after a turn each to warm up."""
         best = {name: (0.0, self.rate(*contender)[1]) for name, contender in contenders.items()}
-        for _ in range(turns):
+        for _ in range(TURNS if turns is None else turns):
             for name, contender in contenders.items():
                 rate = max(best[name][0], self.rate(*contender)[0])
                 best[name] = (rate, best[name][1])

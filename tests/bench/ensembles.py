@@ -4,17 +4,18 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import crew as crews
 import plain
 import with_jax
 from crew import Crew, cores
 from problems import Problem, matrix_rate, steps_alone, under_trainer
 
-# Replicas as in a shard of the experiment's own, but of tower/large, and steps of a turn of mlpfit:
-# one to three seconds.
+# As many steps as the experiment takes, since subnormal numbers, dead units and divergence appear
+# late; replicas for a turn of one to three seconds.
 PROBLEMS = [
     Problem("parabola/eight_neurons", 2000, 5000),
     Problem("tower/small", 2000, 1000),
-    Problem("tower/large", 24, 200),
+    Problem("tower/large", 16, 1000),
     Problem("plane/scratch", 2000, 200),
     Problem("plane/sequential", 2000, 200),
     Problem("restoration/wide", 250, 1000),
@@ -51,7 +52,7 @@ def ensembles() -> str:
         rows = [contest(problem, crew) for problem in PROBLEMS]
     head = (*HEAD, "of the peak", "compiling: JAX, mlpfit")
     lines = [_line(head), _line(["---"] * len(head)), *map(_line, rows), *map(_line, one())]
-    note = NOTE.replace("\n", " ").format(turns=5, groups="8 to 256")
+    note = NOTE.replace("\n", " ").format(turns=crews.TURNS, groups="8 to 256")
     return f"## Ensembles\n\n{chr(10).join(lines)}\n\n{note}"
 
 

@@ -37,7 +37,7 @@ def shares() -> str:
     lines = [f"| {HEAD} |", "|" + " --- |" * (HEAD.count("|") + 1)]
     with Crew(1) as crew:
         for problem in PROBLEMS:
-            (parts,) = crew.each(measured, problem)
+            (parts,) = crew.each(measured, problem, REPEATS)
             lines.append(_line(problem, parts, peak(crew, problem)))
     return f"## What a step is made of\n\n{chr(10).join(lines)}\n\n{' '.join(NOTE.split())}"
 
@@ -51,24 +51,24 @@ def _line(problem: Problem, parts: Parts, products_per_second: float) -> str:
     return f"| {problem.experiment}, {units} | {parts.whole * 1e6:.2f} | {percent} |"
 
 
-def measured(problem: Problem) -> Parts:
+def measured(problem: Problem, repeats: int) -> Parts:
     """In a process of its own."""
     chunk, half = 200, problem.rows // 2
-    of_chunk, of_one = (_call(problem, steps, problem.rows) for steps in (chunk, 1))
-    of_half = _call(problem, chunk, half)
+    of_chunk, of_one = (_call(problem, steps, problem.rows, repeats) for steps in (chunk, 1))
+    of_half = _call(problem, chunk, half, repeats)
     step = (of_chunk - of_one) / (chunk - 1)
     per_row = max(0.0, of_chunk - of_half) / chunk / (problem.rows - half)
     rows = min(step, per_row * problem.rows)
-    whole = min(_per_step(under_trainer(problem)) for _ in range(REPEATS))
+    whole = min(_per_step(under_trainer(problem)) for _ in range(repeats))
     copied = max(0.0, of_one - step) / chunk
     return Parts(whole, step - rows, rows, copied)
 
 
-def _call(problem: Problem, steps: int, rows: int) -> float:
+def _call(problem: Problem, steps: int, rows: int, repeats: int) -> float:
     """Seconds of a call, per replica."""
     run = calls(problem, steps, rows)
     best = float("inf")
-    for _ in range(REPEATS + 1):
+    for _ in range(repeats + 1):
         tidy()
         started = clock()
         run()
