@@ -138,6 +138,7 @@ def test_readme_report_playground_and_terminal_say_the_same(judged):
         assert said in row
         if name in live["experiments"]:
             assert live["experiments"][name]["verdict"]["said"] == said
+    assert words.in_short(content) in plain
     counts = [int(n) for n in re.findall(r"<b>(\d+)</b> runs? ", page)]
     assert sum(counts) == len(content["experiments"]) == readme.count("| `")
     for claim in content["conclusions"]:
