@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
-TUTORIAL_FILES = ("targets.py", "figures.py", "claims.py", "answers.py")  # written by users
+TUTORIAL_FILES = (  # written by users
+    *("targets.py", "figures.py", "claims.py", "quantities.py", "answers.py"),
+)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk: nobody's code is at fault
 LONGEST = 1000  # characters of a message
 MAX_NAMES = 12  # that a message lists; of more, those similar to the given one, or the first

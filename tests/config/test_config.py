@@ -63,7 +63,12 @@ def test_the_whole_config_of_one_experiment():
         "engine": True,
         "callbacks": {},
         "logger": {"tensorboard": {"_target_": "mlpfit.training.callbacks.Events"}},
-        "recording": {"scalars": 200, "snapshots": 20, "checkpoint_every": 1000},
+        "recording": {
+            "scalars": 200,
+            "snapshots": 20,
+            "weights_after": [],
+            "checkpoint_every": 1000,
+        },
         "ensemble": {
             "only": None,
             "replicas": 4000,

@@ -10,7 +10,9 @@ from mlpfit.config.catalogue import tutorials
 from mlpfit.data.datamodule import draw
 from mlpfit.errors import ConfigError
 from mlpfit.judging import claims, ledger, published
-from mlpfit.judging.claims import Claim, Slip, always_falls, best_line_mse, less, r2, ratio
+from mlpfit.judging.claims import Claim, Slip, always_falls, best_line_mse, less, ratio
+from mlpfit.judging.quantities import r2
+from mlpfit.judging.rows import plain
 from mlpfit.training.train import train
 
 
@@ -99,11 +101,10 @@ def test_a_constant_may_be_called_like_a_list_that_is_there(sixth):
 def test_diverged_replicas_count_in_the_share_and_the_spread():
     runs = {"a": replicas([1, 1, 1, 1], [False, False, False, True])}
     claim = Claim("a claim", "a measure", ("a",), lambda runs: runs["a"].final("mse") > 0)
-    entry = ledger.judge_claim(claim, runs, "tower")
+    entry = plain(ledger.judge_claim(claim, runs, "tower"))
     assert (entry["holds"], entry["replicas"]) == (3, 4) and entry["whose"] == "we asked"
-    spread = ledger.judge_slip(
-        Slip("slip", "measure", ("a",), lambda runs: runs["a"].final("mse")), runs, ""
-    )
+    slip = Slip("slip", "measure", ("a",), lambda runs: runs["a"].final("mse"))
+    spread = plain(ledger.judge_slip(slip, runs, ""))
     assert (spread["diverged"], spread["replicas"], spread["p95"]) == (1, 4, None)
     assert spread["median"] == spread["mean"] == 1
 
@@ -122,24 +123,24 @@ def test_diverged_replicas_count_in_the_share_and_the_spread():
 def test_the_interval_of_a_share_decides_its_column(holding, replicas_, column):
     runs = {"a": replicas(np.ones(replicas_))}
     claim = Claim("", "", ("a",), lambda runs: np.arange(replicas_) < holding)
-    entry = ledger.judge_claim(claim, runs, "tower")
+    entry = plain(ledger.judge_claim(claim, runs, "tower"))
     assert entry["column"] == column and entry["low"] <= entry["share"] <= entry["high"]
 
 
 def test_an_identity_has_no_interval():
     claim = Claim("", "", ("a",), lambda runs: np.ones(3, bool), identity=True)
-    entry = ledger.judge_claim(claim, {"a": replicas([1, 1, 1])}, "tower")
+    entry = plain(ledger.judge_claim(claim, {"a": replicas([1, 1, 1])}, "tower"))
     assert entry["low"] is None and entry["column"] == "holds by construction"
 
 
 def test_the_pages_own_seed_is_told_apart_from_the_share():
     runs = {"a": replicas([1, 2, 3], seeds=[1234, 1235, 1236])}
     claim = Claim("", "", ("a",), lambda runs: runs["a"].final("mse") < 2)
-    assert ledger.judge_claim(claim, runs, "restoration")["own_seed"] == {
+    assert plain(ledger.judge_claim(claim, runs, "restoration"))["own_seed"] == {
         "seed": 1234,
         "holds": True,
     }
-    assert "own_seed" not in ledger.judge_claim(claim, runs, "tower")  # the page has none
+    assert "own_seed" not in plain(ledger.judge_claim(claim, runs, "tower"))  # the page has none
 
 
 def test_losses_that_rise_once_do_not_always_fall():
@@ -192,7 +193,7 @@ def test_the_best_line_is_numpys():
 def test_a_tutorial_may_leave_everything_out(sixth):
     assert published.tutorial("sixth").numbers == ()
     assert published.tutorial("sixth").citation() == ""
-    assert published.final_number("sixth/first") is None
+    assert published.last_number("sixth/first") is None
     assert claims.entries("sixth", "CLAIMS") == [] and claims.findings("sixth") == []
 
 

@@ -1,15 +1,17 @@
 """Other recipes: named by tutorials, composed, and what they tell."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from mlpfit.commands.ensembles import variant_configs
 from mlpfit.config.catalogue import tutorials
 from mlpfit.config.compose import as_published, compose
 from mlpfit.errors import ConfigError
 from mlpfit.judging.comparisons import power, tables
-from mlpfit.judging.variants import Variant, recipe_changes, variants
+from mlpfit.judging.variants import Variant, check, configs, recipe_changes, variants
 
 
 @pytest.mark.parametrize("tutorial", ["tower", "plane", "gradient", "restoration", "parabola"])
@@ -50,7 +52,7 @@ def run(seed, shift):
     loss = (
         np.exp(-steps[:, None] / 100) + rng.normal(shift, 0.1, 400) + rng.normal(0, 0.01, (20, 400))
     )
-    data = {"x": np.zeros((400, 200, 3))}
+    data = {"x": np.zeros((400, 200, 3)), "y": np.zeros((400, 200, 1))}
     data_of_steps = {"batch_size": None, "order": "full"}
     config = {"loss": "mse", "name": "plane/sequential", "data": data_of_steps}
     return SimpleNamespace(
@@ -65,8 +67,7 @@ def run(seed, shift):
 def test_what_is_unchanged_is_noticed_in_a_tenth_what_is_far_off_always(shift, low, high):
     variant = Variant("power", "plane/sequential", "shifted", (), 400)
     noticed = power(variant, {"plane/sequential": run(0, 0), variant.key: run(1, shift)})
-    assert set(noticed) == {"final", "trace"}
-    assert all(low <= test["share"] <= high for test in noticed.values())
+    assert all(low <= test.share <= high for test in (noticed.final, noticed.trace))
 
 
 def test_without_variants_the_tables_are_empty_and_a_damaged_file_is_named(sixth):
@@ -77,3 +78,36 @@ def test_without_variants_the_tables_are_empty_and_a_damaged_file_is_named(sixth
         ConfigError, match=r"variants\.yaml: powers: no such key; did you mean power\?"
     ):
         variants("sixth")
+
+
+@pytest.fixture
+def own_variants(own, monkeypatch):
+    """Writes variants.yaml of a tutorial of the user's."""
+    monkeypatch.setenv("MLPFIT_PATH", own)
+    return lambda text: (Path(own) / "variants.yaml").write_text(text)
+
+
+def test_variants_of_one_recipe_share_one_folder(own_variants, tmp_path):
+    own_variants(
+        "replicas: 5\npower: {ramp: null}\nclaims:\n"
+        "  fast: {experiment: ramp, overrides: [optimizer.lr=0.02]}\n"
+        "  fast in words: {experiment: ramp, overrides: [optimizer.lr=2e-2]}\n"
+        "  more seeds: {experiment: ramp, overrides: [optimizer.lr=0.02], replicas: 6}\n"
+    )
+    found = configs("own", tmp_path)
+    assert len(found) == len(variants("own"))
+    shared = {key: config.folder for key, config in found.items() if config.optimizer.lr == 0.02}
+    assert shared["own/ramp:fast"] == shared["own/ramp:fast_in_words"]
+    assert shared["own/ramp:more_seeds"] != shared["own/ramp:fast"]
+    assert len({*shared.values()}) == 2
+    folders = [config.folder for config in variant_configs(["own/ramp"])]
+    assert len({*folders}) == len(folders) < len(found)
+
+
+def test_two_variants_of_one_name_are_refused(own_variants):
+    own_variants(
+        "replicas: 5\nclaims:\n  a b: {experiment: ramp, overrides: [optimizer.lr=0.02]}\n"
+        "  a-b: {experiment: ramp, overrides: [optimizer.lr=0.03]}\n"
+    )
+    with pytest.raises(ConfigError, match=r"own/ramp:a_b: there are two"):
+        check("own")

@@ -12,7 +12,7 @@ from mlpfit.commands.reproduce import select_experiments
 from mlpfit.config.compose import compose
 from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError, RunError
-from mlpfit.judging.variants import variants
+from mlpfit.judging import published, variants
 from mlpfit.processes import Workers, cores
 from mlpfit.runs.folder import unfinished_folder
 from mlpfit.runs.identity import departure, replicas_to_lose
@@ -75,10 +75,12 @@ def check_richness(configs: Sequence[Config]) -> None:
 
 
 def variant_configs(experiments: list[str]) -> list[Config]:
-    """Configs of the variants of these experiments, grouped by tutorial."""
-    tutorials = dict.fromkeys(name.split("/")[0] for name in experiments)
-    all_variants = [variant for tutorial in tutorials for variant in variants(tutorial)]
-    return [v.config(Path("outputs")) for v in all_variants if v.experiment in experiments]
+    """Configs of the variants of these experiments, grouped by tutorial; one of those that share a
+    folder."""
+    owners = dict.fromkeys(name.split("/")[0] for name in experiments)
+    named = [pair for owner in owners for pair in variants.configs(owner, Path("outputs")).items()]
+    wanted = [config for key, config in named if key.partition(":")[0] in experiments]
+    return list({config.folder: config for config in wanted}.values())
 
 
 def ensemble_config(experiment: str, overrides: list[str]) -> Config:
@@ -90,8 +92,11 @@ def ensemble_config(experiment: str, overrides: list[str]) -> Config:
 
 
 def train_ensembles(configs: Sequence[Config]) -> None:
-    """Train these ensembles, unless they are up to date, and print their results."""
+    """Train these ensembles, unless they are up to date, and print their results. Raises
+    ConfigError, before anything is trained, if one would not record what its page is judged by."""
     started = time.time()
+    for config in configs:
+        published.check_recorded(config)
     with ExitStack() as stack:
         folders = [
             stack.enter_context(unfinished_folder(config, config.folder)) for config in configs

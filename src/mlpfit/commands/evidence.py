@@ -28,6 +28,7 @@ from mlpfit.sweeps.summary import SWEEP
 from mlpfit.training.progress import console, counted, doing
 
 OUTPUTS = Path("outputs")
+LONG_TABLE = 2000  # rows
 PARTIAL = "replace a ledger and figures even if they show more seeds than there are now"
 
 
@@ -121,6 +122,10 @@ def check_tutorials(names: list[str]) -> None:
 def show(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table, if it has rows; texts are the tutorials', so nothing in them is markup."""
     if not rows:
+        return
+    if len(rows) > LONG_TABLE:  # laying it out would take minutes
+        lines = ["", title, *map("  ".join, (heads, *rows))]
+        console.print(Text("\n".join(lines)), soft_wrap=True)
         return
     table = Table(*heads, title=title, title_justify="left", box=None)
     for row in rows:

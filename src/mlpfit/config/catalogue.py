@@ -1,10 +1,10 @@
 """The tutorials, their experiments and their ready sweeps.
 
-A tutorial is a folder that may hold ``targets.py``, ``figures.py``, ``claims.py``, ``answers.py``
-and ``published.yaml``. Those of the package are listed in ``conf/tutorials.yaml``, and their
-experiments are in ``conf/``. A user's tutorial is a folder named in MLPFIT_PATH, or a package
-registered under the entry point group ``mlpfit.tutorials``, with its own ``conf/``; the folder's
-name is the tutorial's.
+A tutorial is a folder that may hold ``targets.py``, ``figures.py``, ``claims.py``,
+``quantities.py``, ``answers.py``, ``published.yaml`` and ``variants.yaml``. Those of the package
+are listed in ``conf/tutorials.yaml``, and their experiments are in ``conf/``. A user's tutorial is
+a folder named in MLPFIT_PATH, or a package registered under the entry point group
+``mlpfit.tutorials``, with its own ``conf/``; the folder's name is the tutorial's.
 """
 
 import importlib
@@ -52,10 +52,8 @@ class Tutorial:
             return None
         with as_config_error(str(file)):
             module = importlib.import_module(f"{self.package}.{name}")
-        absent = [name for name in attributes if not hasattr(module, name)]
-        for key in filter(str.isupper, vars(module)):
-            if similar := get_close_matches(key, absent, n=1, cutoff=0.8):
-                raise ConfigError(f"{file}: {key}: did you mean {similar[0]}?")
+        if misspelt := _misspelt(module, attributes):
+            raise ConfigError(f"{file}: {misspelt}")
         return module
 
     def experiments(self) -> list[str]:
@@ -72,6 +70,16 @@ class Tutorial:
         """Names of its ready sweeps, "tower/width_and_depth"."""
         files = sorted((self.conf / "sweep" / self.name).glob("*.yaml"))
         return [f"{self.name}/{file.stem}" for file in files]
+
+
+@cache
+def _misspelt(module: ModuleType, attributes: tuple[str, ...]) -> str:
+    """Which constant of a module looks like a misspelt attribute; empty if none does."""
+    absent = [name for name in attributes if not hasattr(module, name)]
+    for key in filter(str.isupper, vars(module)):
+        if similar := get_close_matches(key, absent, n=1, cutoff=0.8):
+            return f"{key}: did you mean {similar[0]}?"
+    return ""
 
 
 def tutorials() -> list[Tutorial]:

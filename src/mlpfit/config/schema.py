@@ -139,6 +139,7 @@ class Trainer(Section):
 class Recording(Section):
     scalars: Annotated[int, Field(ge=2, le=10**6)]  # at most, of each kind in one run
     snapshots: Annotated[int, Field(ge=2, le=10**4)]  # of the weights
+    weights_after: tuple[Annotated[int, Field(ge=0)], ...]  # steps; in ensembles, too
     checkpoint_every: Count  # steps
 
 

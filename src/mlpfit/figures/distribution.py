@@ -21,7 +21,7 @@ def distribution(*runs: Run) -> Figure:
     """One panel an experiment: a histogram of its final number, the published one marked."""
     figure, axes = grid_of_axes(len(runs), columns=min(len(runs), 2))
     for ax, run in zip(axes, runs, strict=True):
-        draw_histogram(ax, run, published.final_number(run.config["name"]))
+        draw_histogram(ax, run, published.last_number(run.config["name"]))
         ax.set(title=run.config["name"], yticks=[])
     return figure
 
@@ -54,7 +54,7 @@ def draw_histogram(ax: Axes, run: Run, number: published.Number | None) -> None:
         label = f"on the page\n{number.value:g}"
         ax.axvline(number.value, ymax=0.67, color=style.PUBLISHED, ls="--", lw=2, label=label)
     ax.legend(loc="upper center", ncols=3, fontsize=7 if is_for_narrow_screens() else None)
-    ax.set_xlabel(QUANTITIES[number.quantity if number else "mse"])
+    ax.set_xlabel(number.name if number else QUANTITIES["mse"])
     if logarithmic:
         ax.set_xscale("log")
         log_ticks(ax.xaxis)
@@ -66,9 +66,9 @@ def overview(*runs: Run) -> Figure:
     for ax, run in zip(axes, runs, strict=True):
         trace = published.printed_trace(name := run.config["name"])
         steps, losses = np.array([(number.step, number.value) for number in trace]).T
-        fill_between_quantiles(ax, steps, published.trace_values(run, trace).T)
+        fill_between_quantiles(ax, steps, published.values_of(run, trace).T)
         ax.plot(steps, losses, "o", ms=3, color=style.PUBLISHED, label="printed on the page")
-        ax.set(title=name, yscale="log", ylabel=QUANTITIES[trace[0].quantity])
+        ax.set(title=name, yscale="log", ylabel=trace[0].name)
         log_ticks(ax.yaxis)
     figure.supxlabel("step", fontsize=9)
     columns = 2 if is_for_narrow_screens() else 4

@@ -179,7 +179,8 @@ def draw_overview(outputs: Path, stale: Sequence[str] = ()) -> list[bool]:
 def sources_of(*names: str) -> list[Path]:
     """Code and data, beside the runs, of a picture of these tutorials' or experiments' numbers."""
     folders = dict.fromkeys(tutorial(name).folder for name in names)
-    return [HERE / "distribution.py", *(folder / "published.yaml" for folder in folders)]
+    files = [folder / name for folder in folders for name in ("published.yaml", "quantities.py")]
+    return [HERE / "distribution.py", *files]
 
 
 def _draw(

@@ -62,7 +62,7 @@ def walk(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[np.ndarray
 def draw_errors(ax: Axes, run: Run, replicas: Run) -> None:
     """Histogram of the quantity that the page prints last, else of the mean squared error."""
     name = run.config["name"]
-    number, page = published.final_number(name), published.tutorial(name.split("/")[0])
+    number, page = published.last_number(name), published.tutorial(name.split("/")[0])
     values = published.values_in(replicas, number)
     finite = values[np.isfinite(values) & ~replicas.diverged]
     own = number.value if number else float(published.values_in(run, None)[0])

@@ -4,8 +4,6 @@ A tutorial's ``claims.py`` may define
 
 CLAIMS, SLIPS, JOINT  lists of :class:`Claim`, :class:`Slip` and :class:`Joint`
 FINDINGS              list of functions that each return a :class:`Finding`
-QUANTITIES            published quantity -> function from a run to its values, one per replica: (R,)
-LAWS                  published quantity that no run has -> function to draws of it: (draws,)
 derived               (number, findings) -> why the number follows from others, or None
 """
 
@@ -21,6 +19,7 @@ import numpy as np
 
 from mlpfit.config import catalogue
 from mlpfit.errors import ConfigError, RunError
+from mlpfit.judging import quantities
 from mlpfit.runs.run import Run
 
 Ensembles = Mapping[str, Run]
@@ -106,7 +105,7 @@ class Finding:
 
 
 KINDS: dict[str, Any] = {"CLAIMS": Claim, "SLIPS": Slip, "JOINT": Joint}  # lists of claims.py
-LISTS = (*KINDS, "FINDINGS", "QUANTITIES", "LAWS")
+LISTS = (*KINDS, "FINDINGS")
 
 
 def claims_module(tutorial: str) -> ModuleType | None:
@@ -128,6 +127,9 @@ def check(tutorial: str) -> None:
     """Raises ConfigError in one line if a list of the tutorial's claims.py is misspelt, has an
     entry of the wrong class, or names an experiment that does not exist."""
     file = f"{tutorial}/claims.py"
+    for name in quantities.LISTS:
+        if hasattr(claims_module(tutorial), name):
+            raise ConfigError(f"{file}: {name} belongs in {tutorial}/quantities.py")
     for kind, entry_class in KINDS.items():
         for entry in entries(tutorial, kind):
             if not isinstance(entry, entry_class):
@@ -228,12 +230,6 @@ def falling_losses(experiment: str, losses: str, interval: int, where: str | Non
         always_falls(experiment, interval),
         where=where,
     )
-
-
-def r2(run: Run) -> np.ndarray:
-    """Share of the training rows' variance that the fit explains: (R,)."""
-    y = run.data["y"][..., 0]
-    return 1 - run.metrics["sse"] / ((y - y.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
 
 
 def separate_sections(experiment: str, units: str, where: str | None = None) -> Claim:

@@ -9,6 +9,7 @@ from typing import Any
 from mlpfit.config.schema import Config
 from mlpfit.errors import RunError
 from mlpfit.judging.claims import Ensembles
+from mlpfit.judging.rows import Lacking
 from mlpfit.runs.identity import recipe_differences, unimportant
 from mlpfit.runs.run import MARKER, SEEDS, Run, load_run
 
@@ -38,16 +39,15 @@ class Evidence(dict[str, Run]):
             self[name] = run
 
 
-def not_judged(runs: Ensembles, experiments: Sequence[str]) -> dict[str, Any]:
-    """Reason and commands of a row that needs these experiments and variants; empty if all of them
-    are there."""
-    lacking = [name for name in experiments if name not in runs]
-    if not lacking:
-        return {}
+def lacking(runs: Ensembles, experiments: Sequence[str]) -> Lacking | None:
+    """What a row lacks that needs these experiments and variants; None if all of them are there."""
+    absent = [name for name in experiments if name not in runs]
+    if not absent:
+        return None
     known = runs.missing if isinstance(runs, Evidence) else {}
-    reasons = (known.get(name, f"no replicas of {name} yet") for name in lacking)
-    commands = dict.fromkeys(map(command, lacking))
-    return {"reason": "; ".join(dict.fromkeys(reasons)), "commands": list(commands)}
+    reasons = (known.get(name, f"no replicas of {name} yet") for name in absent)
+    commands = dict.fromkeys(map(command, absent))
+    return Lacking("; ".join(dict.fromkeys(reasons)), list(commands))
 
 
 def command(name: str) -> str:

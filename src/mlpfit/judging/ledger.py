@@ -1,37 +1,21 @@
 """Every published number, trace, claim and slip, judged by the replicas: mlpfit ledger
 
-Writes outputs/ledger.json and outputs/ledger.csv from finished ensembles. Keys of ledger.json:
+Writes outputs/ledger.json and outputs/ledger.csv from finished ensembles. The rows of ledger.json
+are the dataclasses of :mod:`mlpfit.judging.rows`, under the names of their tables. Beside them are
 
-legend       verdict -> its meaning
-experiments  one entry an experiment: verdict, decided_by (trace, number or none), between (of a
-             borderline verdict), tested (how many numbers decide) and the fields of P of that test,
-             unadjusted; of the last published number last (key), last_verdict, last_p, percentile
-             and ratio to the median; recovered, replicas, halves, numbers (verdict -> count)
-numbers      one entry a published number: key, tutorial, experiment, quantity, label, step,
-             convention, published, evidence (distribution, law or none), verdict, reason,
-             recovered, halves (verdict in each half of the replicas), and the fields of
-             statistics.Position and P
-traces       tutorial, experiment, steps, replicas, p_adjusted, verdict (of p alone), between,
-             halves, in_family (p_adjusted is adjusted together with the others), and the fields
-             of P
-joint        tutorial, what, published, verdict, and the fields of Position and P
-findings     tutorial, title, text; the values of each under the finding's key
-conclusions  tutorial, claim, where, whose, measure, holds, replicas, share, low, high, column,
-             own_seed (seed, holds), levels and bounds (name -> share)
-slips        tutorial, what, consequence; measure, mean, p5, median, p95, replicas, diverged;
-             without, the same; sides, the same with a name
-halves       how many verdicts differ between the halves of the replicas
-power, assumptions, sensitivity   see :mod:`mlpfit.judging.comparisons`
-runs         experiment -> replicas, diverged, first and last seed, recipe (its hash)
+legend    verdict -> its meaning
+findings  tutorial, title, text; the values of each under the finding's key
+halves    how many verdicts differ between the halves of the replicas
+runs      experiment -> replicas, diverged, first and last seed, recipe (its hash)
 
-An entry that can't be judged has the verdict (a claim: the column) "not judged", a reason, and
+A row that can't be judged has the verdict (a claim: the column) "not judged", a reason, and
 commands, a list of those that train what it needs, instead of its numbers.
 """
 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,23 +25,45 @@ from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.config.compose import as_published
 from mlpfit.errors import RunError, as_config_error
 from mlpfit.files import write_file, write_table
-from mlpfit.judging import claims, comparisons, published, statistics, variants, words
+from mlpfit.judging import (
+    claims,
+    comparisons,
+    published,
+    quantities,
+    rows,
+    statistics,
+    variants,
+    words,
+)
 from mlpfit.judging.claims import Claim, Ensembles, Finding, Joint, Slip
-from mlpfit.judging.evidence import Evidence, command, not_judged, recipe_id
+from mlpfit.judging.evidence import Evidence, command, lacking, recipe_id
+from mlpfit.judging.positions import positions
 from mlpfit.judging.published import Number
-from mlpfit.judging.statistics import BORDERLINE, CURVE_ONLY, NOT_JUDGED, P
+from mlpfit.judging.rows import (
+    ABSENT,
+    Among,
+    ClaimRow,
+    DeviationRow,
+    ExperimentRow,
+    Held,
+    JointRow,
+    Lacking,
+    NumberRow,
+    RunVerdict,
+    Side,
+    SlipRow,
+    Spread,
+    TraceRow,
+    Verdict,
+)
+from mlpfit.judging.statistics import BORDERLINE, NOT_JUDGED, P
 from mlpfit.runs.run import Run
 
+AT_ONCE = 2**22  # numbers of replicas that are held at once
 CHANGED = 3  # exit code: a verdict differs from the previous ledger's
 CSV_COLUMNS = (
     "key published evidence verdict between percentile low high "
     "p p_low p_high median p5 p95 ratio replicas reason"
-)
-HEADS = (  # keys of a row that say what it is about
-    *("tutorial", "experiment", "experiments", "key", "quantity", "label", "step", "convention"),
-    *("published", "claim", "where", "whose", "measure", "what", "consequence", "steps"),
-    *("change", "question", "choice", "ours", "evidence", "in_family", "numbers", "decided_by"),
-    "recovered",
 )
 CLAIM_COLUMNS = {  # the first whose condition the interval of a claim's share meets
     "holds in nearly every seed": lambda low, high: low >= 0.95,
@@ -87,15 +93,16 @@ def ledger(runs: Ensembles, names: Sequence[str] = ()) -> dict[str, Any]:
     experiments = experiments_of(names)
     findings = {name: claims.findings(name) for name in names}
     numbers = [
-        {"key": number.key, "tutorial": name} | judge_number(number, runs, findings[name])
+        row
         for name in names
-        for number in published.tutorial(name).numbers
+        for row in judge_numbers(published.tutorial(name).numbers, runs, findings[name])
     ]
-    traces = judge_traces(experiments, runs, numbers)
-    return {
+    plain_numbers = rows.plain(numbers)
+    traces = rows.plain(judge_traces(experiments, runs, plain_numbers))
+    content: dict[str, Any] = {
         "legend": statistics.MEANINGS,
-        "experiments": [judge_experiment(name, numbers, traces) for name in experiments],
-        "numbers": numbers,
+        "experiments": judge_experiments(experiments, plain_numbers, traces),
+        "numbers": plain_numbers,
         "traces": traces,
         "joint": _judge_entries(names, "JOINT", judge_joint, runs),
         **{finding.key: finding.values for name in names for finding in findings[name]},
@@ -106,10 +113,16 @@ def ledger(runs: Ensembles, names: Sequence[str] = ()) -> dict[str, Any]:
         ],
         "conclusions": _judge_entries(names, "CLAIMS", judge_claim, runs),
         "slips": _judge_entries(names, "SLIPS", judge_slip, runs),
-        "halves": compare_halves([*numbers, *traces]),
+        "deviations": [
+            DeviationRow(name, deviation.experiment or None, deviation.what)
+            for name in names
+            for deviation in published.tutorial(name).deviations
+        ],
+        "halves": compare_halves([*plain_numbers, *traces]),
         **comparisons.tables(runs, names),
         "runs": {name: _run_entry(runs[name]) for name in experiments if name in runs},
     }
+    return {key: rows.plain(value) for key, value in content.items()}
 
 
 def _judge_entries(names: list[str], kind: str, judge: Any, runs: Ensembles) -> list[Any]:
@@ -118,26 +131,25 @@ def _judge_entries(names: list[str], kind: str, judge: Any, runs: Ensembles) -> 
     for name in names:
         for entry in claims.entries(name, kind):
             title = next(iter(vars(entry).values()))
-            if lacking := not_judged(runs, entry.experiments):
-                judged.append({"tutorial": name} | _head_of(entry, name) | lacking)
+            if why := lacking(runs, entry.experiments):
+                judged.append(replace(_row_of(entry, name), result=why))
                 continue
             own = Compared({e: runs[e] for e in entry.experiments})
             with as_config_error(f"{name}/claims.py: {title}"):
-                judged.append({"tutorial": name} | _head_of(entry, name) | judge(entry, own, name))
+                judged.append(judge(entry, own, name))
     return judged
 
 
-def _head_of(entry: Claim | Slip | Joint, tutorial: str) -> dict[str, Any]:
-    """What a claim, slip or joint quantity says, judged or not."""
-    experiments = {"experiments": list(entry.experiments)}
+def _row_of(entry: Claim | Slip | Joint, tutorial: str) -> Any:
+    """The row of a claim, slip or joint quantity that is not judged yet."""
+    experiments = list(entry.experiments)
     if isinstance(entry, Claim):
         author = published.tutorial(tutorial).author
         whose = f"after {author}" if entry.where else "we asked"
-        head = {"claim": entry.claim, "where": entry.where, "measure": entry.measure}
-        return experiments | head | {"whose": whose, "column": NOT_JUDGED}
+        return ClaimRow(tutorial, experiments, entry.claim, entry.where, entry.measure, whose)
     if isinstance(entry, Slip):
-        return experiments | {"what": entry.what, "consequence": entry.consequence}
-    return experiments | {"what": entry.what, "verdict": NOT_JUDGED}
+        return SlipRow(tutorial, experiments, entry.what, entry.consequence)
+    return JointRow(tutorial, experiments, entry.what)
 
 
 class Compared(dict[str, Run]):
@@ -153,143 +165,210 @@ def _run_entry(run: Run) -> dict[str, Any]:
     return entry | {"recipe": recipe_id(run.identity["recipe"])}
 
 
-def judge_number(number: Number, runs: Ensembles, findings: Sequence[Finding]) -> dict[str, Any]:
-    """Evidence and verdict of one published number."""
-    heads = ("experiment", "quantity", "label", "step", "convention")
-    entry = {key: getattr(number, key) for key in heads}
-    entry["published"] = number.value
-    if number.not_checkable:
-        verdict = {"evidence": "none", "verdict": "not checkable", "reason": number.not_checkable}
-        return entry | verdict | {"recovered": False}
-    module = claims.claims_module(number.experiment)
-    reason = getattr(module, "derived", lambda *_: None)(number, findings)
-    entry |= {"recovered": reason is not None, "reason": reason or ""}
-    law = getattr(module, "LAWS", {}).get(number.quantity)
-    if law is not None:
-        return entry | {"evidence": "law"} | verdict_among(number.value, law())
-    if lacking := not_judged(runs, [number.experiment]):
-        return entry | {"evidence": "none", "verdict": NOT_JUDGED} | lacking
-    values = published.values_in(runs[number.experiment], number)
-    return entry | {"evidence": "distribution"} | verdict_among(number.value, values)
+def judge_numbers(
+    numbers: Sequence[Number], runs: Ensembles, findings: Sequence[Finding]
+) -> list[NumberRow]:
+    """Evidence and verdicts of published numbers of one tutorial."""
+    if not numbers:
+        return []
+    tutorial = numbers[0].experiment.split("/")[0]
+    derived = getattr(claims.claims_module(tutorial), "derived", lambda *_: None)
+    laws = quantities.laws(tutorial)
+    judged = [_row_of_number(number) for number in numbers]
+    among_replicas: dict[str, list[int]] = {}
+    for place, number in enumerate(numbers):
+        if number.not_checkable:
+            continue
+        reason = derived(number, findings)
+        row = replace(judged[place], recovered=reason is not None, reason=reason or "")
+        if number.quantity in laws:
+            (result,) = among([number.value], laws[number.quantity]()[:, None])
+            row = replace(row, evidence="law", result=result)
+        elif why := lacking(runs, [number.experiment]):
+            row = replace(row, result=Verdict(lacking=why))
+        else:
+            among_replicas.setdefault(number.experiment, []).append(place)
+        judged[place] = row
+    for experiment, places in among_replicas.items():
+        run = runs[experiment]
+        size = max(1, AT_ONCE // run.replicas)
+        for some in (places[i : i + size] for i in range(0, len(places), size)):
+            own = [numbers[place] for place in some]
+            results = among([number.value for number in own], published.values_of(run, own))
+            for place, result in zip(some, results, strict=True):
+                judged[place] = replace(judged[place], evidence="distribution", result=result)
+    return judged
 
 
-def verdict_among(value: float, replicas: np.ndarray) -> dict[str, Any]:
-    """Position, p and verdict of a value among replicas (R,), and its verdict in each half."""
-    position, p = statistics.position(value, replicas)
-    halves = [statistics.position(value, half)[1].verdict for half in np.array_split(replicas, 2)]
-    return asdict(position) | asdict(p) | _verdict_entry(p) | {"halves": halves}
+def _row_of_number(number: Number) -> NumberRow:
+    """The row of a number that can't be judged."""
+    return NumberRow(
+        key=number.key,
+        tutorial=number.experiment.split("/")[0],
+        experiment=number.experiment,
+        quantity=number.quantity,
+        label=number.label,
+        step=number.step,
+        convention=number.convention,
+        published=number.value,
+        recovered=False,
+        reason=number.not_checkable,
+        evidence="none",
+        epoch=ABSENT if number.epoch is None else number.epoch,
+        result=Verdict("not checkable"),
+    )
 
 
-def _verdict_entry(p: P) -> dict[str, str]:
-    return {"verdict": p.verdict, "between": p.between}
+def among(values: Sequence[float], replicas: np.ndarray) -> list[Among]:
+    """Position, p and verdict of each value (N,) among its replicas (R, N), and its verdict in each
+    half of them."""
+    printed = np.array(values)
+    whole, *halves = (positions(printed, part) for part in (replicas, *np.array_split(replicas, 2)))
+    return [
+        Among(position, p, p.verdict, p.between, [half.verdict for _, half in own])
+        for (position, p), *own in zip(whole, *halves, strict=True)
+    ]
 
 
-def judge_traces(experiments: list[str], runs: Ensembles, numbers: list[Any]) -> list[Any]:
+def judge_traces(
+    experiments: list[str], runs: Ensembles, numbers: list[dict[str, Any]]
+) -> list[TraceRow]:
     """The verdict of each printed trace as a whole, by its p alone. p_adjusted is adjusted for the
     number of traces; a trace recovered from the page does not test the recipe, and is left out of
     the adjustment."""
     recovered = {entry["experiment"] for entry in numbers if entry["recovered"]}
-    entries, tests, apart = [], [], []
-    for name in experiments:
-        if trace := published.printed_trace(name):
-            head: dict[str, Any] = {"experiment": name, "tutorial": name.split("/")[0]}
-            head["steps"] = [number.step for number in trace]
-            if lacking := not_judged(runs, [name]):
-                apart.append(head | {"in_family": False, "verdict": NOT_JUDGED} | lacking)
-                continue
-            losses = np.array([number.value for number in trace])
-            values = published.trace_values(runs[name], trace)
-            samples = (values, *np.array_split(values, 2))
-            test, *halves = (statistics.trace_test(losses, sample) for sample in samples)
-            entry = head | {"replicas": len(values), "in_family": name not in recovered}
-            entry |= asdict(test) | _verdict_entry(test)
-            entries.append(entry | {"halves": [half.verdict for half in halves]})
-            tests.append(test)
-    pairs = list(zip(entries, tests, strict=True))
-    family = [test for entry, test in pairs if entry["in_family"]]
-    corrected = iter(statistics.adjusted(family))
-    for entry, test in pairs:
-        entry["p_adjusted"] = (next(corrected) if entry["in_family"] else test).p
-    return sorted([*entries, *apart], key=lambda entry: experiments.index(entry["experiment"]))
+    judged = {}
+    traces = {name: trace for name in experiments if (trace := published.printed_trace(name))}
+    for name, trace in traces.items():
+        row = TraceRow(name, name.split("/")[0], [number.step or 0 for number in trace])
+        if why := lacking(runs, [name]):
+            judged[name] = replace(row, lacking=why)
+            continue
+        printed = np.array([number.value for number in trace])
+        values = published.values_of(runs[name], trace)
+        samples = (values, *np.array_split(values, 2))
+        test, *halves = (statistics.trace_test(printed, sample) for sample in samples)
+        judged[name] = replace(
+            row,
+            replicas=len(values),
+            in_family=name not in recovered,
+            p=test,
+            verdict=test.verdict,
+            between=test.between,
+            halves=[half.verdict for half in halves],
+            p_adjusted=test.p,
+        )
+    family = [name for name, row in judged.items() if row.in_family]
+    corrected = statistics.adjusted([judged[name].p for name in family])
+    for name, p in zip(family, corrected, strict=True):
+        judged[name] = replace(judged[name], p_adjusted=p.p)
+    return list(judged.values())
 
 
-def judge_experiment(experiment: str, numbers: list[Any], traces: list[Any]) -> dict[str, Any]:
-    """The verdict of an experiment: that of its trace, else of its last checkable number."""
-    own = [entry for entry in numbers if entry["experiment"] == experiment]
-    checkable = [entry for entry in own if entry["verdict"] != "not checkable"]
-    entry: dict[str, Any] = {"experiment": experiment, "tutorial": experiment.split("/")[0]}
-    entry |= {"numbers": dict(Counter(e["verdict"] for e in own))}
+def judge_experiments(
+    experiments: Sequence[str],
+    numbers: list[dict[str, Any]],
+    traces: list[dict[str, Any]],
+) -> list[ExperimentRow]:
+    """The verdict of each experiment: that of its trace, else of its last checkable number."""
+    own: dict[str, list[dict[str, Any]]] = {name: [] for name in experiments}
+    for number in numbers:
+        own.setdefault(number["experiment"], []).append(number)
+    by_name = {trace["experiment"]: trace for trace in traces}
+    return [_judge_experiment(name, own[name], by_name.get(name)) for name in experiments]
+
+
+def _judge_experiment(
+    experiment: str, numbers: list[dict[str, Any]], trace: dict[str, Any] | None
+) -> ExperimentRow:
+    checkable = [entry for entry in numbers if entry["verdict"] != "not checkable"]
+    counts = dict(Counter(entry["verdict"] for entry in numbers))
+    row = ExperimentRow(experiment, experiment.split("/")[0], counts)
     if not checkable:
-        return entry | {"decided_by": "none", "verdict": CURVE_ONLY}
+        return row
     last = checkable[-1]
-    trace = next((t for t in traces if t["experiment"] == experiment), None)
     decisive = trace or last
-    entry |= {"decided_by": "trace" if trace else "number"}
+    row = replace(row, decided_by="trace" if trace else "number")
     if words.is_missing(decisive):
-        return entry | {key: decisive[key] for key in ("verdict", "reason", "commands")}
-    keys = ("verdict", "between", "replicas", "halves", *P.__dataclass_fields__)
-    return entry | {
-        "tested": len(trace["steps"]) if trace else 1,
-        "last": last["key"],
-        "last_verdict": last["verdict"],
-        "last_p": last["p"],
-        "recovered": last["recovered"],
-        "percentile": last["percentile"],
-        "ratio": last["ratio"],
-        **{key: decisive[key] for key in keys},
-    }
+        return replace(
+            row, result=Verdict(lacking=Lacking(decisive["reason"], decisive["commands"]))
+        )
+    result = RunVerdict(
+        tested=len(trace["steps"]) if trace else 1,
+        last=last["key"],
+        last_verdict=last["verdict"],
+        last_p=last["p"],
+        recovered=last["recovered"],
+        percentile=last["percentile"],
+        ratio=last["ratio"],
+        verdict=decisive["verdict"],
+        between=decisive["between"],
+        replicas=decisive["replicas"],
+        halves=decisive["halves"],
+        p=P(**{name: decisive[name] for name in P.__dataclass_fields__}),
+    )
+    return replace(row, result=result)
 
 
-def judge_joint(quantity: Joint, runs: Ensembles, tutorial: str) -> dict[str, Any]:
+def judge_joint(quantity: Joint, runs: Ensembles, tutorial: str) -> JointRow:
     """Position and verdict of a quantity of several published numbers."""
     values = {number.key: number.value for number in published.tutorial(tutorial).numbers}
     value = quantity.published(values)
-    return {"published": value} | verdict_among(value, quantity.replicas(runs))
+    (result,) = among([value], quantity.replicas(runs)[:, None])
+    row = _row_of(quantity, tutorial)
+    return replace(row, verdict=result.verdict, published=value, result=result)
 
 
-def judge_claim(claim: Claim, runs: Ensembles, tutorial: str) -> dict[str, Any]:
+def judge_claim(claim: Claim, runs: Ensembles, tutorial: str) -> ClaimRow:
     """In how many replicas the claim holds, and whether it does in the page's own seed."""
     page = published.tutorial(tutorial)
     holds = claim.per_replica(runs, claim.holds)
     share, low, high = statistics.proportion(int(holds.sum()), len(holds))
     column = next(name for name, includes in CLAIM_COLUMNS.items() if includes(low, high))
-    entry = _head_of(claim, tutorial) | {
-        "holds": int(holds.sum()),
-        "replicas": len(holds),
-        "share": share,
-    }
-    if claim.identity:
-        entry |= {"low": None, "high": None, "column": BY_CONSTRUCTION}
-    else:
-        entry |= {"low": low, "high": high, "column": column}
-    seeds = runs[claim.experiments[0]].seeds
+    seeds, own_seed = runs[claim.experiments[0]].seeds, ABSENT
     if page.seed is not None and page.seed in seeds[: len(holds)]:
-        entry["own_seed"] = {"seed": page.seed, "holds": bool(holds[seeds.index(page.seed)])}
-    for kind in ("levels", "bounds"):
-        predicates = getattr(claim, kind).items()
-        entry[kind] = {n: float(claim.per_replica(runs, holds).mean()) for n, holds in predicates}
-    return entry
+        own_seed = {"seed": page.seed, "holds": bool(holds[seeds.index(page.seed)])}
+    levels, bounds = (
+        {name: float(claim.per_replica(runs, other).mean()) for name, other in predicates.items()}
+        for predicates in (claim.levels, claim.bounds)
+    )
+    held = Held(
+        holds=int(holds.sum()),
+        replicas=len(holds),
+        share=share,
+        low=None if claim.identity else low,
+        high=None if claim.identity else high,
+        own_seed=own_seed,
+        levels=levels,
+        bounds=bounds,
+    )
+    column = BY_CONSTRUCTION if claim.identity else column
+    return replace(_row_of(claim, tutorial), column=column, result=held)
 
 
-def judge_slip(slip: Slip, runs: Ensembles, tutorial: str) -> dict[str, Any]:
+def judge_slip(slip: Slip, runs: Ensembles, tutorial: str) -> SlipRow:
     """How much the slip matters, over the replicas."""
+    row = _row_of(slip, tutorial)
     if slip.effect is None:
-        return {}
-    entry = {"measure": slip.measure} | _summary(slip.effect(runs))
-    entry |= {"without": _summary(slip.without(runs))} if slip.without else {}
+        return row
     sides = slip.sides or ()
     if slip.without and not slip.sides:
         sides = (("on the page", slip.effect), ("without the slip", slip.without))
-    return entry | {"sides": [{"name": name} | _summary(value(runs)) for name, value in sides]}
+    return replace(
+        row,
+        measure=slip.measure,
+        result=_spread(slip.effect(runs)),
+        without=_spread(slip.without(runs)) if slip.without else ABSENT,
+        sides=[Side(name, _spread(value(runs))) for name, value in sides],
+    )
 
 
-def _summary(values: np.ndarray) -> dict[str, Any]:
+def _spread(values: np.ndarray) -> Spread:
     """Quantiles of values (R,), diverged ones above all others, and the mean of the finite ones."""
     finite = values[np.isfinite(values)]
-    points = zip(statistics.QUANTILES, statistics.quantiles(values).tolist(), strict=True)
-    summary = {name: value if np.isfinite(value) else None for name, value in points}
+    p5, median, p95 = (v if np.isfinite(v) else None for v in statistics.quantiles(values).tolist())
     mean = float(finite.mean()) if len(finite) else None
-    return summary | {"mean": mean, "replicas": len(values), "diverged": len(values) - len(finite)}
+    return Spread(p5, median, p95, mean, len(values), len(values) - len(finite))
 
 
 def compare_halves(entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -319,9 +398,8 @@ def ensembles(outputs: Path, names: Sequence[str] = ()) -> Evidence:
         why = next(iter(evidence.missing.values()), "there is no experiment")
         raise RunError(f"no ensemble to judge by: {why}")
     for owner in dict.fromkeys(name.split("/")[0] for name in wanted):
-        for variant in variants.variants(owner):
-            config = variant.config(outputs)
-            evidence.add(variant.key, config.folder, config, seeds=True)
+        for key, config in variants.configs(owner, outputs).items():
+            evidence.add(key, config.folder, config, seeds=True)
     return evidence
 
 
@@ -339,24 +417,24 @@ def departing(content: dict[str, Any]) -> dict[str, str]:
 def without(content: dict[str, Any], apart: Mapping[str, str]) -> dict[str, Any]:
     """The ledger with the rows about these experiments (name -> reason) not judged."""
 
-    def row_without(row: dict[str, Any]) -> dict[str, Any]:
+    def row_without(kind: str, row: dict[str, Any]) -> dict[str, Any]:
         names = row["experiments"] if "experiments" in row else [row["experiment"]]
-        lacking = [name for name in names if name.partition(":")[0] in apart]
-        if not lacking:
+        departed = [name for name in names if name.partition(":")[0] in apart]
+        if not departed:
             return row
         if "choices" in row:  # an assumption is judged choice by choice
-            choices = [cleared(c, lacking) for c in row["choices"]]
+            choices = [cleared(kind, c, departed) for c in row["choices"]]
             return row | {"choices": choices, "likeliest": None}
-        return cleared(row, lacking)
+        return cleared(kind, row, departed)
 
-    def cleared(row: dict[str, Any], lacking: list[str]) -> dict[str, Any]:
-        head = {key: value for key, value in row.items() if key in HEADS}
+    def cleared(kind: str, row: dict[str, Any], departed: list[str]) -> dict[str, Any]:
+        head = rows.head(kind, row)
         head |= {key: NOT_JUDGED for key in ("verdict", "column") if key in row}
-        reasons = dict.fromkeys(apart[name.partition(":")[0]] for name in lacking)
-        return head | {"reason": "; ".join(reasons), "commands": list(map(command, lacking))}
+        reasons = dict.fromkeys(apart[name.partition(":")[0]] for name in departed)
+        return head | {"reason": "; ".join(reasons), "commands": list(map(command, departed))}
 
-    kinds = ("experiments", *words.GROUPS)
-    return content | {kind: [row_without(row) for row in content[kind]] for kind in kinds}
+    tables = {kind: [row_without(kind, row) for row in content[kind]] for kind in rows.TABLES}
+    return content | tables
 
 
 def read(outputs: Path) -> dict[str, Any]:
@@ -376,9 +454,9 @@ def read(outputs: Path) -> dict[str, Any]:
 
 def verdicts(content: dict[str, Any]) -> dict[str, str]:
     """The verdict of every judged number and trace, which must not change unnoticed."""
-    rows = {entry["key"]: entry for entry in content["numbers"]}
-    rows |= {f"trace {entry['experiment']}": entry for entry in content["traces"]}
-    return {key: row["verdict"] for key, row in rows.items() if row["verdict"] != NOT_JUDGED}
+    judged = {entry["key"]: entry for entry in content["numbers"]}
+    judged |= {f"trace {entry['experiment']}": entry for entry in content["traces"]}
+    return {key: row["verdict"] for key, row in judged.items() if row["verdict"] != NOT_JUDGED}
 
 
 def replicas_of_rows(content: dict[str, Any]) -> dict[tuple[str, ...], int]:
@@ -414,13 +492,14 @@ def check_richness(content: dict[str, Any], outputs: Path) -> None:
     fewer = lost(read(outputs), content)
     if not fewer:
         return
-    rows = ", ".join(f"{n} of {kind}" for kind, n in fewer.items())
-    lacking = [row for kind in words.GROUPS for row in content[kind] if words.is_missing(row)]
-    needed = words.commands(lacking)
+    poorer = ", ".join(f"{n} of {kind}" for kind, n in fewer.items())
+    needed = words.commands(
+        [row for kind in words.GROUPS for row in content[kind] if words.is_missing(row)]
+    )
     first = f"{needed} trains what they need" if needed else "train more replicas"
     raise Poorer(
-        f"{file} is kept, since the ensembles here judge fewer rows or by fewer replicas ({rows}): "
-        f"{first}, or --partial writes the poorer one"
+        f"{file} is kept, since the ensembles here judge fewer rows or by fewer replicas "
+        f"({poorer}): {first}, or --partial writes the poorer one"
     )
 
 

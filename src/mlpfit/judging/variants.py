@@ -10,8 +10,11 @@ assumptions   list of question, experiment, ours (our choice), others (choice ->
               the page leaves open
 claims        name -> experiment, overrides, replicas: what a claim or slip compares with, there
               called "experiment:name" with _ for what is no letter, digit or dot
+
+Variants of a tutorial whose recipes turn out the same are trained once.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -117,11 +120,28 @@ def variants(tutorial: str) -> list[Variant]:
     return list(_read(tutorial, read_yaml(File, file)))
 
 
+def configs(tutorial: str, outputs: Path) -> dict[str, Config]:
+    """The config of every variant of the tutorial by its key. Those whose recipes turn out the same
+    share the first one's, and so its folder and its training."""
+    first: dict[str, Config] = {}
+    by_key = {}
+    for variant in variants(tutorial):
+        config = variant.config(outputs)
+        recipe = json.dumps(config.recipe() | {"name": ""}, sort_keys=True)
+        by_key[variant.key] = first.setdefault(recipe, config)
+    return by_key
+
+
 def check(tutorial: str) -> None:
     """Raises ConfigError in one line if a file of the tutorial that judging reads is damaged, or
     names an experiment, a quantity, a step or a variant that does not exist."""
     published.check(tutorial)
-    keys = [variant.key for variant in variants(tutorial)]
+    keys: dict[str, Variant] = {}
+    for variant in variants(tutorial):
+        other = keys.setdefault(variant.key, variant)
+        if other.overrides != variant.overrides or other.replicas != variant.replicas:
+            given = f"{tutorial}/variants.yaml: {variant.key}"
+            raise ConfigError(f"{given}: there are two; give one another name")
     compared = [e for entry in claims.all_entries(tutorial) for e in entry.experiments]
     if unknown := [name for name in compared if ":" in name and name not in keys]:
         problem = f"no such variant; {allowed(unknown[0], keys)}"

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlpfit.judging.quantities import ERRORS, LABELS
 from mlpfit.judging.statistics import BORDERLINE, CURVE_ONLY, MEANINGS, NOT_JUDGED
-from mlpfit.runs.run import QUANTITIES
 
 Row = Mapping[str, Any]
 NUMBER_WORDS = (
@@ -279,7 +279,8 @@ def power(row: Row) -> str:
     parts = (
         f"{percent(row[test]['share'], 0)} {how}" for test, how in names.items() if test in row
     )
-    return f"noticed in {', in '.join(parts)}"
+    noticed = ", in ".join(parts)
+    return f"noticed in {noticed}" if noticed else "no number is published that could tell"
 
 
 def sensitivity(row: Row) -> str:
@@ -320,10 +321,13 @@ def featured(run: Row, number: Row | None, claims: Sequence[Row], author: str) -
 
 def _featured_number(run: Row, number: Row) -> str:
     below = hundred(number["percentile"])
-    quantity = number["label"] or QUANTITIES.get(number["quantity"], number["quantity"])
-    do = "does" if below in ("one", "fewer than one") else "do"
-    error = f"The page's net ends with an error of {number['published']:.3g} ({quantity})"
-    sentence = f"{error}. Of 100 seeds, {below} {do} better"
+    quantity = number["label"] or LABELS.get(number["quantity"], number["quantity"])
+    one, value = below in ("one", "fewer than one"), f"{number['published']:.3g}"
+    if number["quantity"] in ERRORS:
+        result, verb = f"an error of {value} ({quantity})", "does better" if one else "do better"
+    else:
+        result, verb = f"{quantity} {value}", "ends lower" if one else "end lower"
+    sentence = f"The page's net ends with {result}. Of 100 seeds, {below} {verb}"
     by_trace = run["decided_by"] == "trace"
     if by_trace and (run["verdict"], number["verdict"]) != ("typical", "typical"):
         together = f"{sentence}. Taken together, the {in_words(run['tested'])} losses it prints are"

@@ -38,7 +38,7 @@ def plot(run: Run, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
 def verdicts(run: Run) -> Verdicts:
     """See :meth:`mlpfit.Run.verdicts`."""
     from mlpfit.config.compose import as_published
-    from mlpfit.judging import claims, ledger, published
+    from mlpfit.judging import claims, ledger, published, rows
     from mlpfit.runs.identity import recipe_differences
 
     if run.replicas < 2:
@@ -48,9 +48,12 @@ def verdicts(run: Run) -> Verdicts:
     tutorial, departs = name.split("/")[0], recipe_differences(run, as_published(name))
     findings = claims.findings(tutorial)
     return Verdicts(
-        {"key": n.key} | ledger.judge_number(n, {name: run}, findings) | {"departs": departs}
-        for n in published.tutorial(tutorial).numbers
-        if n.experiment == name
+        rows.plain(row) | {"departs": departs}
+        for row in ledger.judge_numbers(
+            [n for n in published.tutorial(tutorial).numbers if n.experiment == name],
+            {name: run},
+            findings,
+        )
     )
 
 

@@ -23,19 +23,19 @@ from mlpfit.errors import RunError
 from mlpfit.figures.draw import drawings, stale_ensembles
 from mlpfit.figures.save import narrow_file, size_of
 from mlpfit.judging import ledger as judging
-from mlpfit.judging import published, words
+from mlpfit.judging import published, quantities, words
 from mlpfit.judging.evidence import flattened
 from mlpfit.report.playground import obstacle_of
 from mlpfit.report.table import summary
 from mlpfit.runs.identity import published_run
-from mlpfit.runs.run import QUANTITIES, Run
+from mlpfit.runs.run import Run
 from mlpfit.sweeps.closing import answer
 from mlpfit.sweeps.summary import read_summary
 
 # Keys of the ledger with lists whose entries each belong to a tutorial.
 LISTS = (
     *("experiments", "numbers", "traces", "joint", "findings", "conclusions", "slips"),
-    *("power", "assumptions", "sensitivity"),
+    *("deviations", "power", "assumptions", "sensitivity"),
 )
 # Keys of a config that affect no number.
 IGNORED = ("name", "question", "output_dir", "logger.", "ensemble.")
@@ -93,7 +93,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {"form": form, "linked": linked, "web": web_address}
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-    environment.globals |= {"words": words, "QUANTITIES": QUANTITIES}
+    environment.globals |= {"words": words, "LABELS": quantities.LABELS}
     return environment
 
 
@@ -133,7 +133,8 @@ def section(
     names = [name for name in tutorial.experiments() if name in runs]
     page = published.tutorial(tutorial.name)
     rows = {
-        key: [entry for entry in ledger[key] if entry["tutorial"] == tutorial.name] for key in LISTS
+        key: [entry for entry in ledger.get(key, []) if entry["tutorial"] == tutorial.name]
+        for key in LISTS
     }
     return rows | {
         "name": tutorial.name,

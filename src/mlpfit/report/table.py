@@ -43,8 +43,9 @@ def result(experiment: str, outputs: Path) -> Result:
     """The result of a finished run; its value is nan if the run has no record of the step. Raises
     RunError if the run is missing."""
     run, number = published_run(experiment, outputs), published.last_number(experiment)
-    steps, step = run.history["step"], number.step if number and number.update == "before" else None
-    is_recorded = step is None or step in steps
+    along = number is not None and (number.along or number.update in ("before", *published.MEANS))
+    steps, step = run.history["step"], number.step if number and along else None
+    is_recorded = step is None or step <= len(steps)
     return Result(
         experiment,
         run.seeds[0],
@@ -70,10 +71,30 @@ def readme_table(outputs: Path) -> str:
     the verdicts amount to. Raises RunError if one of the two files is damaged."""
     ledger = judging.read(outputs) if (outputs / "ledger.json").is_file() else None
     lines = [f"| {HEAD} |", "|" + " --- |" * 7]
-    lines += [_line(row, outputs.name, _judged(row, ledger)) for row in _rows(outputs)]
-    if ledger is not None and not departures(outputs):
-        lines += ["", *(line for line in summary(ledger) if line)]
+    rows = _rows(outputs)
+    marks, notes = footnotes([row["experiment"] for row in rows], ledger)
+    lines += [
+        _line(row, outputs.name, _judged(row, ledger), marks[row["experiment"]]) for row in rows
+    ]
+    sums = summary(ledger) if ledger is not None and not departures(outputs) else []
+    if below := [line for line in (*sums, notes) if line]:
+        lines += ["", " ".join(below)]
     return "\n".join(lines) + "\n"
+
+
+def footnotes(names: list[str], ledger: dict[str, Any] | None) -> tuple[dict[str, str], str]:
+    """Marks of these experiments, and the deviations from their pages that the marks refer to."""
+    marks: dict[str, str] = dict.fromkeys(names, "")
+    owners: dict[str, list[str]] = {}
+    for row in ledger.get("deviations", []) if ledger else ():
+        of_page = [name for name in names if name.split("/")[0] == row["tutorial"]]
+        about = [name for name in of_page if row["experiment"] in (name, None)]
+        owners.setdefault(row["what"], []).extend(about)
+    for number, about in enumerate(owners.values(), start=1):
+        for name in about:
+            marks[name] += f"<sup>{number}</sup>"
+    notes = " ".join(f"<sup>{k}</sup> {what}" for k, what in enumerate(owners, start=1))
+    return marks, notes
 
 
 def summary(ledger: dict[str, Any]) -> list[str]:
@@ -124,12 +145,12 @@ def departures(outputs: Path) -> list[str]:
     return [row["experiment"] for row in _rows(outputs) if departure(row, ledger) is not None]
 
 
-def _line(row: dict[str, Any], outputs: str, judged: dict[str, Any]) -> str:
+def _line(row: dict[str, Any], outputs: str, judged: dict[str, Any], mark: str) -> str:
     name, number = row["experiment"], published.last_number(row["experiment"])
     folder = f"{outputs}/figures/{name.split('/')[0]}"
     links = ", ".join(f"[{figure}]({folder}/{figure}.svg)" for figure in row["figures"].split())
-    quantity = (number.label if number else "") or QUANTITIES[row["quantity"]]
-    cells = [f"`{name}`", links, quantity, f"{row['value']:.4g}"]
+    quantity = number.name if number else QUANTITIES[row["quantity"]]
+    cells = [f"`{name}`{mark}", links, quantity, f"{row['value']:.4g}"]
     cells += [row["published"] or words.CURVE_ONLY, "", ""]
     if "verdict" not in judged:
         cells[-1] = judged["reason"]

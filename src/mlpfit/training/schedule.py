@@ -17,10 +17,12 @@ class Schedule:
 
     @property
     def snapshots(self) -> list[int]:
-        """Steps after which the weights are saved, geometrically spaced for a single run."""
+        """Steps after which the weights are saved: the first and the last, those asked for and, of
+        a single run, geometrically spaced ones."""
         steps, count = self.config.steps, self.config.recording.snapshots
         spaced = geomspace(1, steps, count).round().astype(int).tolist() if steps else []
-        return self._chunk_ends({0, steps, *(spaced if self.config.single else ())})
+        chosen = {step for step in self.config.recording.weights_after if step <= steps}
+        return self._chunk_ends({0, steps, *chosen, *(spaced if self.config.single else ())})
 
     @property
     def checkpoints(self) -> list[int]:

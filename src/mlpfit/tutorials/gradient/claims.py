@@ -5,7 +5,6 @@ from dataclasses import asdict
 import numpy as np
 
 from mlpfit.data import elementary
-from mlpfit.data.streams import Generator
 from mlpfit.judging import published
 from mlpfit.judging.claims import (
     Claim,
@@ -17,9 +16,9 @@ from mlpfit.judging.claims import (
     falling_losses,
     gradients_agree,
     less,
-    r2,
 )
 from mlpfit.judging.published import Number
+from mlpfit.judging.quantities import r2
 from mlpfit.runs.run import Run
 from mlpfit.tutorials.gradient.closed_form import recover
 
@@ -28,30 +27,6 @@ SINE_LINE, SINE_NETWORK = "gradient/sine_by_hand", "gradient/sine_network"
 ROWS = 50  # sampled for the line
 GOOD = 0.9  # share of the variance that we call a good fit
 PRINT_INTERVAL = 10  # steps from one loss that the page prints to the next
-
-
-def sse_at_ones(run: Run) -> np.ndarray:
-    """Sum of squares on all 100 unscaled rows with slope and intercept 1: (R,)."""
-    scaled = np.concatenate([run.data["pool_x"], run.data["pool_y"]], axis=2)
-    rows = run.data["scale"][:, None] * scaled + run.data["center"][:, None]
-    return ((rows[..., 1] - (1 + rows[..., 0])) ** 2).sum(axis=1)
-
-
-QUANTITIES = {"sse_at_ones": sse_at_ones}
-
-
-def random_gradient(component: int, draws: int = 20_000) -> np.ndarray:
-    """Draws (draws,) of a component of -2 x (y - x'w); x, w (2,) and y are standard normal."""
-    x, w = Generator(np.random.PCG64(0)).normal(size=(2, draws, 2))
-    y = Generator(np.random.PCG64(1)).normal(size=draws)
-    return -2 * x[:, component] * (y - (x * w).sum(axis=1))
-
-
-LAWS = {
-    f"gradient_{method}_{component}": lambda component=component: random_gradient(component)
-    for method in ("by_hand", "autograd")
-    for component in (0, 1)
-}
 
 
 def recovered_run() -> Finding:

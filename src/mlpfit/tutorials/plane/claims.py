@@ -41,7 +41,7 @@ def excess_of_reported(runs: Ensembles) -> np.ndarray:
 
 def reported(runs: Ensembles) -> np.ndarray:
     """The sum of squares as the page reports it, of the prediction before the last update: (R,)."""
-    return published.values_in(runs[SEQUENTIAL], published.final_number(SEQUENTIAL))
+    return published.values_in(runs[SEQUENTIAL], published.last_number(SEQUENTIAL))
 
 
 def printed_sum_minus_mean(runs: Ensembles) -> np.ndarray:
