@@ -44,7 +44,7 @@ def deviation(losses: list[float], history: np.ndarray) -> np.ndarray:
 
 def steps_before_amplification(name: str, run: Run) -> int:
     """Of the first 500 steps, those in which the recipe amplifies a change of every initial weight
-    by its last digit to less than a hundredth of what is allowed below: the page adds in another order,
+    by its last digit to less than a hundredth of what is allowed: the page adds in another order,
     so its rounding errors grow in the same way."""
     steps = min(500, len(run.history["loss"]))
     config = compose([f"experiment={name}", f"trainer.max_steps={steps}", *QUICK])
