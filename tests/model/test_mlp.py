@@ -1,15 +1,20 @@
 """The hand-derived gradient, the losses and the initial weights."""
 
 import itertools
-from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
 from mlpfit.data.streams import streams
+from mlpfit.errors import ConfigError
 from mlpfit.model import losses, mlp
 from mlpfit.model.mlp import MLP, initial_parameters
+
+# Losses whose number of each output is computed from it alone.
+KINDS = [
+    *["mse", "sse", "half_mse", "mae", "huber", "smooth_l1", "log_cosh", "bce", "soft_margin"],
+]
 
 
 def random_nets(units, activation, replicas, generator):
@@ -22,7 +27,7 @@ def random_nets(units, activation, replicas, generator):
 
 @pytest.mark.parametrize("activation", mlp.SLOPES)
 @pytest.mark.parametrize("hidden", [(), (4,), (4, 3), (5, 4, 3)])
-@pytest.mark.parametrize("kind", get_args(losses.Kind))
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_gradient_by_hand_equals_autograd(activation, hidden, kind, weighted):
     generator = torch.Generator().manual_seed(len(hidden))
@@ -50,15 +55,57 @@ def test_the_derivative_of_a_loss_is_that_of_autograd(kind, weights):
     torch.testing.assert_close(losses.derivative(kind, p, y, weights), expected)
 
 
-@pytest.mark.parametrize("name", mlp.ACTIVATIONS)
+# Modules beside the activations of torch.nn that do not map each number by itself, have parameters,
+# draw numbers or need arguments.
+OTHERS = [
+    "softmax",
+    "softmin",
+    "log_softmax",
+    "softmax2d",
+    "glu",
+    "multiheadattention",
+    "prelu",
+    "rrelu",
+    "threshold",
+]
+
+
+@pytest.mark.parametrize("name", [name for name in mlp.ACTIVATIONS if name not in OTHERS])
 def test_an_activation_maps_each_number_by_itself_and_has_torchs_name(name):
     x = torch.linspace(-4, 4, 24).view(2, 3, 4)
-    with torch.random.fork_rng():
-        values = mlp.ACTIVATIONS[name](x)
-    one_by_one = torch.stack([mlp.ACTIVATIONS[name](number) for number in x.flatten()])
-    torch.testing.assert_close(values.flatten(), one_by_one)
+    assert mlp.checked_activation(name) == name
+    g = mlp.activation_of(name)
+    one_by_one = torch.stack([g(number) for number in x.flatten()])
+    torch.testing.assert_close(g(x).flatten(), one_by_one)
     if name != "identity":
-        assert torch.equal(values, getattr(torch.nn.functional, name)(x))
+        torch.testing.assert_close(g(x), getattr(torch.nn.functional, name)(x))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_no_function_of_each_number_is_refused_in_one_line(name):
+    with pytest.raises(ConfigError, match=r"^model.activation") as error:
+        mlp.checked_activation(name)
+    assert "\n" not in str(error.value)
+
+
+def test_an_activation_takes_torchs_arguments():
+    x = torch.linspace(-4, 4, 24)
+    for given, function in {
+        "LeakyReLU": torch.nn.functional.leaky_relu,
+        "leakyrelu": torch.nn.functional.leaky_relu,
+    }.items():
+        assert mlp.checked_activation(given) == "leaky_relu"
+        assert torch.equal(mlp.activation_of("leaky_relu")(x), function(x))
+    given = mlp.checked_activation({"name": "LeakyReLU", "negative_slope": 0.3})
+    assert given == {"name": "leaky_relu", "negative_slope": 0.3}
+    assert torch.equal(mlp.activation_of(given)(x), torch.nn.functional.leaky_relu(x, 0.3))
+    threshold = {"name": "threshold", "threshold": 1.0, "value": -2.0}
+    given = mlp.checked_activation(threshold)
+    assert torch.equal(mlp.activation_of(given)(x), torch.nn.functional.threshold(x, 1.0, -2.0))
+    with pytest.raises(
+        ConfigError, match=r"negative_slop of leaky_relu: no such key.*negative_slope"
+    ):
+        mlp.checked_activation({"name": "leaky_relu", "negative_slop": 0.3})
 
 
 def test_a_loss_is_that_of_its_formula():
@@ -72,10 +119,60 @@ def test_a_loss_is_that_of_its_formula():
         "smooth_l1": [(0.125 + 2.5) / 2, 199.5 / 2],
         "log_cosh": [np.log(np.cosh([0.5, 3.0])).mean(), (200 - np.log(2)) / 2],
     }
-    assert expected.keys() == set(get_args(losses.Kind))
     for kind, values in expected.items():
         result = losses.loss(kind, y + e, y)
         torch.testing.assert_close(result, torch.tensor(values, dtype=torch.float32))
+
+
+@pytest.mark.parametrize(
+    "kind, module",
+    [
+        ("mse", torch.nn.MSELoss()),
+        ("l1", torch.nn.L1Loss()),
+        ("mae", torch.nn.L1Loss()),
+        ({"name": "huber", "delta": 0.3}, torch.nn.HuberLoss(delta=0.3)),
+        ({"name": "smooth_l1", "beta": 0.3}, torch.nn.SmoothL1Loss(beta=0.3)),
+        (
+            {"name": "bce", "pos_weight": [2.0]},
+            torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor([2.0])),
+        ),
+        ({"_target_": "torch.nn.SmoothL1Loss", "beta": 0.3}, torch.nn.SmoothL1Loss(beta=0.3)),
+    ],
+)
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_loss_is_the_mean_over_rows_and_outputs_that_torchs_module_takes(kind, module, outputs):
+    generator = torch.Generator().manual_seed(0)
+    p, y = (torch.rand(2, 5, outputs, generator=generator) for _ in range(2))
+    expected = torch.stack([module(p[k], y[k]) for k in range(2)])
+    torch.testing.assert_close(losses.loss(losses.checked(kind), p, y), expected)
+    weights = torch.tensor([[1.0, 1, 1, 0, 0], [1, 1, 1, 1, 0]])
+    expected = torch.stack([module(p[0, :3], y[0, :3]), module(p[1, :4], y[1, :4])])
+    torch.testing.assert_close(losses.loss(losses.checked(kind), p, y, weights), expected)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"label_smoothing": 0.1, "weight": [1.0, 2.0, 0.5]}])
+def test_cross_entropy_takes_class_numbers(arguments):
+    p = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
+    y = torch.tensor([[0, 1, 2, 1, 0], [2, 2, 1, 0, 0]])
+    given = losses.checked({"name": "cross_entropy", **arguments})
+    options = {k: torch.tensor(v) if isinstance(v, list) else v for k, v in arguments.items()}
+    expected = torch.nn.functional.cross_entropy(p[0], y[0], **options, reduction="none").mean()
+    torch.testing.assert_close(losses.loss(given, p, y[..., None].float())[0], expected)
+    half = losses.loss(given, p, y[..., None].float(), torch.tensor([[1.0, 1, 0, 0, 0]] * 2))
+    torch.testing.assert_close(half[1], losses.loss(given, p[:, :2], y[:, :2, None].float())[1])
+
+
+def test_a_loss_that_gives_no_number_for_each_row_is_refused():
+    for kind in (
+        "nll",
+        "multi_margin",
+        "mea",
+        {"name": "huber", "beta": 1},
+        {"name": "gaussian_nll"},
+    ):
+        with pytest.raises(ConfigError, match=r"^loss") as error:
+            losses.checked(kind)
+        assert "\n" not in str(error.value)
 
 
 def test_rows_of_weight_0_count_for_nothing():

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlpfit.config.compose import compose
+from mlpfit.config.compose import WITH_ARGUMENTS, compose
 from mlpfit.errors import ConfigError, check_text
 from mlpfit.process import unchanged_process
 from mlpfit.runs.run import Run, load_run
@@ -60,7 +60,11 @@ def fit(experiment: str, *, output_dir: str | Path = FITS, **settings: Any) -> R
     return load_run(folder)
 
 
-GROUPS = ("optimizer", "target")  # whose name is that of a file in conf/, with its other keys
+GROUPS = (
+    "optimizer",
+    "scheduler",
+    "target",
+)  # whose name is that of a file in conf/, with its other keys
 OPEN = ("callbacks", "logger", "trainer")  # take keys that conf/ does not list
 
 
@@ -75,7 +79,9 @@ def _overrides(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
                 f"{full}: takes a name of conf/{full}, or a dict such as "
                 '{"mine": {"_target_": "lightning.pytorch.callbacks.Timer"}}'
             )
-        if isinstance(value, Mapping):
+        if full == "scheduler" and value is None:
+            value = "none"
+        if isinstance(value, Mapping) and full not in WITH_ARGUMENTS:
             if full in GROUPS and isinstance(value.get("name"), str):
                 yield f"{full}={_as_override(value['name'])}"
                 value = {k: v for k, v in value.items() if k != "name"}
@@ -89,6 +95,8 @@ def _as_override(value: Any) -> str:
     """A value in the grammar of Hydra's overrides. Raises ConfigError."""
     value = value.tolist() if hasattr(value, "tolist") else value  # of numpy
     value = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_as_override(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple | range):
         return f"[{','.join(map(_as_override, value))}]"
     if isinstance(value, str):

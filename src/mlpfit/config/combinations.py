@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from mlpfit.config.catalogue import tutorials
+from mlpfit.config.catalogue import CONF, tutorials
+from mlpfit.config.checking import load_yaml
 from mlpfit.errors import allowed
 
 if TYPE_CHECKING:
@@ -40,13 +41,14 @@ def problems(config: Config) -> Iterator[str]:
     ):
         yield problem
         return  # what follows counts rows
-    yield from _name_problems(config)
+    yield from _precision_problems(config)
     yield from _seed_problems(config)
     yield from _data_problems(config)
     yield from _class_problems(config)
     if config.trainer.max_steps is None and config.trainer.max_epochs is None:
         yield "trainer.max_steps: missing; give it a number of steps, or trainer.max_epochs one"
         return
+    yield from _model_problems(config)
     steps, widths = config.steps, config.model.widths()
     if config.optimizer.name == "least_squares":
         if widths or steps or config.data.order != "full":
@@ -68,37 +70,67 @@ def problems(config: Config) -> Iterator[str]:
                 yield f"{group}.{name}._partial_: leave it out; it makes no object of the class"
 
 
-# Names that need no look into torch and Lightning, whose imports take seconds.
-COMMON = {
-    "model.activation": ("relu", "tanh", "identity"),
-    "loss": ("mse", "sse", "half_mse"),
-    "trainer.precision": ("32-true", "64-true"),
-}
+PRECISIONS = ("32-true", "64-true")  # need no look into Lightning, whose import takes seconds
 
 
-def _name_problems(config: Config) -> Iterator[str]:
-    """Names of activations and losses, and precisions, that there are not."""
-    given = {
-        "model.activation": config.model.activation,
-        "loss": config.loss,
-        "trainer.precision": str(config.trainer.precision),
-    }
-    for key, name in given.items():
-        if name not in COMMON[key] and name not in (names := _all_names(key)):
-            yield f"{key}={name}: {allowed(name, names)}"
+def _precision_problems(config: Config) -> Iterator[str]:
+    if (given := str(config.trainer.precision)) not in PRECISIONS:
+        from lightning.fabric.connector import _PRECISION_INPUT_STR
+
+        if given not in (names := get_args(_PRECISION_INPUT_STR)):
+            yield f"trainer.precision={given}: {allowed(given, names)}"
 
 
-def _all_names(key: str) -> list[str]:
-    from lightning.fabric.connector import _PRECISION_INPUT_STR
+BY_HAND = ("relu", "tanh", "sigmoid", "identity")  # whose derivatives model/mlp.py has
 
-    from mlpfit.model import losses, mlp
 
-    names = {
-        "model.activation": mlp.ACTIVATIONS,
-        "loss": get_args(losses.Kind),
-        "trainer.precision": get_args(_PRECISION_INPUT_STR),
-    }
-    return list(names[key])
+def _model_problems(config: Config) -> Iterator[str]:
+    """What of model, loss and scheduler does not fit the target, the data, or each other."""
+    model, loss = config.model, loss_name(config.loss)
+    if loss == "binary_cross_entropy" and model.net is None:
+        yield "loss=binary_cross_entropy: takes probabilities, but outputs are linear: loss=bce"
+    if model.gradient == "by_hand":
+        for given, wrong in (
+            (f"model.dropout={model.dropout}", model.dropout > 0),
+            ("model.net", model.net is not None),
+            (f"model.activation={model.activation}", model.activation not in list(BY_HAND)),
+        ):
+            if wrong:
+                yield f"{given}: by_hand is not written for it; give it model.gradient=autograd"
+    if model.dropout and not model.widths():
+        yield f"model.dropout={model.dropout}: needs hidden units; model.hidden=none has none"
+    if config.optimizer.name == "least_squares":
+        if model.net is not None:
+            yield "model.net: optimizer=least_squares solves for one linear unit; leave it out"
+    elif len(config.replica_seeds) > 1 and config.optimizer.name not in ("sgd", "adam"):
+        from mlpfit.model.optimizers import optimizer_of  # here, since it imports torch
+
+        optimizer_of(config.plain()["optimizer"], len(config.replica_seeds))
+    if model.net is not None:
+        yield from _net_problems(config)
+    if config.scheduler is not None and config.ckpt_path is not None and config.train:
+        yield "scheduler: begins with the training; with ckpt_path leave it out, it can't go on"
+    if (total := (config.scheduler or {}).get("total_steps")) is not None:
+        steps = config.steps if config.scheduler["interval"] == "step" else _epochs(config)
+        if total < steps // config.scheduler.get("frequency", 1):
+            yield f"scheduler.total_steps={total}: must be at least the {steps} that are taken"
+
+
+def _epochs(config: Config) -> int:
+    return config.steps // config.steps_per_epoch
+
+
+def _net_problems(config: Config) -> Iterator[str]:
+    """Keys of layers that are set although model.net has its own, and a net that does not work."""
+    defaults = load_yaml(CONF / "config.yaml")["model"]
+    for key in ("hidden", "activation", "init", "dropout"):
+        if (given := getattr(config.model, key)) != defaults[key]:
+            yield f"model.{key}={given}: model.net has layers of its own; leave one of them out"
+    if config.streams != "spawned":
+        yield f"streams={config.streams}: model.net draws by torch.manual_seed; needs spawned"
+    from mlpfit.model.nets import Nets  # here, since it imports torch
+
+    Nets(config.model.net, config.replica_seeds[:1], config.units)
 
 
 def _seed_problems(config: Config) -> Iterator[str]:

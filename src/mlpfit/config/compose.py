@@ -19,6 +19,13 @@ from mlpfit.errors import (
     shortened,
 )
 
+WITH_ARGUMENTS = {  # keys that take a name, or a name with arguments
+    "loss": "{name: huber, delta: 2}",
+    "model.activation": "{name: leaky_relu, negative_slope: 0.1}",
+    "model.init": "{weight: xavier_uniform, bias: zeros}",
+    "model.net": "{_target_: ramp.nets.Net, width: 8}",
+}
+
 
 def compose(overrides: Sequence[str]) -> Config:
     """The config of these Hydra overrides. Raises ConfigError for any error of Hydra, OmegaConf or
@@ -136,6 +143,9 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
     if isinstance(source, AttributeError | KeyError) and isinstance(parent, DictConfig):
         keys = [parent._get_full_key(name) for name in parent if name != "hydra"]
         given = str(getattr(source, "full_key", ""))
+        for name, example in WITH_ARGUMENTS.items():
+            if given.startswith(f"{name}."):
+                return f"{given}: give arguments together with the name: '{name}={example}'"
         if given.startswith(("callbacks.", "logger.")):
             return f"{given}: there is none yet; a new one needs a plus: +{given}=..."
         if deeper := [key for key in _keys_below(parent) if key.endswith(f".{given}")]:

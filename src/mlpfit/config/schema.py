@@ -5,16 +5,16 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, ValidationInfo
 
-from mlpfit.config.catalogue import folder_of, load_targets
+from mlpfit.config.catalogue import folder_of, load_targets, tutorials
 from mlpfit.config.checking import Section, validate
 from mlpfit.config.combinations import loss_name, problems
 from mlpfit.data import order, streams
@@ -23,6 +23,7 @@ from mlpfit.data import table as table
 from mlpfit.data.split import Split
 from mlpfit.data.targets import TARGETS, Source, Target
 from mlpfit.errors import ConfigError, UnknownKey, allowed, as_config_error
+from mlpfit.model import named
 
 # What a field decides, declared on it: the numbers of a run (every field that says nothing), only
 # what is recorded of them, or neither. The recipe, a run's identity, the names of sweeps and their
@@ -76,12 +77,67 @@ class Data(Section):
         return Split(self.validation, self.test)
 
 
+# Names that need no look into torch, whose import takes seconds.
+COMMON_ACTIVATIONS = ("relu", "tanh", "identity")
+COMMON_LOSSES = ("mse", "sse", "half_mse")
+
+
+def _activation(plain: Any) -> Any:
+    if plain in COMMON_ACTIVATIONS:
+        return plain
+    from mlpfit.model.mlp import checked_activation  # here, since it imports torch
+
+    return checked_activation(plain)
+
+
+def _init(plain: Any) -> Any:
+    from mlpfit.model.initial import checked
+
+    return checked(plain)
+
+
+def _net(plain: Any) -> Any:
+    if plain is None:
+        return None
+    name, arguments = named.split("model.net", plain)
+    named.imported("model.net", name)
+    return named.joined(name, arguments)
+
+
+def _loss(plain: Any) -> Any:
+    if plain in COMMON_LOSSES:
+        return plain
+    from mlpfit.model.losses import checked
+
+    return checked(plain)
+
+
+def _scheduler(plain: Any, info: ValidationInfo) -> Any:
+    """optimizer, seeds and replicas are fields before it, if they were found right."""
+    if plain is None or plain == {}:
+        return None
+    if "optimizer" not in info.data or "replicas" not in info.data:
+        return plain  # there is another error
+    from mlpfit.model.optimizers import optimizer_of
+    from mlpfit.model.schedulers import checked
+
+    optimizer = info.data["optimizer"]
+    if optimizer.name == "least_squares":
+        raise ConfigError("scheduler: optimizer=least_squares takes no steps; leave it out")
+    plain_optimizer = dataclasses.asdict(optimizer)
+    plain_optimizer |= plain_optimizer.pop("arguments", {})
+    replicas = len(info.data.get("seeds") or ()) or info.data["replicas"]
+    return checked(plain, optimizer_of(plain_optimizer, replicas), replicas)
+
+
 @dataclass(frozen=True)
 class Model(Section):
     hidden: int | str  # "8", "64-64-64", or "none" for a linear unit
-    activation: str
-    init: Literal["torch", "normal", "ones"]
+    activation: Annotated[Any, PlainValidator(_activation)]
+    init: Annotated[Any, PlainValidator(_init)]
+    dropout: Share  # of the hidden units, in training
     gradient: Literal["autograd", "by_hand"]
+    net: Annotated[Any, PlainValidator(_net)]  # a torch module instead of layers; null: layers
 
     def widths(self) -> tuple[int, ...]:
         """Widths of the hidden layers: "64-32" -> (64, 32), "none" -> (). Raises ConfigError."""
@@ -117,7 +173,8 @@ class LeastSquares(Section):
 
 @dataclass(frozen=True)
 class OtherOptimizer(Section):
-    """Any other of torch.optim; in YAML the arguments are keys beside the name."""
+    """Any other of torch.optim, or the import path of a user's; in YAML the arguments are keys
+    beside the name."""
 
     name: str
     arguments: dict[str, Any]
@@ -155,17 +212,21 @@ class Ensemble(Section):
 
 
 def _optimizer(plain: Any) -> SGD | Adam | LeastSquares | OtherOptimizer:
-    given = plain if isinstance(plain, Mapping) else {"name": plain}
-    name = str(given.get("name")).lower()
+    given = dict(plain) if isinstance(plain, Mapping) else {"name": plain}
+    if "_target_" in given:
+        given["name"] = given.pop("_target_")
+    name = str(given.get("name"))
+    name = name if named.is_path(name) else name.lower()
     known = {"sgd": SGD, "adam": Adam, "least_squares": LeastSquares}
     names = {field.name for field in dataclasses.fields(known[name])} if name in known else set()
-    if name in known and given.keys() <= names:
-        return validate(known[name], {**given, "name": name}, "optimizer.")
+    arguments = {k: v for k, v in given.items() if k in names or (v is not None and k != "name")}
+    if name in known and {"name", *arguments} <= names:
+        return validate(known[name], {**arguments, "name": name}, "optimizer.")
     if name == "least_squares":
-        raise ConfigError(f"optimizer={name}: takes no {min(given.keys() - names)}")
+        raise ConfigError(f"optimizer={name}: takes no {min(arguments.keys() - names)}")
     from mlpfit.model.optimizers import optimizer_of  # here, since it imports torch
 
-    arguments = {key: value for key, value in given.items() if key != "name" and value is not None}
+    arguments.pop("name", None)
     optimizer_of({"name": name, **arguments}, replicas=1)
     return OtherOptimizer(name, arguments)
 
@@ -193,11 +254,12 @@ class Config(Section):
     replicas: Annotated[int, Field(ge=1, le=10**6)]
     seeds: tuple[Seed, ...] | None
     streams: streams.Kind
-    loss: str
+    loss: Annotated[Any, PlainValidator(_loss)]  # a name, or name and arguments
     target: Annotated[Source, PlainValidator(target_of)]
     data: Data
     model: Model
     optimizer: Annotated[SGD | Adam | LeastSquares | OtherOptimizer, PlainValidator(_optimizer)]
+    scheduler: Annotated[Any, PlainValidator(_scheduler)]
     trainer: Trainer
     engine: bool
     callbacks: Objects
@@ -266,14 +328,24 @@ class Config(Section):
         return min(limit for limit in limits if limit is not None)
 
     @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of one pass over the rows."""
+        data = self.data
+        if data.batch_size is None:
+            return 1
+        batching = (data.order, self.rows, data.batch_size, data.macro_batch)
+        return len(order.Batching(*batching, data.start_below).epoch)
+
+    @property
     def sampling(self) -> dict[str, Any]:
         """Arguments of :func:`mlpfit.data.datamodule.draw` except seed and steps."""
         from mlpfit.model.initial import initial_parameters
 
+        weights = partial(initial_parameters, self.units, self.model.init)
         return {
             "target": self.target,
             "streams": self.streams,
-            "weights": partial(initial_parameters, self.units, self.model.init),
+            "weights": None if self.model.net else weights,
             **vars(self.data),
         }
 
@@ -330,10 +402,45 @@ def keys_deciding(*what: str) -> tuple[str, ...]:
     return tuple(keys)
 
 
+# Sections in which classes may be named by import paths, and the keys that name them.
+NAMING_SECTIONS = ("loss", "model", "optimizer", "scheduler", "callbacks", "logger")
+NAMING_KEYS = ("_target_", "name", "loss", "activation", "init", "weight", "bias", "net")
+
+
+def with_paths(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, with import paths that begin with a tutorial's name, such as ramp.losses.Mine,
+    written in full."""
+    packages = {tutorial.name: tutorial.package for tutorial in tutorials()}
+
+    def in_full(key: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {inner: in_full(inner, v) for inner, v in value.items()}
+        if isinstance(value, list):
+            return [in_full("", item) for item in value]
+        if key in NAMING_KEYS and isinstance(value, str):
+            head, dot, rest = value.partition(".")
+            return f"{packages[head]}.{rest}" if dot and head in packages else value
+        return value
+
+    return {k: in_full(k, v) if k in NAMING_SECTIONS else v for k, v in plain.items()}
+
+
+def import_paths(value: Any, key: str = "name") -> Iterator[str]:
+    """The import paths that nested values of a section name."""
+    if isinstance(value, Mapping):
+        for inner, item in value.items():
+            yield from import_paths(item, inner)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from import_paths(item, "")
+    elif key in NAMING_KEYS and isinstance(value, str) and "." in value:
+        yield value
+
+
 def parse(plain: Mapping[str, Any]) -> Config:
     """Validate plain values as a Config. Raises ConfigError with the key and what is allowed."""
     load_targets()
-    plain = dict(plain)
+    plain = with_paths(plain)
     if isinstance(trainer := plain.get("trainer"), Mapping):
         keys = [field.name for field in dataclasses.fields(Trainer) if field.name != "arguments"]
         given = {key: value for key, value in trainer.items() if key in keys}

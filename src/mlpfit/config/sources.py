@@ -43,12 +43,31 @@ class ConfSource(FileConfigSource):
     def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
         if config_path in NESTED:
             return [] if results_filter == ObjectType.GROUP else group_names(config_path)
-        return super().list(config_path, results_filter)
+        names = super().list(config_path, results_filter)
+        if results_filter != ObjectType.GROUP and self._is_packages:
+            names = sorted({*names, *_names_of_torch(config_path)})
+        return names
+
+    @property
+    def _is_packages(self) -> bool:
+        return Path(self.path) == conf_folders()[0]
+
+    def is_config(self, config_path: str) -> bool:
+        """Also without a file for the optimisers and schedulers of torch, with all their arguments
+        as keys: ``scheduler=StepLR scheduler.step_size=30``."""
+        if super().is_config(config_path):
+            return True
+        return self._is_packages and _of_torch(config_path) is not None
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Raises ConfigError for a file that is not plain YAML in UTF-8, and for a user's
         experiment or sweep that lacks its first line."""
         file = Path(self.path, self._normalize_file_name(config_path))
+        if self._is_packages and not file.exists() and (values := _of_torch(config_path)):
+            where, config = f"{self.scheme()}://{self.path}", OmegaConf.create(values)
+            return ConfigResult(
+                config=config, path=where, provider=self.provider, header={"package": None}
+            )
         check_texts(load_yaml(file), str(file))  # plain values, in UTF-8 whatever the locale
         text = file.read_text("utf-8")
         header = self._get_header_dict(text[:512])
@@ -58,12 +77,59 @@ class ConfSource(FileConfigSource):
             provider=self.provider,
             header=header,
         )
-        if Path(self.path) != conf_folders()[0]:  # not the package's
-            group = Path(config_path).parts[0]
-            if group in NESTED and result.header.get("package") != "_global_":
-                missing = "must begin with the line # @package _global_"
-                raise ConfigError(f"{self.path}/{config_path}: {missing}")
+        group = Path(config_path).parts[0]
+        if group == "experiment":
+            _choose_by_name(result.config)
+        headed = result.header.get("package") == "_global_"
+        if not self._is_packages and group in NESTED and not headed:
+            missing = "must begin with the line # @package _global_"
+            raise ConfigError(f"{self.path}/{config_path}: {missing}")
         return result
+
+
+def _of_torch(config_path: str) -> dict[str, Any] | None:
+    """The values that a file of conf/optimizer or conf/scheduler would have for this name of torch;
+    None if there is no such name."""
+    group, _, name = config_path.removesuffix(".yaml").partition("/")
+    if group not in ("optimizer", "scheduler") or not name:
+        return None
+    from mlpfit.model import optimizers, schedulers  # here, since they import torch
+
+    return {"optimizer": optimizers, "scheduler": schedulers}[group].described(name)
+
+
+def _names_of_torch(group: str) -> Sequence[str]:
+    if group == "optimizer":
+        from mlpfit.model.optimizers import OPTIMIZERS
+
+        return list(OPTIMIZERS)
+    if group == "scheduler":
+        from mlpfit.model.schedulers import SCHEDULERS
+
+        return list(SCHEDULERS)
+    return []
+
+
+def _choose_by_name(config: Any) -> None:
+    """Let an experiment's ``optimizer: {name: rmsprop, lr: 0.01}`` mean what ``override
+    /optimizer: rmsprop`` and ``optimizer: {lr: 0.01}`` do, so that a command can choose another;
+    the same of a scheduler. A class of its own takes no other's arguments."""
+    for group in ("optimizer", "scheduler"):
+        value = config.get(group) if isinstance(config, DictConfig) else None
+        name = value.get("name") if isinstance(value, DictConfig) else value
+        own = "." in str(name) or (isinstance(value, DictConfig) and "_target_" in value)
+        if name is None and not own:
+            continue
+        defaults = list(config.get("defaults") or [])
+        if any(f"override /{group}" in entry for entry in defaults if not isinstance(entry, str)):
+            continue
+        config["defaults"] = [*defaults, {f"override /{group}": None if own else str(name)}]
+        if own and not isinstance(value, DictConfig):
+            config[group] = {"name": name}
+        elif not own and isinstance(value, DictConfig):
+            del value["name"]
+        elif not own:
+            del config[group]
 
 
 class SearchPath(SearchPathPlugin):

@@ -5,7 +5,9 @@ is one ``baddbmm`` without a transpose. With R = 1 the numbers are bit for bit t
 ``torch.nn.Linear``.
 """
 
+import json
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import chain, pairwise
 from typing import Any, Literal
 
@@ -14,28 +16,65 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mlpfit.model.initial import Init as Init
+from mlpfit.errors import ConfigError, as_config_error, check_name
+from mlpfit.model import named
+from mlpfit.model.dropout import Masks
 from mlpfit.model.initial import initial_parameters as initial_parameters
 from mlpfit.uncompiled import uncompiled
 
-Activation = str  # a name in ACTIVATIONS
+Activation = named.Named  # a name in ACTIVATIONS, perhaps with arguments, or an import path
 Gradient = Literal["autograd", "by_hand"]
 Layer = tuple[Tensor, Tensor]  # weight (R, in, out), bias (R, 1, out)
 
 
-# Modules beside the activations of torch.nn that do not map each number by itself, have parameters,
-# draw random numbers or need arguments.
-OTHERS = "Softmax Softmin LogSoftmax Softmax2d GLU MultiheadAttention PReLU RReLU Threshold"
-
-
 _FUNCTIONS = {name.replace("_", ""): name for name in dir(nn.functional) if name[-1] != "_"}
-# The element-wise activations of torch.nn with their default arguments, by their names in
-# torch.nn.functional: relu, tanh, leaky_relu, ..., and identity.
-ACTIVATIONS: dict[str, nn.Module] = {"identity": nn.Identity()} | {
-    _FUNCTIONS.get(name.lower(), name.lower()): getattr(nn, name)()
+# The activations of torch.nn, by their names in torch.nn.functional: relu, leaky_relu, ...
+ACTIVATIONS: dict[str, type[nn.Module]] = {"identity": nn.Identity} | {
+    _FUNCTIONS.get(name.lower(), name.lower()): getattr(nn, name)
     for name in nn.modules.activation.__all__
-    if name not in OTHERS.split()
 }
+
+
+def checked_activation(given: Activation) -> Activation:
+    """The activation by its name in ACTIVATIONS. Raises ConfigError for one that there is not,
+    arguments that it does not take, and one that is not a function of each number by itself."""
+    key = "model.activation"
+    name, arguments = named.split(key, given)
+    if not named.is_path(name):
+        by_letters = {known.replace("_", ""): known for known in ACTIVATIONS}
+        name = by_letters.get(name.lower().replace("_", ""), name)
+        check_name(key, name, ACTIVATIONS)
+        kind = ACTIVATIONS[name]
+        names = ("args", "kwargs") if kind is nn.Identity else ("inplace",)
+        named.check_arguments(key, name, arguments, kind.__init__, *names)
+    given = named.joined(name, arguments)
+    g, x = activation_of(given), torch.linspace(-3, 3, 12).view(2, 3, 2)
+    if isinstance(g, nn.Module) and any(True for _ in g.parameters()):
+        raise ConfigError(f"{key}={name}: has parameters; write it as a part of model.net")
+    with as_config_error(f"{key}={name}"), torch.no_grad():
+        values = g(x)
+        same = values.shape == x.shape and all(
+            torch.allclose(g(number.view(1, 1, 1)).flatten(), value, rtol=1e-5, atol=1e-6)
+            for number, value in zip(x.flatten(), values.flatten(), strict=True)
+        )
+    if not same:
+        raise ConfigError(f"{key}={name}: must map each number by itself, and draw none")
+    return given
+
+
+def activation_of(given: Activation) -> Callable[[Tensor], Tensor]:
+    """The function of an activation, elementwise."""
+    return _activation(given if isinstance(given, str) else json.dumps(dict(given)))
+
+
+@cache
+def _activation(text: str) -> Callable[[Tensor], Tensor]:
+    name, arguments = named.split("model.activation", json.loads(text) if text[0] == "{" else text)
+    if named.is_path(name):
+        return named.made("model.activation", name, arguments)
+    with as_config_error(f"model.activation {name}"):
+        return ACTIVATIONS[name](**arguments)
+
 
 # d g(z) / dz as a function of h = g(z). The derivative of ReLU at 0 is 0, as in autograd.
 SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -46,12 +85,19 @@ SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def outputs(layers: Sequence[Layer], x: Tensor, activation: str) -> list[Tensor]:
-    """Forward pass: [x, hidden (R, n, h) ..., prediction (R, n, 1)] for x (R, n, d)."""
-    g, values = ACTIVATIONS[activation], [x]
+def outputs(
+    layers: Sequence[Layer],
+    x: Tensor,
+    activation: Activation | Callable[[Tensor], Tensor],
+    dropped: Callable[[Tensor], Tensor] = lambda h: h,
+) -> list[Tensor]:
+    """Forward pass: [x, hidden (R, n, h) ..., prediction (R, n, o)] for x (R, n, d); dropped: what
+    is left of the output of a hidden layer."""
+    g = activation if callable(activation) else activation_of(activation)
+    values = [x]
     for weight, bias in layers:
         z = torch.baddbmm(bias, values[-1], weight)
-        values.append(g(z) if len(values) < len(layers) else z)
+        values.append(dropped(g(z)) if len(values) < len(layers) else z)
     return values
 
 
@@ -97,6 +143,18 @@ class ByHand(torch.autograd.Function):
         return None, *(g.to(v.dtype) if needed else None for needed, g, v in inputs)
 
 
+def by_hand_problem(activation: Activation, dropout: float, net: Any) -> str | None:
+    """What of a model :func:`gradients` is not written for, or None."""
+    if net is not None:
+        return "model.net: needs gradient=autograd; by_hand is written for fully connected layers"
+    if dropout:
+        return f"dropout={dropout}: needs gradient=autograd; by_hand is not written for dropout"
+    if activation not in list(SLOPES):
+        known = ", ".join(SLOPES)
+        return f"activation={activation}: gradient=by_hand is written for {known}"
+    return None
+
+
 @uncompiled  # torch.compile does not trace it
 def _by_hand(layers: Sequence[Layer], x: Tensor, activation: str) -> Tensor:
     return ByHand.apply(activation, x, *chain.from_iterable(layers))
@@ -107,18 +165,21 @@ def _layers(parameters: Sequence[Tensor]) -> list[Layer]:
 
 
 class MLP(nn.Module):
-    """Fully connected layers of widths units (d, hidden ..., 1) with the activation after each
-    hidden layer; (d, 1) is one linear unit. gradient: autograd's, or :class:`ByHand`."""
+    """Fully connected layers of widths units (d, hidden ..., o) with the activation after each
+    hidden layer; (d, o) is one linear layer. gradient: autograd's, or :class:`ByHand`. masks: of
+    dropout after each hidden layer, while the module is in training mode."""
 
     def __init__(
         self,
         units: Sequence[int],
-        activation: str,
+        activation: Activation,
         replicas: int,
         gradient: Gradient = "autograd",
+        masks: Masks | None = None,
     ) -> None:
         super().__init__()
         self.activation, self.gradient, self.depth = activation, gradient, len(units) - 1
+        self.masks, self._activation = masks, (activation_of(activation),)  # no part of the state
         for i, (fan_in, out) in enumerate(pairwise(units)):
             self.register_parameter(f"weight_{i}", nn.Parameter(torch.zeros(replicas, fan_in, out)))
             self.register_parameter(f"bias_{i}", nn.Parameter(torch.zeros(replicas, 1, out)))
@@ -131,10 +192,12 @@ class MLP(nn.Module):
         ]
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (R, n, d) -> (R, n, 1)."""
+        """x (R, n, d) -> (R, n, o)."""
         if self.gradient == "by_hand":
-            return _by_hand(self.layers, x, self.activation)
-        return outputs(self.layers, x, self.activation)[-1]
+            return _by_hand(self.layers, x, str(self.activation))
+        if self.masks is not None and self.training:
+            return outputs(self.layers, x, *self._activation, self.masks.pass_through())[-1]
+        return outputs(self.layers, x, *self._activation)[-1]
 
     def load(self, replicas: list[list[np.ndarray]]) -> None:
         """Set the parameters; replicas: one list of arrays each, as from
@@ -143,3 +206,7 @@ class MLP(nn.Module):
         with torch.no_grad():
             for parameter, values in zip(self.parameters(), by_parameter, strict=True):
                 parameter.copy_(torch.from_numpy(np.stack(values)))
+
+    def arrays(self) -> dict[str, Tensor]:
+        """What is kept of the net in a snapshot, by name, the replica axis first."""
+        return dict(self.named_parameters())

@@ -7,33 +7,33 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from mlpfit.errors import ConfigError, UnknownKey, check_name, one_line
+from mlpfit.errors import ConfigError, UnknownKey, as_config_error, check_name, one_line
+from mlpfit.model import named
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     name.lower(): kind
     for name, kind in vars(torch.optim).items()
     if inspect.isclass(kind) and issubclass(kind, Optimizer) and kind is not Optimizer
 }
-# One step of these depends on all parameters at once, so replicas would influence each other.
-MIXING = ("lbfgs", "adafactor")
 
 
 def optimizer_of(given: Mapping[str, Any], replicas: int) -> tuple[type[Optimizer], dict[str, Any]]:
     """Class and arguments of {"name": "sgd", "lr": 0.02, "momentum": 0.9}: a name of torch.optim,
-    whatever its case, and arguments of that class. beta1 and beta2 may stand for betas.
+    whatever its case, or the import path of a class, and arguments of that class. beta1 and beta2
+    may stand for betas.
 
     Raises ConfigError for what does not exist, what torch refuses, and an optimiser of several
     replicas that would mix them.
     """
-    arguments = dict(given)
-    name = str(arguments.pop("name", None)).lower()
-    check_name("optimizer.name", name, OPTIMIZERS)
-    kind = OPTIMIZERS[name]
-    if replicas > 1 and name in MIXING:
-        raise ConfigError(
-            f"optimizer.name={name}: a step of it mixes replicas; give it one seed, "
-            f"or {replicas} seeds to another optimizer"
-        )
+    name, arguments = named.split("optimizer", given)
+    if named.is_path(name):
+        kind = named.imported("optimizer", name)
+        if not (inspect.isclass(kind) and issubclass(kind, Optimizer)):
+            raise ConfigError(f"optimizer={name}: is no class of a torch.optim.Optimizer")
+    else:
+        name = name.lower()
+        check_name("optimizer.name", name, OPTIMIZERS)
+        kind = OPTIMIZERS[name]
     parameters = inspect.signature(kind).parameters
     names = [name for name in parameters if name != "params"]
     if "betas" in names:
@@ -46,11 +46,70 @@ def optimizer_of(given: Mapping[str, Any], replicas: int) -> tuple[type[Optimize
             raise ConfigError(f"optimizer.{min(betas)}: leave it out beside betas")
         default = parameters["betas"].default
         arguments["betas"] = [arguments.pop(f"beta{i + 1}", default[i]) for i in (0, 1)]
-    if isinstance(arguments.get("betas"), list):
-        arguments["betas"] = tuple(arguments["betas"])
-    arguments.setdefault("lr", parameters["lr"].default)
+    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
+    if "lr" in parameters and parameters["lr"].default is not inspect.Parameter.empty:
+        arguments.setdefault("lr", parameters["lr"].default)
+    needed = [key for key in parameters if parameters[key].default is inspect.Parameter.empty]
+    if missing := [key for key in needed if key != "params" and key not in arguments]:
+        raise ConfigError(f"optimizer.{missing[0]}: missing; {name} needs a value")
     try:
         kind([torch.nn.Parameter(torch.zeros(1, 1, 1))], **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"optimizer {name}: {one_line(error)}") from error
+    if replicas > 1 and _mixes(name, kind, arguments):
+        raise ConfigError(
+            f"optimizer.name={name}: a step of it mixes replicas; give it one seed, "
+            f"or {replicas} seeds to another optimizer"
+        )
     return kind, arguments
+
+
+def _mixes(name: str, kind: type[Optimizer], arguments: Mapping[str, Any]) -> bool:
+    """Whether a replica's steps depend on the gradients of another."""
+    with as_config_error(f"optimizer {name}"):
+        return not torch.equal(_steps(kind, arguments, 1.0), _steps(kind, arguments, 1e3))
+
+
+def _steps(kind: type[Optimizer], arguments: Mapping[str, Any], other: float) -> torch.Tensor:
+    """Parameters of the first of two replicas after two steps; other: size of the other's
+    gradients."""
+    parameter = torch.nn.Parameter(torch.ones(2, 3, 2))
+    optimizer = kind([parameter], **arguments)
+    sizes = torch.tensor([1.0, other])[:, None, None] * torch.arange(1.0, 7.0).view(3, 2)
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = (sizes * parameter.square()).sum()
+        loss.backward()
+        return float(loss.detach())
+
+    for _ in range(2):
+        optimizer.step(closure)
+    return parameter[0].detach()
+
+
+def described(name: str) -> dict[str, Any] | None:
+    """Name and arguments of an optimiser of torch with their defaults, as in a file of
+    conf/optimizer; null for an option that is off. None if there is no such optimiser."""
+    if (kind := OPTIMIZERS.get(name.lower())) is None:
+        return None
+    return {"name": name.lower(), **defaults(kind, "params")}
+
+
+def defaults(kind: Any, *without: str) -> dict[str, Any]:
+    """Arguments of a class as YAML has them: "???" for one that must be given, null for an option
+    that is off."""
+    values: dict[str, Any] = {}
+    for parameter in inspect.signature(kind).parameters.values():
+        key, value = parameter.name, parameter.default
+        if key in without:
+            continue
+        if key == "betas":
+            values |= {"beta1": value[0], "beta2": value[1]}
+        elif value is parameter.empty:
+            values[key] = "???"
+        else:
+            plain = float(value) if isinstance(value, torch.Tensor) else value
+            plain = list(plain) if isinstance(plain, tuple) else plain
+            values[key] = None if plain is False else plain
+    return values

@@ -9,7 +9,8 @@ from torch import Tensor
 from mlpfit.data import streams as generators
 from mlpfit.errors import ConfigError, check_name
 from mlpfit.lightning_import import pl
-from mlpfit.model import losses, mlp
+from mlpfit.model import initial, losses, mlp, named, nets, schedulers
+from mlpfit.model.dropout import Masks
 from mlpfit.model.optimizers import optimizer_of
 from mlpfit.uncompiled import uncompiled
 
@@ -28,17 +29,24 @@ class Regression(pl.LightningModule):
                   of that class (:mod:`mlpfit.model.optimizers`)
     seeds         one per replica, for its initial weights: the first numbers of its stream
     init          :func:`mlpfit.model.mlp.initial_parameters`
-    activation    an element-wise one of torch.nn: :data:`mlpfit.model.mlp.ACTIVATIONS`
+    activation    an element-wise one of torch.nn: :data:`mlpfit.model.mlp.ACTIVATIONS`; this, init,
+                  loss and net may have arguments: {"name": "leaky_relu", "negative_slope": 0.1}
     gradient      "autograd", or "by_hand": :func:`mlpfit.model.mlp.gradients`
     loss          :mod:`mlpfit.model.losses`
     log_replicas  also log the metrics of every replica, as train/loss/seed_3
+    scheduler     {"name": "StepLR", "step_size": 30, "interval": "epoch"}: a name of
+                  torch.optim.lr_scheduler (:mod:`mlpfit.model.schedulers`)
+    dropout       the share of hidden units dropped in training (:mod:`mlpfit.model.dropout`)
+    net           the import path of a torch module instead of an MLP (:mod:`mlpfit.model.nets`)
 
-    A batch is {"x", "y"}, optionally with "weights", or (x, y): x (R, n, d), y (R, n, 1), weights
-    (R, n), or for all replicas x (n, d), y (n, 1) or (n,), weights (n,).
+    A batch is {"x", "y"}, optionally with "weights", or (x, y): x (R, n, d), y (R, n, o), weights
+    (R, n), or for all replicas x (n, d), y (n, o) or (n,), weights (n,). Of cross_entropy y is
+    (R, n, 1), with class numbers.
 
-    Logs ``train/loss`` before the update, ``val/mse`` and ``test/mse`` on all rows of the epoch:
-    the median over the replicas, diverged ones above all others. ``replica_losses`` (R,) are those
-    of the last training_step. Gradients are clipped by the norm of each replica.
+    Logs ``train/loss`` before the update, ``val/mse`` and ``test/mse`` on all rows of the epoch (of
+    a classification, of the probabilities): the median over the replicas, diverged ones above all
+    others. ``replica_losses`` (R,) are those of the last training_step. Gradients are clipped by
+    the norm of each replica.
 
     ``Trainer(max_steps=500).fit(Regression([1, 8, 1], {"name": "sgd", "lr": 0.02}), data)``
     """
@@ -51,34 +59,46 @@ class Regression(pl.LightningModule):
         optimizer: dict[str, Any],
         seeds: Sequence[int] = (0,),
         streams: generators.Kind = "spawned",
-        init: mlp.Init = "torch",
-        activation: str = "relu",
+        init: initial.Init = "torch",
+        activation: mlp.Activation = "relu",
         gradient: mlp.Gradient = "autograd",
         loss: losses.Kind = "mse",
         dtype: str = "float32",
         log_replicas: bool = False,
+        scheduler: dict[str, Any] | None = None,
+        dropout: float = 0.0,
+        net: named.Named | None = None,
     ) -> None:
         super().__init__()
         units, seeds, optimizer = list(units), list(seeds), dict(optimizer)
         self.save_hyperparameters()
-        if len(units) < 2 or units[-1] != 1 or any(type(u) is not int or u < 1 for u in units):
-            raise ConfigError(f"units={units}: must be widths from input to 1, such as [1, 8, 1]")
+        if len(units) < 2 or any(type(u) is not int or u < 1 for u in units):
+            raise ConfigError(f"units={units}: must be widths from input to output, as [1, 8, 1]")
         if not seeds:
             raise ConfigError("seeds=[]: must name at least one seed, one per replica")
         check_name("streams", streams, get_args(generators.Kind))
-        check_name("init", init, get_args(mlp.Init))
-        check_name("activation", activation, mlp.ACTIVATIONS)
         check_name("gradient", gradient, get_args(mlp.Gradient))
-        check_name("loss", loss, get_args(losses.Kind))
         check_name("dtype", dtype, DTYPES)
-        if gradient == "by_hand" and activation not in mlp.SLOPES:
-            known = ", ".join(mlp.SLOPES)
-            raise ConfigError(f"activation={activation}: gradient=by_hand is written for {known}")
-        self.seeds, self.loss, self.log_replicas = seeds, loss, log_replicas
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"dropout={dropout}: must be a share from 0 on, below 1")
+        activation = mlp.checked_activation(activation)
+        if gradient == "by_hand" and (problem := mlp.by_hand_problem(activation, dropout, net)):
+            raise ConfigError(problem)
+        self.seeds, self.log_replicas = seeds, log_replicas
+        self.loss = losses.checked(loss)
         self.optimizer_class, self.optimizer_arguments = optimizer_of(optimizer, len(seeds))
-        self.mlp = mlp.MLP(units, activation, len(seeds), gradient).to(getattr(torch, dtype))
-        rngs = (generators.streams(seed, streams).weights for seed in seeds)
-        self.mlp.load([mlp.initial_parameters(units, init, rng) for rng in rngs])
+        of = self.optimizer_class, self.optimizer_arguments
+        self.scheduler = schedulers.checked(scheduler, of, len(seeds))
+        self.mlp: Any  # an MLP, or nets of the user's own
+        if net is not None:
+            self.mlp = nets.Nets(net, seeds, units).to(getattr(torch, dtype))
+        else:
+            masks = Masks(seeds, dropout) if dropout else None
+            self.mlp = mlp.MLP(units, activation, len(seeds), gradient, masks)
+            self.mlp = self.mlp.to(getattr(torch, dtype))
+            rngs = (generators.streams(seed, streams).weights for seed in seeds)
+            init = initial.checked(init)
+            self.mlp.load([initial.initial_parameters(units, init, rng) for rng in rngs])
         self._squares: dict[int, Tensor] = {}  # dataloader -> (sum of squares, rows) (2, R)
 
     @classmethod
@@ -104,22 +124,35 @@ class Regression(pl.LightningModule):
             self.hparams["optimizer"] = {**self.hparams["optimizer"], "lr": value}
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (R, n, d) or, for all, x (n, d) -> (R, n, 1); if R = 1, x (n, d) -> (n, 1)."""
+        """x (R, n, d) or, for all, x (n, d) -> (R, n, o); if R = 1, x (n, d) -> (n, o)."""
         outputs = self.mlp(self._per_replica("x", x))
         return outputs[0] if x.ndim == 2 and self.replicas == 1 else outputs
 
     def configure_optimizers(self) -> Any:
         parameters = [p for p in self.parameters() if p.requires_grad]
-        return self.optimizer_class(parameters, **self.optimizer_arguments)
+        optimizer = self.optimizer_class(parameters, **self.optimizer_arguments)
+        if self.scheduler is None:
+            return optimizer
+        schedule = schedulers.scheduler_of(self.scheduler, optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
+        self._number_batch()
         values = self._losses(batch, self.loss)[0]
         self.replica_losses = values.detach()
         self._log("train/loss", self.replica_losses, prog_bar=True, logger=self.logs_steps)
         return values.sum()
 
+    def _number_batch(self) -> None:
+        """Tell dropout the number of the batch, so that its masks go on with a resumed training."""
+        if self._trainer is None:
+            return
+        drawing = self.mlp if isinstance(self.mlp, nets.Nets) else self.mlp.masks
+        if drawing is not None:
+            drawing.batch = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
+
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
-        squares = torch.stack(self._losses(batch, "sse"))
+        squares = torch.stack(self._losses(batch, None))
         squares = squares.to(torch.promote_types(squares.dtype, torch.float32))
         earlier = self._squares.get(dataloader_idx, torch.zeros_like(squares))
         self._squares[dataloader_idx] = earlier + squares
@@ -160,25 +193,38 @@ class Regression(pl.LightningModule):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         ours = set(self.mlp.parameters())
         torch.nn.utils.clip_grad_norm_([p for p in parameters if p not in ours], gradient_clip_val)
+        if isinstance(self.mlp, nets.Nets):
+            for net in self.mlp.nets:
+                torch.nn.utils.clip_grad_norm_(net.parameters(), gradient_clip_val)
+            return
         gradients = [p.grad for p in parameters if p in ours and p.grad is not None]
         norms = torch.stack([g.norm(dim=(1, 2)) for g in gradients]).norm(dim=0)  # (R,)
         factors = (gradient_clip_val / (norms + 1e-6)).clamp(max=1)
         for gradient in gradients:
             gradient.mul_(factors[:, None, None])
 
-    def _losses(self, batch: Batch, kind: losses.Kind) -> tuple[Tensor, Tensor]:
-        """Loss of each replica on a batch, and its number of rows, both (R,)."""
+    def _losses(self, batch: Batch, kind: losses.Kind | None) -> tuple[Tensor, Tensor]:
+        """Loss of each replica on a batch, and its number of rows, both (R,); kind None: the sum of
+        squares of the errors, of a classification of the probabilities, as a mean over the
+        outputs."""
         rows = batch if isinstance(batch, dict) else dict(zip(("x", "y"), batch, strict=True))
         x, y, weights = self._per_replica("x", rows["x"]), rows["y"], rows.get("weights")
         y = self._per_replica("y", y[:, None] if y.ndim == 1 else y)
         shape, outputs = x.shape[:2], self(x)
-        _check_shape("y", y, (*shape, 1))
-        _check_shape("forward(x)", outputs, (*shape, 1))
+        width = self.hparams["units"][-1]
+        columns = 1 if named.split("loss", self.loss)[0] == "cross_entropy" else width
+        _check_shape("y", y, (*shape, columns))
+        _check_shape("forward(x)", outputs, (*shape, width))
         if weights is None:
-            return losses.loss(kind, outputs, y), y.new_full(shape[:1], shape[1])
-        weights = weights.expand(shape) if weights.ndim == 1 else weights
-        _check_shape("weights", weights, shape)
-        return losses.loss(kind, outputs, y, weights), weights.sum(1)
+            count = y.new_full(shape[:1], shape[1])
+        else:
+            weights = weights.expand(shape) if weights.ndim == 1 else weights
+            _check_shape("weights", weights, shape)
+            count = weights.sum(1)
+        if kind is not None:
+            return losses.loss(kind, outputs, y, weights), count
+        squares = losses.loss("sse", *losses.probabilities(self.loss, outputs, y), weights)
+        return squares / width, count
 
     def _per_replica(self, name: str, rows: Tensor) -> Tensor:
         """(n, d) or (R, n, d) -> (R, n, d)."""

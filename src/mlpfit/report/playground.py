@@ -77,7 +77,7 @@ def evidence(outputs: Path) -> dict[str, Any]:
     return {
         "targets": targets(),
         "optimizers": {
-            name: values
+            name: {key: value for key, value in values.items() if value is not None}
             for name in group_names("optimizer")
             if "lr" in (values := group_values("optimizer", name))
         },

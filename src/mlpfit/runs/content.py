@@ -30,6 +30,7 @@ SHAPES = {
     "weights.npz": {"step": "s"},  # and those of the layers, see _layer_shapes
 }
 HELD_OUT = {"val_x": "Rvd", "val_y": "Rvo", "test_x": "Rwd", "test_y": "Rwo"}  # of a split
+NET = "net."  # before the names of the arrays of a net of the user's own
 SECTIONS = ("target", "data", "model", "optimizer", "trainer", "recording", "ensemble")
 METRICS = ("mse", "sse", "truth_mse", "val_mse", "diverged_at")
 COUNTS = ("steps", "threads")  # of the provenance
@@ -39,13 +40,14 @@ def config_of(content: bytes) -> dict[str, Any]:
     """config.yaml."""
     config = plain_yaml(content)
     _require(isinstance(config, dict), "no keys")
-    for key in ("name", "question", "loss"):
+    for key in ("name", "question"):
         _require(isinstance(config.get(key), str), f"{key} is not text")
     for key in SECTIONS:
         _require(isinstance(config.get(key), dict), f"{key} has no keys")
-    activation = config["model"].get("activation")
-    name = activation.get("name") if isinstance(activation, dict) else activation
-    _require(isinstance(name, str), "model.activation is no name")
+    named = {"loss": config.get("loss"), "model.activation": config["model"].get("activation")}
+    for key, given in named.items():
+        name = given.get("name") if isinstance(given, dict) else given
+        _require(isinstance(name, str), f"{key} is no name")
     for section in ("target", "optimizer"):
         _require(isinstance(config[section].get("name"), str), f"{section}.name is not text")
     limits = [config["trainer"].get(key) for key in ("max_steps", "max_epochs")]
@@ -83,6 +85,8 @@ def arrays_of(content: bytes, name: str, replicas: int) -> dict[str, np.ndarray]
     """The arrays of an .npz file of this name."""
     arrays = read_arrays(content)
     shapes = {**SHAPES[name]}
+    if name == "weights.npz" and any(key.startswith(NET) for key in arrays):
+        return _checked_nets(arrays, replicas)
     if name == "weights.npz":
         shapes |= _layer_shapes(len(arrays))
     if name == "data.npz":
@@ -106,7 +110,25 @@ def arrays_of(content: bytes, name: str, replicas: int) -> dict[str, np.ndarray]
     for key, values in arrays.items():
         _require(values.dtype.kind == ("i" if key == "step" else "f"), f"{key} is {values.dtype}")
     if "step" in arrays:
-        _require(bool((np.diff(arrays["step"], prepend=-1) > 0).all()), "step does not increase")
+        _require_increasing(arrays["step"])
+    return arrays
+
+
+def _require_increasing(step: np.ndarray) -> None:
+    _require(step.ndim == 1 and step.dtype.kind == "i", "step is no list of whole numbers")
+    _require(bool((np.diff(step, prepend=-1) > 0).all()), "step does not increase")
+
+
+def _checked_nets(arrays: dict[str, np.ndarray], replicas: int) -> dict[str, np.ndarray]:
+    """Arrays net.<name> (s, R, ...) of nets of the user's own."""
+    step = arrays.get("step", np.zeros((0, 0)))
+    _require_increasing(step)
+    for key, values in arrays.items():
+        _require(key == "step" or key.startswith(NET), f"has {key}")
+        if key != "step":
+            _require(
+                values.shape[:2] == (len(step), replicas), f"{key} has the shape {values.shape}"
+            )
     return arrays
 
 

@@ -1,5 +1,6 @@
 """Identity of a run: recipe, code and package versions, which decide its numbers."""
 
+import ast
 import hashlib
 import inspect
 import json
@@ -7,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mlpfit.config.catalogue import tutorials
 from mlpfit.config.compose import as_published
-from mlpfit.config.schema import Config, keys_deciding
+from mlpfit.config.schema import NAMING_SECTIONS, Config, import_paths, keys_deciding
 from mlpfit.data.targets import Source
 from mlpfit.errors import RunError
 from mlpfit.runs.provenance import version_of
@@ -40,6 +42,8 @@ def recipe_differences(run: Run, config: Config, seeds: bool = False) -> list[st
     if run.identity.get("target") != target_hash(config.target):
         files = " or ".join(map(str, target_files(config.target)))
         differing.append(f"{files} has changed")
+    if run.identity.get("own") != own_code(config).get("own"):
+        differing.append("the code of its own classes has changed")
     incidental = unimportant() + (() if seeds else SEEDS)
     return [difference for difference in differing if not difference.startswith(incidental)]
 
@@ -85,6 +89,7 @@ def identity(config: Config) -> dict[str, Any]:
         "code": _hash(computing_files()),
         "target": target_hash(config.target),
         "packages": {name: version_of(name) for name in COMPUTING_PACKAGES},
+        **own_code(config),
         **checkpoint_hash(config),
     }
 
@@ -101,6 +106,33 @@ def fingerprint(config: Config, seeds: Sequence[int]) -> str:
     checkpoints of their training."""
     content = json.dumps([identity(config), list(seeds)])
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def own_code(config: Config) -> dict[str, str]:
+    """Hash of the files of tutorials whose classes the config names, and of those beside them that
+    they import; none of a config that names no class of a tutorial's."""
+    plain = config.plain()
+    paths = [path for key in NAMING_SECTIONS for path in import_paths(plain[key])]
+    files: set[Path] = set()
+    for tutorial in tutorials():
+        for path in paths:
+            if path.startswith(f"{tutorial.package}."):
+                module = path.removeprefix(f"{tutorial.package}.").partition(".")[0]
+                files |= _with_imported(tutorial.folder / f"{module}.py")
+    return {"own": _hash(sorted(files))} if files else {}
+
+
+def _with_imported(file: Path, found: frozenset[Path] = frozenset()) -> frozenset[Path]:
+    """The file, and those of its folder that it imports, directly or not."""
+    if file in found or not file.is_file():
+        return found
+    found |= {file}
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        names = [alias.name for alias in getattr(node, "names", ()) if isinstance(alias, ast.alias)]
+        names.append(getattr(node, "module", None) or "")
+        for name in {part for dotted in names for part in dotted.split(".")}:
+            found = _with_imported(file.parent / f"{name}.py", found)
+    return found
 
 
 def checkpoint_hash(config: Config) -> dict[str, str]:

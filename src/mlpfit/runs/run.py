@@ -183,15 +183,21 @@ class Run:
         return self._weights["step"]
 
     def parameters(self, step: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(weight (R, in, out), bias (R, 1, out)) of each layer after this step; None: final.
-        Raises KeyError if there is no snapshot of the step."""
+        """(weight (R, in, out), bias (R, 1, out)) of each layer after this step; None: final. A net
+        of the user's own (``model.net``) has none, but a :meth:`state`. Raises KeyError if there is
+        no snapshot of the step."""
+        weights = self.state(step)
+        layers = range(0 if self.config["model"].get("net") else len(weights) // 2)
+        return [(weights[f"weight_{i}"], weights[f"bias_{i}"]) for i in layers]
+
+    def state(self, step: int | None = None) -> dict[str, np.ndarray]:
+        """Parameters, and buffers of a net of the user's own, by name after this step: (R, ...)."""
         steps = self.snapshots.tolist()
         if step is not None and step not in steps:
             raise KeyError(f"{self.path}: no weights of step {step}; kept are {steps}")
         index = -1 if step is None else steps.index(step)
-        layers = range((len(self._weights) - 1) // 2)
-        weights = self._weights
-        return [(weights[f"weight_{i}"][index], weights[f"bias_{i}"][index]) for i in layers]
+        names = (name for name in self._weights if name != "step")
+        return {name.removeprefix(content.NET): self._weights[name][index] for name in names}
 
     def predict(self, x: Any, step: int | None = None) -> np.ndarray:
         """Predictions for x (n, d), or x (R, n, d) with inputs of each replica: (R, n, o)."""
@@ -207,11 +213,11 @@ class Run:
     def kinks(self, step: int | None = None) -> np.ndarray:
         """Inputs -b / w at which the units of the first layer change sign: (R, h); not finite for a
         weight 0. Raises ValueError for several inputs or no hidden layer."""
-        (weight, bias), *rest = self.parameters(step)
-        if weight.shape[1] != 1 or not rest:
+        layers = self.parameters(step)
+        if len(layers) < 2 or layers[0][0].shape[1] != 1:
             raise ValueError(f"{self.path}: kinks need one input and a hidden layer")
         with np.errstate(divide="ignore", invalid="ignore"):
-            return -bias[:, 0] / weight[:, 0]
+            return -layers[0][1][:, 0] / layers[0][0][:, 0]
 
     def shares(self, x: Any, step: int | None = None) -> np.ndarray:
         """Contribution of each unit of the last hidden layer to the prediction, which is their sum
@@ -225,13 +231,16 @@ class Run:
         """Outputs of all layers for a group of replicas: [(R, n, h), ..., (R, n, 1)]. Raises
         ValueError for a wrong shape of x."""
         layers = [(weight[group], bias[group]) for weight, bias in self.parameters(step)]
-        inputs = np.asarray(x, dtype=layers[0][0].dtype)
-        fan_in = layers[0][0].shape[1]
+        inputs = np.asarray(x, dtype=self.data["x"].dtype if not layers else layers[0][0].dtype)
+        fan_in = self.data["x"].shape[2] if not layers else layers[0][0].shape[1]
         if inputs.ndim not in (2, 3) or inputs.shape[-1] != fan_in:
             raise ValueError(
                 f"x has shape {inputs.shape}; allowed are (n, {fan_in}) and (replicas, n, {fan_in})"
             )
         inputs = inputs[group] if inputs.ndim == 3 else inputs[None]
+        if not layers:
+            arrays = {name: array[group] for name, array in self.state(step).items()}
+            return [_outputs_of_nets(self.config["model"]["net"], arrays, inputs)]
         activation = self.config["model"]["activation"]
         if evaluation.known_activation(activation) is not None:
             return evaluation.outputs(layers, inputs, activation)[1:]
@@ -333,12 +342,12 @@ class Run:
         for name in self._digests:
             self._read(name)
         record, data, steps = self.provenance, self.data, self.history["step"]
-        (weight, _), *_ = self.parameters()
+        layers, max_steps = self.parameters(), self.config["trainer"]["max_steps"]
         together = {
-            "config.yaml": (self.config["trainer"]["max_steps"] or np.inf) >= record["steps"],
+            "config.yaml": max_steps is None or max_steps >= record["steps"],
             "metrics.json": len(self.metrics["mse"]) == self.replicas,
             "history.npz": (steps[-1] if len(steps) else 0) == record["steps"],
-            "weights.npz": weight.shape[1] == data["x"].shape[2],
+            "weights.npz": not layers or layers[0][0].shape[1] == data["x"].shape[2],
             "validation.npz": self.validation["step"].tolist() == self.snapshots.tolist(),
         }
         for name, holds in together.items():
@@ -370,6 +379,16 @@ def _outputs_by_torch(
     tensors = [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in layers]
     inputs = torch.from_numpy(np.repeat(x, len(layers[0][0]) // len(x), axis=0))
     return [values.numpy() for values in mlp.outputs(tensors, inputs, activation)[1:]]
+
+
+def _outputs_of_nets(net: Any, arrays: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Outputs (R, n, o) of nets of the user's own, from their class in the tutorial's folder."""
+    from mlpfit.config.catalogue import tutorials
+    from mlpfit.model.nets import predictions
+
+    tutorials()  # which makes the user's importable
+    replicas = len(next(iter(arrays.values())))
+    return predictions(net, arrays, np.broadcast_to(x, (replicas, *x.shape[1:])))
 
 
 def load_run(path: str | Path) -> Run:

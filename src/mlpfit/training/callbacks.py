@@ -91,12 +91,13 @@ class Snapshots(pl.Callback):
             self.take(step, module)
 
     def take(self, step: int, module: Any) -> None:
-        parameters = module.mlp.named_parameters()
-        self.parameters[step] = {n: p.detach().cpu().clone() for n, p in parameters}
+        arrays = module.mlp.arrays().items()
+        self.parameters[step] = {name: a.detach().cpu().clone() for name, a in arrays}
         self.val_mse[step] = torch.from_numpy(self.evaluate.validation(module))
 
     def weights(self) -> dict[str, np.ndarray]:
-        """step (S,), weight_i (S, R, in, out), bias_i (S, R, 1, out)."""
+        """step (S,), weight_i (S, R, in, out), bias_i (S, R, 1, out); of nets of the user's own
+        net.<name> (S, R, ...)."""
         steps = sorted(self.parameters)
         snapshots = [self.parameters[step] for step in steps]
         arrays = {n: np.stack([s[n].numpy(force=True) for s in snapshots]) for n in snapshots[0]}
@@ -315,7 +316,8 @@ class Scalars(pl.Callback):
         numbers = {"error/truth": float(truth[0])}
         if self.evaluate.data.val_dataloader():
             numbers["val/mse"] = float(self.snapshots.val_mse[step][0])
-        if units := sum(module.hparams["units"][1:-1]):
+        units = sum(module.hparams["units"][1:-1])
+        if units and module.hparams["net"] is None:
             numbers["units/dead"] = float(dead[0]) / units
         return numbers
 
@@ -325,6 +327,8 @@ class ConfiguredOptions(pl.Callback):
     from a checkpoint that has others: loading it restores those."""
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        if module.scheduler is not None:  # which may have set another rate for the first step
+            return
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
                 group.update(module.optimizer_arguments)

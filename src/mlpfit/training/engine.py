@@ -27,6 +27,7 @@ from mlpfit.engine import compiler, steps
 from mlpfit.engine.evaluation import known_activation
 from mlpfit.model.optimizers import optimizer_of
 from mlpfit.model.regression import Regression
+from mlpfit.model.schedulers import scheduler_of
 
 # Callbacks that look at a training, or end it, between batches; all others may reach into a step.
 CALLBACKS = {
@@ -70,10 +71,14 @@ def unknown(config: Config) -> str | None:
         return f"trainer.accelerator={trainer.accelerator}"
     if trainer.precision not in ("32-true", "64-true"):
         return f"trainer.precision={trainer.precision}"
+    if model.net is not None:
+        return f"model.net={shown(model.net)}"
+    if model.dropout:
+        return f"model.dropout={model.dropout}"
     if known_activation(model.activation) is None:
-        return f"model.activation={model.activation}"
+        return f"model.activation={shown(model.activation)}"
     if steps.known_loss(config.loss) is None:
-        return f"loss={config.loss}"
+        return f"loss={shown(config.loss)}"
     if not isinstance(config.optimizer, LeastSquares):
         kind, arguments = optimizer_of(config.plain()["optimizer"], replicas=1)
         if kind not in steps.OPTIMIZERS:
@@ -81,6 +86,8 @@ def unknown(config: Config) -> str | None:
         optimizer = kind([torch.nn.Parameter(torch.zeros(1))], **arguments)
         if (option := steps.unknown_option(optimizer)) is not None:
             return f"optimizer.{option}={optimizer.param_groups[0][option]}"
+        if config.scheduler is not None and _sets_more_than_rates(config.scheduler, optimizer):
+            return f"scheduler={config.scheduler['name']}"
     for name, node in config.callbacks.items():
         if node and node.get("_target_") not in CALLBACKS:
             return f"callbacks.{name}"
@@ -88,6 +95,29 @@ def unknown(config: Config) -> str | None:
         if name not in ARGUMENTS and value not in NEUTRAL.get(name, ()):
             return f"trainer.{name}={value}"
     return None
+
+
+def _sets_more_than_rates(scheduler: dict[str, Any], optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a scheduler follows the error, or changes other options than learning rate and
+    momentum, as OneCycleLR does betas."""
+    (options,) = optimizer.param_groups
+    before = {**options}
+    made = scheduler_of(scheduler, optimizer)["scheduler"]
+    if isinstance(made, lr_scheduler.ReduceLROnPlateau):
+        return True
+    optimizer._opt_called = True  # type: ignore[attr-defined]  # else torch warns of its lack
+    made.step()
+    return any(options[key] != before[key] for key in before if key not in FOLLOWED)
+
+
+FOLLOWED = ("params", "lr", "momentum")  # that a step of the engine takes from a scheduler
+
+
+def shown(given: Any) -> str:
+    """A name with its arguments, if it has some, as on the command line."""
+    if isinstance(given, str):
+        return given
+    return "{" + ", ".join(f"{key}: {value}" for key, value in given.items()) + "}"
 
 
 def kernel_cache(config: Config) -> Path:

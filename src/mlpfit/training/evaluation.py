@@ -12,6 +12,7 @@ from mlpfit.config.combinations import loss_name
 from mlpfit.data.datamodule import ReplicaData
 from mlpfit.engine import compiler, evaluation, metrics
 from mlpfit.model import mlp
+from mlpfit.model.nets import Nets
 
 
 class Evaluation:
@@ -49,6 +50,10 @@ class Evaluation:
 
     def _mean_errors(self, module: Any, x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Mean squared error, and the number of hidden units that are zero on all rows."""
+        if isinstance(module.mlp, Nets):
+            outputs, truth = outputs_of_nets(module.mlp, x), y.numpy()
+            mean = metrics.metric("mse", loss_name(module.loss), outputs, truth, True)
+            return mean, np.zeros(len(x), int)
         if (loss := loss_name(module.loss)) in metrics.OF_LOGITS:
             return self._of_logits(module, loss, x, y)
         errors = self._errors(module, x, y)
@@ -81,6 +86,15 @@ class Evaluation:
 
 
 @torch.no_grad()
+def outputs_of_nets(nets: Nets, x: Tensor) -> np.ndarray:
+    """Outputs (R, n, o) of nets of the user's own on x (R, n, d), without what training drops."""
+    training = nets.training
+    outputs = nets.eval()(x)
+    nets.train(training)
+    return outputs.cpu().numpy()
+
+
+@torch.no_grad()
 def outputs_of(layers: Any, x: Tensor, activation: Any) -> list[np.ndarray]:
     """Outputs of the layers (R, n, h) on x (R, n, d), by the portable arithmetic where it has the
     activation."""
@@ -92,7 +106,7 @@ def outputs_of(layers: Any, x: Tensor, activation: Any) -> list[np.ndarray]:
 
 
 @torch.no_grad()
-def _by_torch(layers: list[mlp.Layer], x: Tensor, y: Tensor, activation: str) -> evaluation.Errors:
+def _by_torch(layers: list[mlp.Layer], x: Tensor, y: Tensor, activation: Any) -> evaluation.Errors:
     """One replica after another, whose outputs then stay in the cache."""
     squares, dead = [], []
     for r in range(len(layers[0][0])):

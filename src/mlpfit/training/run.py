@@ -122,11 +122,16 @@ def make_module(config: Config, compiled: bool = False) -> Regression:
         init=config.model.init,
         activation=config.model.activation,
         gradient=config.model.gradient,
-        loss=config.loss,  # type: ignore[arg-type]
+        loss=config.loss,
         dtype=dtype(config),
+        scheduler=config.scheduler,
+        dropout=config.model.dropout,
+        net=config.model.net,
     )
     module.logs_steps = False  # callbacks.Scalars logs them
-    if config.streams == "legacy":  # the generator draws the rows first
+    if (
+        config.streams == "legacy" and config.model.net is None
+    ):  # the generator draws the rows first
         module.mlp.load([_after_rows(config, seed) for seed in config.replica_seeds])
     if isinstance(module, engine.CompiledRegression):
         operations = config.operations * config.steps * len(config.replica_seeds)

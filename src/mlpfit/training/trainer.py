@@ -113,6 +113,7 @@ def checkpoint_of_config(config: Config) -> dict[str, Any]:
             "dtype": (saved["dtype"], dtype(config)),
             "replicas": (len(saved["seeds"]), len(config.replica_seeds)),
             "optimizer": (saved["optimizer"]["name"], config.optimizer.name),
+            "net": (saved.get("net"), config.model.net),
         }
     except (KeyError, TypeError, AttributeError):
         raise ConfigError(f"{given}: not a checkpoint of a run, or damaged") from None
