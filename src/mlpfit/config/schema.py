@@ -328,15 +328,6 @@ class Config(Section):
         return min(limit for limit in limits if limit is not None)
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Optimiser steps of one pass over the rows."""
-        data = self.data
-        if data.batch_size is None:
-            return 1
-        batching = (data.order, self.rows, data.batch_size, data.macro_batch)
-        return len(order.Batching(*batching, data.start_below).epoch)
-
-    @property
     def sampling(self) -> dict[str, Any]:
         """Arguments of :func:`mlpfit.data.datamodule.draw` except seed and steps."""
         from mlpfit.model.initial import initial_parameters
