@@ -61,6 +61,16 @@ def test_measures_of_the_last_weights_are_those_of_the_predictions(page, trained
         np.testing.assert_allclose(published.values_in(run, number(quantity)), values, rtol=1e-5)
 
 
+def test_rows_of_validation_are_judged_and_what_a_run_can_not_have_is_refused(page, trained):
+    page("mse, update: after, steps: [20], values: [1.0]")
+    run = trained()
+    for quantity in ("val_mae", "test_rmse"):
+        values = published.values_in(run, number(quantity))
+        np.testing.assert_array_equal(values, run.evaluated(quantity))
+    with pytest.raises(RunError, match=r"own/ramp:accuracy: .* has no classes"):
+        published.values_in(run, number("accuracy"))
+
+
 def test_full_batches_know_every_measure_before_a_step_from_the_weights_kept(page, trained):
     page("mse, update: after, steps: [20], values: [1.0]")
     run = trained("recording.weights_after=[6,7]")

@@ -180,17 +180,11 @@ def epoch_mean(run: Run, quantity: str, steps: range, by_rows: bool) -> np.ndarr
 
 
 def after_last(run: Run, quantity: str) -> np.ndarray:
-    """A quantity after the last update: (R,), from the run's final numbers where they have it."""
-    if quantity == LOSS and run.config["loss"] in run.metrics:
+    """A quantity after the last update: (R,), from the run's final numbers where they have it.
+    Raises RunError for one that the run can't have."""
+    if quantity == LOSS and run.config["loss"] in ("mse", "sse"):
         quantity = run.config["loss"]
-    if quantity in run.metrics:
-        return run.metrics[quantity]
-    rows, name = _rows_and_measure(quantity)
-    if name == "rmse" and f"{rows}mse" in run.metrics:
-        return np.sqrt(run.metrics[f"{rows}mse"])
-    if quantity == "r2":
-        return r2(run)
-    return _evaluated(run, quantity, None)
+    return run.metrics[quantity] if quantity in run.metrics else _evaluated(run, quantity, None)
 
 
 def after_step(run: Run, quantity: str, step: int) -> np.ndarray:
@@ -200,54 +194,14 @@ def after_step(run: Run, quantity: str, step: int) -> np.ndarray:
     if step not in run.snapshots:
         remedy = f"recording.weights_after=[{step}] in its YAML keeps them"
         raise RunError(f"{run.path} has not kept the weights after step {step}; {remedy}")
-    rows, name = _rows_and_measure(quantity)
-    if rows == "val_" and name in ("mse", "rmse"):
-        mse = run.validation["mse"][run.validation["step"].tolist().index(step)]
-        return mse if name == "mse" else np.sqrt(mse)
     return _evaluated(run, quantity, step)
 
 
-def _rows_and_measure(quantity: str) -> tuple[str, str]:
-    """ "val_mae" -> ("val_", "mae")."""
-    for prefix in ("val_", "test_"):
-        if quantity.startswith(prefix):
-            return prefix, quantity.removeprefix(prefix)
-    return "", quantity
-
-
 def _evaluated(run: Run, quantity: str, step: int | None) -> np.ndarray:
-    """A measure of the training rows from the predictions, shard by shard: (R,). Raises RunError
-    for another one."""
-    measure = _OF_ERRORS.get(run.config["loss"] if quantity == LOSS else quantity)
-    if measure is None:
-        place = "final numbers" if step is None else f"numbers after step {step}"
-        raise RunError(
-            f"{run.path}: {quantity} is not among its {place} ({', '.join(run.metrics)}); "
-            "train the run again, with what the quantity needs"
-        )
-    parts = []
-    for part in run.shards or (run,):
-        y = part.data["y"].astype(float)
-        parts.append(measure(part.predict(part.data["x"], step).astype(float) - y, y))
-    return np.concatenate(parts)
-
-
-_OF_ERRORS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {  # (R, n, k) twice -> (R,)
-    "mse": lambda error, y: (error**2).mean(axis=(1, 2)),
-    "half_mse": lambda error, y: (error**2).mean(axis=(1, 2)) / 2,
-    "sse": lambda error, y: (error**2).sum(axis=(1, 2)),
-    "rmse": lambda error, y: np.sqrt((error**2).mean(axis=(1, 2))),
-    "mae": lambda error, y: np.abs(error).mean(axis=(1, 2)),
-    "r2": lambda error, y: (
-        1
-        - (error**2).sum(axis=(1, 2)) / ((y - y.mean(axis=1, keepdims=True)) ** 2).sum(axis=(1, 2))
-    ),
-}
-
-
-def _spread(y: np.ndarray) -> np.ndarray:
-    """Sum of squared distances to the mean: (R, n, k) -> (R,)."""
-    return ((y - y.mean(axis=1, keepdims=True)) ** 2).sum(axis=(1, 2))
+    try:
+        return run.evaluated(LOSS if quantity == run.config["loss"] else quantity, step)
+    except ValueError as error:
+        raise RunError(f"{run.path}: {error}") from None
 
 
 def r2(run: Run) -> np.ndarray:
