@@ -18,6 +18,7 @@ from mlpfit.judging.published import tutorial
 PAGES = {file.stem: file for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 TUTORIAL = "tutorial"  # its files and commands are one test below
 PLUGINS = ("launcher", "optuna")  # tests/plugins/test_plugin_docs.py runs theirs
+DATA = "data"  # tests/data/test_data_page.py trains its tutorial
 MADE = ("outputs/report.html", "outputs/playground.html")  # by commands, not kept in git
 FENCE = re.compile(
     r"(?:^<!-- not run: (?P<why>.+?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
@@ -82,7 +83,7 @@ def folder(reproduced, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", sorted({*PAGES} - {TUTORIAL, *PLUGINS}))
+@pytest.mark.parametrize("page", sorted({*PAGES} - {TUTORIAL, DATA, *PLUGINS}))
 def test_every_block_runs_or_says_why_not(page, folder):
     files = shown_files(TUTORIAL)
     shown = [block for block in blocks(page) if block.why is None]
