@@ -109,7 +109,8 @@ class Processes(Launcher):
                         running.remove(job)
                         results[job.number] = result
                         if result.status == JobStatus.FAILED:
-                            log.info(f"\t#{job.number} failed: {result._return_value!r}")
+                            # with its arguments, so that a handler can tell which and why
+                            log.error("\t#%d failed: %r", job.number, result._return_value)
         finally:
             for job in running:
                 job.process.terminate()

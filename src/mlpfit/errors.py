@@ -89,7 +89,10 @@ _TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 def one_line(error: BaseException) -> str:
-    """Type and message of an error on one line."""
+    """Type and message of an error on one line; without a message, the line that raised it."""
+    if not str(error).strip() and (frames := traceback.extract_tb(error.__traceback__)):
+        place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}: {frames[-1].line}"
+        return f"{type(error).__name__} ({place})"
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 

@@ -24,8 +24,6 @@ def run_command(command: Callable[[], int]) -> None:
     The signal handlers are set first, since with Lightning's a terminated training would exit with
     0.
     """
-    # By default matplotlib writes into the user's home, and warns if it can't.
-    os.environ.setdefault("MPLCONFIGDIR", str(Path("outputs/.cache/matplotlib").resolve()))
     collect_garbage_seldom()
     for stream in (sys.stdout, sys.stderr):  # a character that the locale lacks stops no command
         if hasattr(stream, "reconfigure"):
@@ -36,6 +34,9 @@ def run_command(command: Callable[[], int]) -> None:
     # It warns of a cache that can't be written.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     try:
+        check_working_directory()
+        # By default matplotlib writes into the user's home, and warns if it can't.
+        os.environ.setdefault("MPLCONFIGDIR", str(Path("outputs/.cache/matplotlib").resolve()))
         code = command()
     except BrokenPipeError:  # the reader, as in "| head", has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -48,6 +49,17 @@ def run_command(command: Callable[[], int]) -> None:
         raise
     gc.freeze()  # else the last garbage collection takes a second for torch's objects
     sys.exit(code)
+
+
+def check_working_directory() -> None:
+    """Raises RunError unless the working directory exists and its path is text in UTF-8, which
+    TensorBoard's and Optuna's files need."""
+    try:
+        os.getcwd().encode()
+    except FileNotFoundError:
+        raise RunError("the working directory was removed: change to another") from None
+    except UnicodeEncodeError:
+        raise RunError(f"{os.getcwd()}: the path is no text in UTF-8: rename the folder") from None
 
 
 @contextmanager

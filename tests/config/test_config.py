@@ -109,6 +109,25 @@ def test_arguments_of_the_trainer_are_lightnings():
     assert config.trainer.arguments == {"devices": 1, "max_time": "00:00:01:00"}
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("trainer.limit_train_batches=0", "no step to train; give at least 1"),
+        ("trainer.limit_train_batches=0.0", "no step to train"),
+        ("trainer.max_time='00:00:00:00'", "no step to train; give it longer"),
+        ("trainer.max_time={seconds:0}", "no step to train"),
+        ("trainer.max_time=0", "must be days:hours:minutes:seconds"),
+        ("trainer.max_time=3", "must be days:hours:minutes:seconds"),
+        ("trainer.max_time='1:2'", "must be days:hours:minutes:seconds"),
+        ("trainer.max_time={years:1}", "must be days:hours:minutes:seconds"),
+        ("trainer.max_epochs=0", "no step to train"),
+    ],
+)
+def test_a_training_without_a_step_is_refused(given, message):
+    with pytest.raises(ConfigError, match=message):
+        compose(["experiment=tower/small", given])
+
+
 def test_how_a_run_is_computed_is_not_what_it_is():
     recipe = compose(["experiment=tower/small"]).recipe()
     for same in ("trainer.profiler=simple", "question=Why?", "metric=sse"):

@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+import torch
 
 from mlpfit import ConfigError, RunError, load_run
 from mlpfit.runs.folder import unfinished_path
@@ -215,3 +216,35 @@ def test_a_shard_knows_its_own_seeds_alone(quick, tmp_path):
     assert fingerprint(config, (21, 22)) != fingerprint(config, (19, 20))
     assert Shard(config, config.replica_seeds, tmp_path).has_all_replicas
     assert identity(config)["recipe"]["replicas"] == 5
+
+
+@pytest.mark.parametrize("engine", ["true", "false"])
+@pytest.mark.parametrize("steps", [100, 98])
+def test_of_a_very_long_run_some_losses_are_kept(engine, steps, quick, monkeypatch):
+    """They are those of the same run with all losses kept; memory does not grow with the steps."""
+    given = ("experiment=plane/sequential", f"trainer.max_steps={steps}", "logger=none")
+    given += (f"engine={engine}", "trainer.chunk_steps=7", "recording.checkpoint_every=30")
+    train(whole := quick(*given))
+    losses = load_run(whole.folder).history["loss"]
+    monkeypatch.setattr("mlpfit.training.schedule.LONG", 50)
+    monkeypatch.setattr("mlpfit.training.schedule.KEPT", 20)
+    train(long := quick(*given, f"output_dir={whole.output_dir}/long"))
+    run = load_run(long.folder)
+    step = run.history["step"]
+    assert step.tolist() == [1, *range(5, steps, 5), steps] and run.provenance["steps"] == steps
+    np.testing.assert_array_equal(run.history["loss"], losses[step - 1])
+    checkpoint = torch.load(long.folder / "checkpoints/last.ckpt", weights_only=True)
+    (state,) = (s for k, s in checkpoint["callbacks"].items() if k.startswith("History"))
+    assert sum(map(len, state["traces"])) <= 21
+
+
+def test_where_a_replica_of_a_very_long_run_diverges_is_recorded(quick, monkeypatch):
+    given = ("experiment=parabola/eight_neurons", "trainer.max_steps=60", "replicas=8")
+    given += ("optimizer.lr=0.3", "logger=none")
+    train(whole := quick(*given))
+    monkeypatch.setattr("mlpfit.training.schedule.LONG", 20)
+    monkeypatch.setattr("mlpfit.training.schedule.KEPT", 6)
+    train(long := quick(*given, f"output_dir={whole.output_dir}/long"))
+    first = load_run(whole.folder).metrics["diverged_at"]
+    assert np.isfinite(first).any()
+    np.testing.assert_array_equal(load_run(long.folder).metrics["diverged_at"], first)

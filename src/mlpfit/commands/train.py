@@ -155,8 +155,9 @@ def task(composed: DictConfig) -> float:
 
 def _train(config: Config, folder: Path) -> float:
     name = os.path.relpath(folder)
+    up_to_date = f"{name} is up to date (force=true trains it again)"
     if is_current(config, folder) and not config.force:
-        console.print(f"{name} is up to date (force=true trains it again)", soft_wrap=True)
+        console.print(up_to_date, soft_wrap=True)
         return objective(load_run(folder), config.metric)
     if (larger := replicas_to_lose(config, folder)) is not None:
         console.print(
@@ -167,7 +168,9 @@ def _train(config: Config, folder: Path) -> float:
     try:
         with display(runs=1) as shown:
             bar = shown.add_run(config.name, config.steps)
-            train(config, folder, bar)
+            if not train(config, folder, bar):  # another command has meanwhile
+                console.print(up_to_date, soft_wrap=True)
+                return objective(load_run(folder), config.metric)
             bar.end(load_run(folder).provenance["seconds"])
     finally:
         remove_hydra_files(folder)

@@ -57,6 +57,7 @@ def problems(config: Config) -> Iterator[str]:
     elif steps < 1:
         key = "max_epochs" if config.trainer.max_epochs == 0 else "max_steps"
         yield f"trainer.{key}=0: no step to train; give at least 1"
+    yield from _length_problems(config)
     if not config.train and config.ckpt_path is None:
         yield "train=false: evaluates a checkpoint; name it with ckpt_path=..."
     if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
@@ -68,6 +69,24 @@ def problems(config: Config) -> Iterator[str]:
                 yield f"{group}.{name}._target_={given}: must begin with {' or '.join(packages)}"
             elif node and node.get("_partial_"):
                 yield f"{group}.{name}._partial_: leave it out; it makes no object of the class"
+
+
+def _length_problems(config: Config) -> Iterator[str]:
+    """Arguments of the Trainer that leave no step to train, or that it can't read."""
+    arguments = config.trainer.arguments
+    limit, time = arguments.get("limit_train_batches"), arguments.get("max_time")
+    if limit is not None and limit == 0:
+        yield f"trainer.limit_train_batches={limit}: no step to train; give at least 1"
+    if time is None:
+        return
+    given, fields = f"trainer.max_time={time}", ("days", "hours", "minutes", "seconds")
+    if isinstance(time, str) and re.fullmatch(r"\d+:\d+:\d+:\d+", time):
+        time = dict(zip(fields, map(int, time.split(":")), strict=True))
+    numbers = [*time.values()] if isinstance(time, dict) and {*time} <= {*fields} else [None]
+    if not all(isinstance(n, int | float) and n >= 0 for n in numbers):
+        yield f"{given}: must be days:hours:minutes:seconds, as 00:00:10:00, or a dict of those"
+    elif not any(numbers):
+        yield f"{given}: no step to train; give it longer, or trainer.max_steps"
 
 
 PRECISIONS = ("32-true", "64-true")  # need no look into Lightning, whose import takes seconds

@@ -23,6 +23,7 @@ from mlpfit.runs.run import IDENTITY, MARKER, SHARDS, differences
 
 HYDRA = ".hydra"  # config, overrides and hydra.yaml as Hydra writes them; never read here
 REPLACED = ".mlpfit-replaced"  # end of the name of a run that is just being replaced
+FAILED = "failed"  # key in an unfinished run's identity.json
 LONGEST_NAME = 255  # bytes of a file's name
 
 
@@ -145,10 +146,11 @@ def begin_or_continue(partial: Path, identity: dict[str, Any]) -> None:
     """Create the folder of an unfinished run, or check that an existing one is of the same run.
     Raises RunError if it is not."""
     marker, earlier = removal.read_marker(partial), removal.read_identity(partial)
+    has_failed = bool(earlier and earlier.pop(FAILED, False))
     if marker is not None and earlier is None:  # a run that has been replaced
         remove(partial)
         marker = None
-    elif earlier is not None and earlier != identity and not has_progress(partial):
+    elif earlier not in (None, identity) and (has_failed or not has_progress(partial)):
         remove(partial)
         earlier = None
     elif earlier is None and os.path.lexists(partial):
@@ -177,6 +179,14 @@ def discard_unfinished(partial: Path, always: bool) -> None:
         with suppress(RunError, OSError):  # the failure itself is reported
             remove(partial)
             remove_empty(partial.parent)
+
+
+def note_failure(partial: Path) -> None:
+    """After a failure, note in an unfinished folder that other settings need not wait for this
+    run: only the same command goes on with it."""
+    with suppress(OSError):
+        if (identity := removal.read_identity(partial)) is not None:
+            write_file(partial / IDENTITY, json.dumps(identity | {FAILED: True}).encode())
 
 
 def take_along(added: list[Path], partial: Path) -> None:

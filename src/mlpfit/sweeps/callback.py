@@ -2,11 +2,12 @@
 multirun, and at its end, with any launcher, writes the summary and the figure and prints the
 answer."""
 
+import logging
 import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,9 +24,31 @@ from mlpfit.runs.folder import check_place, remember_missing
 from mlpfit.runs.removal import check_hydra_subdir, check_sweep_folder
 from mlpfit.sweeps import jobs
 from mlpfit.sweeps.composing import JobLoader
-from mlpfit.sweeps.summary import SWEEP, figure_sweep_name, read_sweep, sweep_note, write_sweep
+from mlpfit.sweeps.summary import (
+    SWEEP,
+    figure_sweep_name,
+    read_sweep,
+    record_failures,
+    sweep_note,
+    write_sweep,
+)
 from mlpfit.training.progress import doing
 from mlpfit.training.train import try_target
+
+
+class _Failures(logging.Handler):
+    """Keeps why jobs ended that could not record it themselves, as hydra/launcher=processes logs
+    it: number of the job -> reason."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reasons: dict[int, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(record.args, tuple) and len(record.args) == 2:
+            number, error = record.args
+            if isinstance(number, int) and isinstance(error, BaseException):
+                self.reasons[number] = one_line(error)
 
 
 class Experiments(Callback):
@@ -40,6 +63,7 @@ class Experiments(Callback):
         self.sharpness, self.unknown, self.started = sharpness, [*other], time.time()
         self.content: dict[str, Any] | None = None  # of its sweep.json
         self.held = ExitStack()  # until the end
+        self.failures = _Failures()
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         with exiting_on_errors():
@@ -117,6 +141,9 @@ class Experiments(Callback):
         if planned is not None:
             self.content["jobs"] = {job.subdir: list(job.overrides) for job in planned}
         write_sweep(self.folder, self.content)
+        launchers = logging.getLogger("hydra_plugins.processes_launcher")
+        launchers.addHandler(self.failures)
+        self.held.callback(launchers.removeHandler, self.failures)
         Experiments.running = self
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -132,7 +159,11 @@ class Experiments(Callback):
         from mlpfit.sweeps.closing import finish_sweep  # here, for a quick start
 
         self.held.close()
-        return self.content is not None and finish_sweep(self.folder, self.content)
+        if self.content is None:
+            return False
+        with suppress(RunError):  # finish_sweep says it
+            record_failures(self.folder, self.content, self.failures.reasons)
+        return finish_sweep(self.folder, self.content)
 
 
 def finish_broken_sweep(error: Exception) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 SWEEP = "sweep.json"
 UNKNOWN = "no exit status recorded: killed, or never started"
+OTHER_RUN = "its folder holds a run of other settings or of other code"
 JOB_COLUMN = "job"  # follows the swept keys
 FEWEST = 6  # replicas whose least and largest values hold the median with 95 %
 QUANTITIES = ("mse", "truth_mse", "val_mse")
@@ -67,7 +68,7 @@ class Job:
             run.check()
         except RunError as error:
             return str(error) if (folder / "complete.json").exists() else UNKNOWN
-        return "" if identity_hash(run.identity) == self.identity else UNKNOWN
+        return "" if identity_hash(run.identity) == self.identity else OTHER_RUN
 
 
 def sweep_name(folder: Path) -> str:
@@ -120,6 +121,13 @@ def read_sweep(
         raise RunError(f"{folder}: no sweep here (no {SWEEP}); run it first") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise RunError(f"{folder}: {SWEEP} or a {JOB} is damaged; run the sweep again") from None
+
+
+def record_failures(folder: Path, content: Mapping[str, Any], reasons: Mapping[int, str]) -> None:
+    """Record why jobs of a sweep were killed, as its launcher knows by their numbers."""
+    for path, job in read_sweep(folder, content)[1].items():
+        if (reason := reasons.get(job.number)) and job.outcome(path) == UNKNOWN:
+            replace(job, failure=reason).write(path)
 
 
 def _load_job(file: Path) -> Job:

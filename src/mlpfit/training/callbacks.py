@@ -32,45 +32,77 @@ from mlpfit.training.shard import Shard
 
 
 class History(pl.Callback):
-    """The loss of every replica at every optimiser step, before its update. Where several batches
-    are accumulated for a step, their mean."""
+    """The loss of every replica before the update of a step; where several batches are accumulated
+    for a step, their mean. It is kept at every stride-th step, the first and the last."""
 
-    def __init__(self) -> None:
-        self.traces: list[Tensor] = []  # (steps, R) each
+    def __init__(self, stride: int = 1) -> None:
+        self.stride = stride
+        self.traces: list[Tensor] = []  # (kept steps, R) each
+        self.numbers: list[Tensor] = []  # of the steps in each
         self.accumulated: list[Tensor] = []  # (R,) each, of batches since the last update
         self.step = 0  # updates so far
+        self.last = torch.empty(0, 1)  # losses of the steps of the last batch: (steps, R)
+        self.lost: Tensor | None = None  # (R,) first step whose loss is not finite, 0: none
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
         if isinstance(outputs, dict) and "losses" in outputs:  # of the engine
-            self.traces.append(outputs["losses"])
+            self.add(outputs["losses"], trainer.global_step)
         else:
             self.accumulated.append(module.replica_losses.cpu())
             if trainer.global_step > self.step:
-                self.traces.append(torch.stack(self.accumulated).mean(0)[None])
+                self.add(torch.stack(self.accumulated).mean(0)[None], trainer.global_step)
                 self.accumulated = []
         self.step = trainer.global_step
 
-    @property
-    def last(self) -> Tensor:
-        """The losses of the last batch: (steps, R)."""
-        return self.traces[-1] if self.traces else torch.empty(0, 1)
+    def add(self, trace: Tensor, step: int) -> None:
+        """Add the losses of the steps up to this one: (steps, R)."""
+        self.last, numbers = trace, torch.arange(step - len(trace) + 1, step + 1)
+        if not trace.isfinite().all():
+            bad = ~trace.isfinite()
+            first = torch.where(bad.any(0), numbers[bad.to(torch.uint8).argmax(0)], 0)
+            self.lost = first if self.lost is None else torch.where(self.lost > 0, self.lost, first)
+        if self.stride > 1:
+            kept = (numbers % self.stride == 0) | (numbers == 1)
+            trace, numbers = trace[kept], numbers[kept]
+        if len(numbers):
+            self.traces.append(trace)
+            self.numbers.append(numbers)
+
+    def kept(self, replicas: int) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the steps that are kept (k,), and their losses (k, R)."""
+        self._join()
+        if not self.traces:
+            return np.empty(0, np.int64), np.empty((0, replicas), np.float32)
+        numbers, losses = self.numbers[0].numpy(), self.traces[0].numpy()
+        if len(self.last) and numbers[-1] < self.step:
+            numbers = np.append(numbers, self.step)
+            losses = np.concatenate([losses, self.last[-1:].numpy()])
+        return numbers, losses
 
     def losses(self, replicas: int) -> np.ndarray:
-        """(steps, R)."""
+        """The losses that are kept: (k, R)."""
+        return self.kept(replicas)[1]
+
+    def _join(self) -> None:
         if len(self.traces) > 1:
-            self.traces = [torch.cat(self.traces)]
-        return self.traces[0].numpy() if self.traces else np.empty((0, replicas), np.float32)
+            self.traces, self.numbers = [torch.cat(self.traces)], [torch.cat(self.numbers)]
 
     def state_dict(self) -> dict[str, Any]:
-        if len(self.traces) > 1:
-            self.traces = [torch.cat(self.traces)]
-        return {"traces": self.traces, "accumulated": self.accumulated, "step": self.step}
+        self._join()
+        state = {"traces": self.traces, "accumulated": self.accumulated, "step": self.step}
+        every = self.stride == 1 and all(len(n) == self.step for n in self.numbers)
+        numbers = [] if every else self.numbers  # those of all steps need no room
+        return state | {"numbers": numbers, "lost": self.lost, "last": self.last[-1:].clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.traces, self.accumulated = list(state["traces"]), list(state["accumulated"])
-        self.step = state["step"]
+        self.numbers = list(state.get("numbers", ()))
+        if not self.numbers:
+            self.numbers = [torch.arange(1, len(trace) + 1) for trace in self.traces]
+        self.step, self.lost = state["step"], state.get("lost")
+        self.last = state.get("last", self.last)
 
 
 class Snapshots(pl.Callback):

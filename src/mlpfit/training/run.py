@@ -44,8 +44,8 @@ def train_into(shard: Shard, on_step: OnStep) -> None:
     torch.set_num_threads(cores() if large else 1)
     data, module = make_data(config), make_module(config, compiled=reason is None)
     evaluate = Evaluation(data, engine.kernel_cache(config))
-    history, ended = History(), None
-    snapshots = Snapshots(Schedule(shard.whole).snapshots, evaluate)
+    schedule, ended = Schedule(shard.whole), None
+    history, snapshots = History(schedule.stride), Snapshots(schedule.snapshots, evaluate)
     if not config.train:
         checkpoint = checkpoint_of_config(config)
         restore(checkpoint, module, history)
@@ -92,18 +92,18 @@ def write_results(
     evaluate: Evaluation,
 ) -> int:
     """Write all files of the run except its provenance. Returns the number of steps."""
-    folder, losses = shard.folder, history.losses(len(shard.seeds))
-    numbers = final_metrics(module, data, losses, snapshots, evaluate)
+    folder, (kept, losses) = shard.folder, history.kept(len(shard.seeds))
+    numbers = final_metrics(module, data, history.lost, snapshots, evaluate)
     (folder / "metrics.json").write_text(json.dumps(numbers, indent=1))
-    steps = Schedule(shard.whole).recorded_steps(len(losses))
-    write_arrays(folder / "history.npz", {"step": steps, "loss": losses[steps - 1]})
+    recorded = np.isin(kept, Schedule(shard.whole).recorded_steps(history.step))
+    write_arrays(folder / "history.npz", {"step": kept[recorded], "loss": losses[recorded]})
     write_arrays(folder / "weights.npz", snapshots.weights())
     write_arrays(folder / "validation.npz", snapshots.validation())
     rows = {k: v[:1] if (v == v[:1]).all() else v for k, v in data.arrays.items()}
     write_arrays(folder / "data.npz", rows)  # rows shared by all replicas are written once
     config = yaml.safe_dump(shard.whole.plain(), sort_keys=False)
     (folder / "config.yaml").write_text(config, encoding="utf-8")
-    return len(losses)
+    return history.step
 
 
 def make_data(config: Config) -> ReplicaData:
@@ -150,7 +150,7 @@ def _after_rows(config: Config, seed: int) -> list[np.ndarray]:
 def final_metrics(
     module: Regression,
     data: ReplicaData,
-    losses: np.ndarray,
+    lost: torch.Tensor | None,
     snapshots: Snapshots,
     evaluate: Evaluation,
 ) -> dict[str, list[float | None]]:
@@ -158,19 +158,19 @@ def final_metrics(
 
     mse, sse: on the training rows; truth_mse: mean squared distance to the noise-free function on
     all rows there are; val_mse: on the rows of validation; dead_units: number of hidden units that
-    are zero on all rows there are; diverged_at: first step whose loss is not finite.
+    are zero on all rows there are; diverged_at: lost, the first step whose loss is not finite, 0 for
+    none.
     """
     mse = evaluate.training(module)
     truth_mse, dead_units = evaluate.truth(module)
-    lost = ~np.isfinite(losses)
-    first = lost.argmax(0) + 1 if len(lost) else 0
+    first = np.zeros(len(mse)) if lost is None else lost.numpy()
     numbers = {
         "mse": mse,
         "sse": mse * (data.x.shape[1] * module.hparams["units"][-1]),
         "truth_mse": truth_mse,
         "val_mse": snapshots.validation()["mse"][-1],
         "dead_units": dead_units,
-        "diverged_at": np.where(lost.any(0), first, np.nan),
+        "diverged_at": np.where(first > 0, first, np.nan),
     }
     return {
         k: [float(v) if np.isfinite(v) else None for v in values] for k, values in numbers.items()

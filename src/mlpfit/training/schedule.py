@@ -8,6 +8,8 @@ import numpy as np
 from mlpfit.config.schema import Config
 from mlpfit.data.elementary import geomspace
 
+LONG, KEPT = 10**6, 10**5  # steps: of more than LONG the losses of KEPT are kept, about
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -43,9 +45,19 @@ class Schedule:
         chunk = self.config.trainer.chunk_steps if self.config.callbacks else 1
         return sorted({min(-(-step // chunk) * chunk, self.config.steps) for step in steps})
 
+    @property
+    def stride(self) -> int:
+        """Every how many steps the loss is kept while training: at each of up to ``LONG`` steps, of
+        more at ``KEPT`` at most, so that memory and checkpoints do not grow with the steps."""
+        if self.config.steps <= LONG:
+            return 1
+        strides = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
+        return next(stride for stride in strides if self.config.steps / stride <= KEPT)
+
     def recorded_steps(self, steps: int) -> np.ndarray:
-        """Which of the steps 1 .. steps have their loss saved: all of a single run; of an ensemble
-        the first, the last and every 1st, 2nd, 5th or 10th: about ``ensemble.history_points``."""
+        """Which of the steps 1 .. steps have their loss saved, of those that are kept while
+        training: all of a single run; of an ensemble the first, the last and every 1st, 2nd, 5th
+        or 10th: about ``ensemble.history_points``."""
         numbers = np.arange(1, steps + 1)
         if self.config.single:
             return numbers

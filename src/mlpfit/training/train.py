@@ -24,6 +24,7 @@ from mlpfit.runs.folder import (
     discard_unfinished,
     join_unfinished,
     locked,
+    note_failure,
     seal,
     unfinished_folder,
 )
@@ -55,6 +56,8 @@ def train(
             _train(config, partial, on_step)
         except BaseException as error:
             discard_unfinished(partial, always=isinstance(error, ConfigError | Diverged))
+            if isinstance(error, Exception):  # it was not interrupted
+                note_failure(partial)
             raise
     return True
 

@@ -15,7 +15,7 @@ import lightning.pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import LearningRateMonitor
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from mlpfit.config.combinations import VALIDATING
 from mlpfit.config.schema import Config, Objects
@@ -70,7 +70,10 @@ def run_trainer(
     with quiet_lightning(), alone():
         trainer = make_trainer(shard, first, [checkpoints], compiled)
         with naming_callbacks(trainer, {*first, checkpoints}):
-            trainer.fit(module, batches, ckpt_path=source if start else None, weights_only=True)
+            try:
+                trainer.fit(module, batches, ckpt_path=source if start else None, weights_only=True)
+            finally:
+                end_writing(trainer.loggers)
     if profile := config.trainer.arguments.get("profiler"):
         console.print(f"{profile} profile of {config.name}", trainer.profiler.summary())  # type: ignore[attr-defined]
     if checkpoints.end_reason is None:  # it did not begin
@@ -86,6 +89,14 @@ def run_trainer(
         if shortened:
             checkpoints.end_reason = ", ".join(f"trainer.{name}" for name in shortened)
     return checkpoints
+
+
+def end_writing(loggers: Sequence[Logger]) -> None:
+    """End what a logger would write later, when the run's folder has its final name: W&B's process
+    goes on after the training, and the next run of this process would be added to its run."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger) and logger._experiment is not None:
+            logger._experiment.finish()
 
 
 def last_checkpoint(file: Path, shard: Shard) -> dict[str, Any] | None:
@@ -120,6 +131,11 @@ def checkpoint_of_config(config: Config) -> dict[str, Any]:
     for name, (actual, expected) in settings.items():
         if actual != expected and (config.train or name != "optimizer"):
             raise ConfigError(f"{given}: the checkpoint has {name}={actual}, the config {expected}")
+    if config.train and (done := checkpoint.get("global_step", 0)) >= config.steps:
+        raise ConfigError(
+            f"{given}: is of step {done}, so {config.steps} steps leave none to train; give "
+            "trainer.max_steps more, or train=false, which evaluates it"
+        )
     return checkpoint
 
 
@@ -190,8 +206,9 @@ def make_trainer(
     with as_config_error("trainer"):
         trainer = pl.Trainer(**defaults | arguments)
     if trainer.world_size > 1:
+        key = "num_nodes" if arguments.get("num_nodes", 1) != 1 else "devices"
         raise ConfigError(
-            f"trainer.devices={arguments.get('devices')}: a run takes one device; replicas are "
+            f"trainer.{key}={arguments.get(key)}: a run takes one device; replicas are "
             "spread over processes by ensemble.processes, over machines by hydra/launcher"
         )
     return trainer
