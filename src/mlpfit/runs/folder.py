@@ -147,6 +147,7 @@ def begin_or_continue(partial: Path, identity: dict[str, Any]) -> None:
     Raises RunError if it is not."""
     marker, earlier = removal.read_marker(partial), removal.read_identity(partial)
     has_failed = bool(earlier and earlier.pop(FAILED, False))
+    has_failed = has_failed and not any(partial.glob(f"{SHARDS}/*/{MARKER}"))
     if marker is not None and earlier is None:  # a run that has been replaced
         remove(partial)
         marker = None
@@ -183,7 +184,7 @@ def discard_unfinished(partial: Path, always: bool) -> None:
 
 def note_failure(partial: Path) -> None:
     """After a failure, note in an unfinished folder that other settings need not wait for this
-    run: only the same command goes on with it."""
+    run, unless shards of it are finished: only the same command goes on with it."""
     with suppress(OSError):
         if (identity := removal.read_identity(partial)) is not None:
             write_file(partial / IDENTITY, json.dumps(identity | {FAILED: True}).encode())

@@ -56,7 +56,7 @@ def train(
             _train(config, partial, on_step)
         except BaseException as error:
             discard_unfinished(partial, always=isinstance(error, ConfigError | Diverged))
-            if isinstance(error, Exception):  # it was not interrupted
+            if isinstance(error, RunError | OSError | MemoryError):  # it was not interrupted
                 note_failure(partial)
             raise
     return True
