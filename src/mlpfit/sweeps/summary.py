@@ -188,7 +188,7 @@ def read_table(folder: Path) -> "DataFrame":
     try:
         table = _read_texts(file)
         numbers = list(table.columns)[table.columns.get_loc("failure") + 1 :]
-        texts = list(table.columns)[: -len(numbers)]
+        texts = list(table.columns)[: len(table.columns) - len(numbers)]
         if len(table) and texts[-2:] == [JOB_COLUMN, "failure"]:
             kept = table[numbers].replace("", "nan")
             whole = {name: "Int64" for name in COUNTS if name in numbers}

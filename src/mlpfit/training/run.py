@@ -158,7 +158,7 @@ def final_metrics(
 
     mse, sse: on the training rows; truth_mse: mean squared distance to the noise-free function on
     all rows there are; val_mse: on the rows of validation; dead_units: number of hidden units that
-    are zero on all rows there are; diverged_at: lost, the first step whose loss is not finite, 0 for
+    are zero on all rows there are; diverged_at: lost, the first step whose loss is not finite, 0:
     none.
     """
     mse = evaluate.training(module)
