@@ -225,3 +225,44 @@ def test_replicas_do_not_see_each_other():
         after = net(x)
     torch.testing.assert_close(after[0], before[0], rtol=0, atol=0)
     assert after[1].isnan().all()
+
+
+@pytest.mark.parametrize(
+    "name", ["xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal", "trunc_normal"]
+)
+def test_weights_by_a_function_of_torch_are_those_of_a_script(name):
+    """Of the stream that is torch's own generator; normal numbers to torch's rounding."""
+    torch.manual_seed(19)
+    weight = getattr(torch.nn.init, f"{name}_")(torch.empty(8, 3))
+    rng = streams(19, "libraries").weights
+    drawn = initial_parameters((3, 8), {"weight": name, "bias": "zeros"}, rng)
+    np.testing.assert_allclose(drawn[0].T, weight.numpy(), rtol=1e-5, atol=1e-6)
+    assert not drawn[1].any()
+
+
+@pytest.mark.parametrize("units", [(3, 8), (8, 3), (4, 4)])
+def test_orthogonal_weights_are_orthogonal(units):
+    init = {"weight": {"name": "orthogonal", "gain": 2.0}, "bias": {"name": "constant", "val": 0.1}}
+    weight, bias = initial_parameters(units, init, streams(3, "spawned").weights)
+    smaller = weight if units[0] >= units[1] else weight.T
+    np.testing.assert_allclose(smaller.T @ smaller, 4 * np.eye(min(units)), atol=1e-14)
+    assert (bias == 0.1).all() and bias.shape == (1, units[1])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *["uniform", "normal", "kaiming_uniform", "xavier_normal", "trunc_normal", "orthogonal"],
+        {"name": "sparse", "sparsity": 0.5},
+        {"name": "trunc_normal", "a": 2.0, "b": 3.0},
+        "torch.nn.init.kaiming_normal_",
+    ],
+)
+def test_weights_depend_on_the_seed_alone(given):
+    def drawn(seed, torch_seed):
+        torch.manual_seed(torch_seed)
+        return initial_parameters((3, 8), {"weight": given}, streams(seed, "spawned").weights)[0]
+
+    with torch.random.fork_rng():
+        np.testing.assert_array_equal(drawn(1, 0), drawn(1, 5))
+        assert not (drawn(1, 0) == drawn(2, 0)).all()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mlpfit.data.elementary import sum_rows
 
@@ -28,61 +28,38 @@ def drawn(fill: Callable[[Tensor], Any], shape: tuple[int, ...], rng: Any) -> np
     return tensor.numpy()
 
 
-class _Drawing(TorchFunctionMode):
+class _Drawing(TorchDispatchMode):
     """Within it torch draws from rng."""
 
     def __init__(self, rng: Any) -> None:
         super().__init__()
         self.rng, self.seeded = rng, False
 
-    def __torch_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        given = {k: v for k, v in (kwargs or {}).items() if k != "generator"}
-        if function is Tensor.uniform_:
-            return self._fill(*_bounds(("from", 0.0), ("to", 1.0), args, given), self.rng.uniform)
-        if function is Tensor.normal_:
-            return self._fill(*_bounds(("mean", 0.0), ("std", 1.0), args, given), self.rng.normal)
-        if function is torch.randperm:
-            return torch.from_numpy(
-                np.argsort(self.rng.uniform(0.0, 1.0, (args[0],)), kind="stable")
-            )
-        if function is torch.linalg.qr:
+        aten = torch.ops.aten
+        if operation is aten.uniform_.default:
+            return _filled(args, (0.0, 1.0), self.rng.uniform)
+        if operation is aten.normal_.default:
+            return _filled(args, (0.0, 1.0), self.rng.normal)
+        if operation in (aten.randperm.default, aten.randperm.generator):
+            order = np.argsort(self.rng.uniform(0.0, 1.0, (args[0],)), kind="stable")
+            return torch.from_numpy(order)
+        if operation is aten.linalg_qr.default:
             return tuple(map(torch.from_numpy, orthogonal_triangular(args[0].numpy())))
-        if not self.seeded and getattr(function, "__name__", "").endswith(RANDOM):
+        if torch.Tag.nondeterministic_seeded in operation.tags and not self.seeded:
             self.seeded = True
             torch.manual_seed(int(self.rng.uniform(0.0, 2.0**32, (1,))[0]))
-        return function(*args, **(kwargs or {}))
-
-    def _fill(self, tensor: Tensor, low: float, high: float, draw: Any) -> Tensor:
-        with torch.no_grad():
-            return tensor.copy_(torch.from_numpy(np.asarray(draw(low, high, tuple(tensor.shape)))))
+        return operation(*args, **(kwargs or {}))
 
 
-# Ends of the names of torch's other functions that draw numbers.
-RANDOM: tuple[str, ...] = (
-    "rand",
-    "randn",
-    "randint",
-    "rand_like",
-    "randn_like",
-    "normal",
-    "bernoulli",
-    "bernoulli_",
-    "random_",
-)
-RANDOM += ("multinomial", "poisson", "exponential_", "cauchy_", "log_normal_", "geometric_")
-RANDOM += ("dropout", "rrelu")
-
-
-def _bounds(
-    first: tuple[str, float], second: tuple[str, float], args: tuple[Any, ...], given: Any
-) -> tuple[Tensor, float, float]:
-    """The tensor and the two numbers of a call, by place or by name."""
+def _filled(args: tuple[Any, ...], standard: tuple[float, float], draw: Any) -> Tensor:
+    """The tensor of a call (tensor, low or mean, high or sd), filled."""
     tensor, *numbers = args
-    low = numbers[0] if numbers else given.get(first[0], first[1])
-    high = numbers[1] if len(numbers) > 1 else given.get(second[0], second[1])
-    return tensor, low, high
+    both = [*numbers, *standard[len(numbers) :]]
+    values = np.asarray(draw(both[0], both[1], tuple(tensor.shape)))
+    return tensor.copy_(torch.from_numpy(np.ascontiguousarray(values)))
 
 
 def orthogonal_triangular(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
