@@ -62,6 +62,10 @@ def problems(config: Config) -> Iterator[str]:
         yield "train=false: evaluates a checkpoint; name it with ckpt_path=..."
     if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
         yield f"ckpt_path={config.ckpt_path}: no checkpoint there; name a file, last.ckpt of a run"
+    replicas, others = len(config.replica_seeds), [n for n, node in config.logger.items() if node]
+    if replicas > 1 and (others := [name for name in others if name != "tensorboard"]):
+        kept = f"of {replicas} replicas mlpfit.load_run(folder).history has the losses"
+        yield f"logger={others[0]}: logs the run of one seed; {kept}; leave it out"
     packages = (*PACKAGES, *(f"{tutorial.package}." for tutorial in tutorials()))
     for group, nodes in (("callbacks", config.callbacks), ("logger", config.logger)):
         for name, node in nodes.items():

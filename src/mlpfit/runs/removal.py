@@ -216,7 +216,7 @@ def _read_own(file: Path) -> bytes:
 
 def is_cache(folder: Path) -> bool:
     """Whether this is the folder of locks or caches in an output_dir."""
-    inside = {".locks": "[0-9a-f]{64}", ".cache": "configs|kernels|matplotlib|portable"}
+    inside = {".locks": "[0-9a-f]{64}", ".cache": "configs|kernels|matplotlib|narrow|portable"}
     names = inside.get(folder.name)
     if names is None or folder.is_symlink() or not folder.is_dir():
         return False
