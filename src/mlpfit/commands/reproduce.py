@@ -38,11 +38,11 @@ def main() -> int:
     owners = {name.split("/")[0] for name in chosen}  # whose distributions are drawn, too
     drawable = [name for name in experiments() if name.split("/")[0] in owners]
     other = draw.stale_ensembles(drawable, OUTPUTS)
-    for reason in other.values():
-        print(f"mlpfit: no bands: {reason}", file=sys.stderr)
     poorer = draw.poorer_ensembles(drawable, OUTPUTS)
-    for reason in poorer.values():
-        print(f"mlpfit: {reason}", file=sys.stderr)
+    for head, reasons in (("no bands: ", [*other.values()]), ("", [*poorer.values()])):
+        if reasons:
+            more = f" (and {len(reasons) - 1} others likewise)" if len(reasons) > 1 else ""
+            print(f"mlpfit: {head}{reasons[0]}{more}", file=sys.stderr)
     drawn, current = draw.draw_all(names, OUTPUTS, [*other, *poorer])
     if not stale and not drawn:
         current_files = f"{counted(len(chosen), 'run')}, {counted(current, 'figure')}"
