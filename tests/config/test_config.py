@@ -53,6 +53,7 @@ def test_the_whole_config_of_one_experiment():
         "model": {
             "hidden": 5,
             "activation": "relu",
+            "output": "identity",
             "init": "normal",
             "dropout": 0.0,
             "gradient": "by_hand",
@@ -75,6 +76,7 @@ def test_the_whole_config_of_one_experiment():
             "scalars": 200,
             "snapshots": 20,
             "weights_after": [],
+            "losses_of_epochs": [],
             "checkpoint_every": 1000,
         },
         "ensemble": {

@@ -24,6 +24,7 @@ TORCHS = {
     "mae": F.l1_loss,
     "huber": F.huber_loss,
     "smooth_l1": F.smooth_l1_loss,
+    "sse": lambda h, y, reduction: F.mse_loss(h, y, reduction=reduction) * h[0].numel(),
 }
 
 
@@ -35,6 +36,7 @@ class Recipe:
     options: dict[str, Any]
     outputs: int = 1
     batches: bool = False  # of 5 rows, the last of 3
+    output: str = "identity"
 
 
 RECIPES = {
@@ -61,6 +63,8 @@ RECIPES = {
         {"lr": 0.002, "momentum": 0.8, "weight_decay": 0.05},
         batches=True,
     ),
+    "squashed": Recipe("sigmoid", "sse", SGD, {"lr": 0.05}, output="sigmoid"),
+    "bounded": Recipe("relu", "mae", SGD, {"lr": 0.05}, 3, batches=True, output="tanh"),
 }
 every_recipe = pytest.mark.parametrize("name", RECIPES)
 every_net = pytest.mark.parametrize("hidden", [(8,), (6, 5), (33, 30)])
@@ -85,7 +89,9 @@ class Training:
     def __init__(self, name, hidden, cache, seeds=(0, 1, 2), real=torch.float32, specialise=False):
         self.recipe, self.real = RECIPES[name], real
         units = [INPUTS, *hidden, self.recipe.outputs]
-        self.net = MLP(units, self.recipe.activation, len(seeds)).to(real)
+        self.net = MLP(units, self.recipe.activation, len(seeds), output=self.recipe.output).to(
+            real
+        )
         rngs = [np.random.default_rng([7, seed]) for seed in seeds]
         self.net.load(
             [
@@ -127,6 +133,9 @@ class Training:
     def by_torch(self, rates=None):
         """Losses (STEPS, R) of torch's autograd and optimiser from here; rates: learning rates."""
         activation = called(F, self.recipe.activation)
+        output = (
+            nn.Identity() if self.recipe.output == "identity" else getattr(F, self.recipe.output)
+        )
         kind, losses = called(TORCHS, self.recipe.loss), []
         for step in range(STEPS):
             order = self.order(step, step + 1)
@@ -138,7 +147,7 @@ class Training:
                 h = h @ weight + bias
                 if layer + 1 < len(self.net.layers):
                     h = activation(h)
-            each = kind(h, self.y[:, rows], reduction="none").mean((1, 2))
+            each = kind(output(h), self.y[:, rows], reduction="none").mean((1, 2))
             self.optimizer.zero_grad()
             each.sum().backward()
             if rates is not None:

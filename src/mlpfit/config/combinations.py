@@ -110,19 +110,26 @@ BY_HAND = ("relu", "tanh", "sigmoid", "identity")  # whose derivatives model/mlp
 def _model_problems(config: Config) -> Iterator[str]:
     """What of model, loss and scheduler does not fit the target, the data, or each other."""
     model, loss = config.model, loss_name(config.loss)
-    if loss == "binary_cross_entropy" and model.net is None:
-        yield "loss=binary_cross_entropy: takes probabilities, but outputs are linear: loss=bce"
+    if loss == "binary_cross_entropy" and model.net is None and model.output == "identity":
+        linear = "takes probabilities, but outputs are linear"
+        yield f"loss=binary_cross_entropy: {linear}: model.output=sigmoid, or loss=bce"
+    if loss in ("bce", "cross_entropy") and model.output != "identity":
+        once = f"loss={loss} has it itself and takes linear outputs"
+        yield f"model.output={model.output}: {once}; leave it out"
     if model.gradient == "by_hand":
         for given, wrong in (
             (f"model.dropout={model.dropout}", model.dropout > 0),
             ("model.net", model.net is not None),
             (f"model.activation={model.activation}", model.activation not in list(BY_HAND)),
+            (f"model.output={model.output}", model.output != "identity"),
         ):
             if wrong:
                 yield f"{given}: by_hand is not written for it; give it model.gradient=autograd"
     if model.dropout and not model.widths():
         yield f"model.dropout={model.dropout}: needs hidden units; model.hidden=none has none"
     if config.optimizer.name == "least_squares":
+        if model.output != "identity":
+            yield f"model.output={model.output}: optimizer=least_squares solves for a linear unit"
         if model.net is not None:
             yield "model.net: optimizer=least_squares solves for one linear unit; leave it out"
     elif len(config.replica_seeds) > 1 and config.optimizer.name not in ("sgd", "adam"):
@@ -146,7 +153,7 @@ def _epochs(config: Config) -> int:
 def _net_problems(config: Config) -> Iterator[str]:
     """Keys of layers that are set although model.net has its own, and a net that does not work."""
     defaults = load_yaml(CONF / "config.yaml")["model"]
-    for key in ("hidden", "activation", "init", "dropout"):
+    for key in ("hidden", "activation", "output", "init", "dropout"):
         if (given := getattr(config.model, key)) != defaults[key]:
             yield f"model.{key}={given}: model.net has layers of its own; leave one of them out"
     if config.streams != "spawned":

@@ -82,12 +82,12 @@ COMMON_ACTIVATIONS = ("relu", "tanh", "identity")
 COMMON_LOSSES = ("mse", "sse", "half_mse")
 
 
-def _activation(plain: Any) -> Any:
-    if plain in COMMON_ACTIVATIONS:
+def _activation(plain: Any, key: str = "model.activation") -> Any:
+    if plain in list(COMMON_ACTIVATIONS):
         return plain
     from mlpfit.model.mlp import checked_activation  # here, since it imports torch
 
-    return checked_activation(plain)
+    return checked_activation(plain, key)
 
 
 def _init(plain: Any) -> Any:
@@ -134,6 +134,7 @@ def _scheduler(plain: Any, info: ValidationInfo) -> Any:
 class Model(Section):
     hidden: int | str  # "8", "64-64-64", or "none" for a linear unit
     activation: Annotated[Any, PlainValidator(_activation)]
+    output: Annotated[Any, PlainValidator(partial(_activation, key="model.output"))]
     init: Annotated[Any, PlainValidator(_init)]
     dropout: Share  # of the hidden units, in training
     gradient: Literal["autograd", "by_hand"]
@@ -197,6 +198,7 @@ class Recording(Section):
     scalars: Annotated[int, Field(ge=2, le=10**6)]  # at most, of each kind in one run
     snapshots: Annotated[int, Field(ge=2, le=10**4)]  # of the weights
     weights_after: tuple[Annotated[int, Field(ge=0)], ...]  # steps; in ensembles, too
+    losses_of_epochs: tuple[Count, ...]  # all steps of these; of ensembles
     checkpoint_every: Count  # steps
 
 
@@ -395,7 +397,7 @@ def keys_deciding(*what: str) -> tuple[str, ...]:
 
 # Sections in which classes may be named by import paths, and the keys that name them.
 NAMING_SECTIONS = ("loss", "model", "optimizer", "scheduler", "callbacks", "logger")
-NAMING_KEYS = ("_target_", "name", "loss", "activation", "init", "weight", "bias", "net")
+NAMING_KEYS = ("_target_", "name", "loss", "activation", "output", "init", "weight", "bias", "net")
 
 
 def with_paths(plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,9 +44,12 @@ def known_activation(given: Named) -> tuple[str, float] | None:
     return name, slope
 
 
-def outputs(layers: Layers, x: np.ndarray, activation: Named) -> list[np.ndarray]:
+def outputs(
+    layers: Layers, x: np.ndarray, activation: Named, output: Named = "identity"
+) -> list[np.ndarray]:
     """Outputs of all layers, the inputs first: [x, hidden (R, n, h) ..., prediction (R, n, o)] for
-    x (R, n, d) or, for all replicas, (1, n, d). activation: a :func:`known_activation`."""
+    x (R, n, d) or, for all replicas, (1, n, d). activation: a
+    :func:`known_activation`; output: that of the last layer."""
     results = [np.asarray(x, layers[0][0].dtype)]
     with np.errstate(over="ignore", invalid="ignore"):  # of replicas that diverged
         for weight, bias in layers:
@@ -56,8 +59,7 @@ def outputs(layers: Layers, x: np.ndarray, activation: Named) -> list[np.ndarray
             product = np.empty_like(z)
             for i in range(weight.shape[1]):
                 z += np.multiply(below[:, :, i : i + 1], weight[:, i : i + 1], out=product)
-            hidden = len(results) < len(layers)
-            results.append(activated(z, activation) if hidden else z)
+            results.append(activated(z, activation if len(results) < len(layers) else output))
     return results
 
 

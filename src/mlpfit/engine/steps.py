@@ -27,6 +27,7 @@ from mlpfit.engine.evaluation import ACTIVATIONS, Named, known_activation
 
 NARROW_PARAMETERS = 768  # at most: with one replica in each lane they fit the L2 cache
 CALL_REPLICAS = 16  # in one call of a kernel: they fill its vectors; signals are handled in between
+OUTPUTS = ("identity", "relu", "tanh", "sigmoid")  # activations of the last layer
 KINDS = ("squares", "absolute", "huber")  # of losses, as numbered in kernels/common.h
 OPTIMIZERS: dict[type[torch.optim.Optimizer], tuple[str, str]] = {  # its name in the kernels, and
     torch.optim.SGD: ("SGD", "lr momentum weight_decay nesterov"),  # the options that they have
@@ -119,7 +120,7 @@ class Call(ctypes.Structure):
             (ctypes.c_double, "loss slope"),
             (ctypes.c_int64, "mean"),
             (ctypes.c_double, "delta leak beta1 beta2 eps decay"),
-            (ctypes.c_int64, "layers rows buffers activation kind optimizer"),
+            (ctypes.c_int64, "layers rows buffers activation output kind optimizer"),
             (ctypes.c_int64, "decayed nesterov weighted ordered"),
             (ctypes.c_void_p, "units"),
         )
@@ -145,8 +146,10 @@ class CompiledSteps:
         specialise: bool = False,
     ) -> None:
         activation, known = known_activation(net.activation), known_loss(loss)  # type: ignore[arg-type]
-        if activation is None or known is None:
-            raise ValueError(f"the kernels do not have activation {net.activation}, loss {loss}")
+        if activation is None or known is None or net.output not in OUTPUTS:
+            given = f"activation {net.activation}, output {net.output}, loss {loss}"
+            raise ValueError(f"the kernels do not have {given}")
+        self.output: str = net.output  # type: ignore[assignment]
         (self.activation, self.negative_slope), self.loss = activation, known
         self.optimizer, self.cache, self.specialise = optimizer, cache, specialise
         self.parameters = list(net.parameters())
@@ -202,6 +205,7 @@ class CompiledSteps:
             rows=rows if order is None else order.longest,
             buffers=len(self.buffers),
             activation=ACTIVATIONS.index(self.activation),
+            output=ACTIVATIONS.index(self.output),
             kind=KINDS.index(loss.kind),
             optimizer=[name for name, _ in OPTIMIZERS.values()].index(self.kind),
             decayed=options["weight_decay"] != 0,
@@ -261,6 +265,7 @@ class CompiledSteps:
         constants: dict[str, object] = {
             "UNITS": "{" + ", ".join(map(str, self.units)) + "}",
             "ACTIVATION": self.activation.upper(),
+            "OUTPUT": self.output.upper(),
             "KIND": self.loss.kind.upper(),
             "OPTIMIZER": self.kind,
         }

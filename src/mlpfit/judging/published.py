@@ -258,8 +258,8 @@ def _problem(number: Number, config: Config, own: quantities.Quantity | None) ->
             return f"{needed}, so {number.quantity} can be published with update: after alone"
     if number.update in MEANS and own is not None:
         return "a mean over the steps can be had of the loss alone"
-    if number.update == "after" and step is not None and not 1 <= step <= last:
-        return f"step must be between 1 and {last}"
+    if number.update == "after" and step is not None and not 0 <= step <= last:
+        return f"step must be between 0 and {last}"
     several = number.update == "before" or number.along
     if own is not None and several and not quantities.takes_step(own):
         return f"{number.quantity} must take the step, too: def {number.quantity}(run, step)"
@@ -275,6 +275,10 @@ def check_recorded(config: Config, *, losses: bool = True) -> None:
     missing = sorted(steps - {*schedule.recorded_steps(config.steps).tolist()})
     if missing and losses:
         remedy = f"set ensemble.history_points={config.steps}"
+        if epochs := sorted(
+            {n.epoch for n in checkable(config.name) if n.epoch and n.update in MEANS}
+        ):
+            remedy = f"set recording.losses_of_epochs={epochs}"
         raise ConfigError(f"{given} (the loss of step {missing[0]}): {remedy}")
     if weights - {*schedule.snapshots}:
         remedy = f"set recording.weights_after={sorted(weights)}"

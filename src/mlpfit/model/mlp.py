@@ -35,10 +35,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"identity": nn.Identity} | {
 }
 
 
-def checked_activation(given: Activation) -> Activation:
+def checked_activation(given: Activation, key: str = "model.activation") -> Activation:
     """The activation by its name in ACTIVATIONS. Raises ConfigError for one that there is not,
     arguments that it does not take, and one that is not a function of each number by itself."""
-    key = "model.activation"
     name, arguments = named.split(key, given)
     if not named.is_path(name):
         by_letters = {known.replace("_", ""): known for known in ACTIVATIONS}
@@ -90,14 +89,16 @@ def outputs(
     x: Tensor,
     activation: Activation | Callable[[Tensor], Tensor],
     dropped: Callable[[Tensor], Tensor] = lambda h: h,
+    output: Activation | Callable[[Tensor], Tensor] = "identity",
 ) -> list[Tensor]:
     """Forward pass: [x, hidden (R, n, h) ..., prediction (R, n, o)] for x (R, n, d); dropped: what
-    is left of the output of a hidden layer."""
+    is left of the output of a hidden layer; output: the activation of the last one."""
     g = activation if callable(activation) else activation_of(activation)
+    last = output if callable(output) else activation_of(output)
     values = [x]
     for weight, bias in layers:
         z = torch.baddbmm(bias, values[-1], weight)
-        values.append(dropped(g(z)) if len(values) < len(layers) else z)
+        values.append(dropped(g(z)) if len(values) < len(layers) else last(z))
     return values
 
 
@@ -143,12 +144,16 @@ class ByHand(torch.autograd.Function):
         return None, *(g.to(v.dtype) if needed else None for needed, g, v in inputs)
 
 
-def by_hand_problem(activation: Activation, dropout: float, net: Any) -> str | None:
+def by_hand_problem(
+    activation: Activation, output: Activation, dropout: float, net: Any
+) -> str | None:
     """What of a model :func:`gradients` is not written for, or None."""
     if net is not None:
         return "model.net: needs gradient=autograd; by_hand is written for fully connected layers"
     if dropout:
         return f"dropout={dropout}: needs gradient=autograd; by_hand is not written for dropout"
+    if output != "identity":
+        return f"output={output}: gradient=by_hand is written for linear outputs"
     if activation not in list(SLOPES):
         known = ", ".join(SLOPES)
         return f"activation={activation}: gradient=by_hand is written for {known}"
@@ -167,7 +172,8 @@ def _layers(parameters: Sequence[Tensor]) -> list[Layer]:
 class MLP(nn.Module):
     """Fully connected layers of widths units (d, hidden ..., o) with the activation after each
     hidden layer; (d, o) is one linear layer. gradient: autograd's, or :class:`ByHand`. masks: of
-    dropout after each hidden layer, while the module is in training mode."""
+    dropout after each hidden layer, while the module is in training mode. output: the activation of
+    the last layer."""
 
     def __init__(
         self,
@@ -176,10 +182,12 @@ class MLP(nn.Module):
         replicas: int,
         gradient: Gradient = "autograd",
         masks: Masks | None = None,
+        output: Activation = "identity",
     ) -> None:
         super().__init__()
         self.activation, self.gradient, self.depth = activation, gradient, len(units) - 1
-        self.masks, self._activation = masks, (activation_of(activation),)  # no part of the state
+        self.masks, self.output = masks, output
+        self._functions = activation_of(activation), activation_of(output)  # no part of the state
         for i, (fan_in, out) in enumerate(pairwise(units)):
             self.register_parameter(f"weight_{i}", nn.Parameter(torch.zeros(replicas, fan_in, out)))
             self.register_parameter(f"bias_{i}", nn.Parameter(torch.zeros(replicas, 1, out)))
@@ -195,9 +203,10 @@ class MLP(nn.Module):
         """x (R, n, d) -> (R, n, o)."""
         if self.gradient == "by_hand":
             return _by_hand(self.layers, x, str(self.activation))
+        g, last = self._functions
         if self.masks is not None and self.training:
-            return outputs(self.layers, x, *self._activation, self.masks.pass_through())[-1]
-        return outputs(self.layers, x, *self._activation)[-1]
+            return outputs(self.layers, x, g, self.masks.pass_through(), last)[-1]
+        return outputs(self.layers, x, g, output=last)[-1]
 
     def load(self, replicas: list[list[np.ndarray]]) -> None:
         """Set the parameters; replicas: one list of arrays each, as from

@@ -20,12 +20,13 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 def optimizer_of(given: Mapping[str, Any], replicas: int) -> tuple[type[Optimizer], dict[str, Any]]:
     """Class and arguments of {"name": "sgd", "lr": 0.02, "momentum": 0.9}: a name of torch.optim,
     whatever its case, or the import path of a class, and arguments of that class. beta1 and beta2
-    may stand for betas.
+    may stand for betas. ``bias`` is not among the arguments: see :func:`bias_options`.
 
     Raises ConfigError for what does not exist, what torch refuses, and an optimiser of several
     replicas that would mix them.
     """
     name, arguments = named.split("optimizer", given)
+    bias = arguments.pop("bias", None) or {}
     if named.is_path(name):
         kind = named.imported("optimizer", name)
         if not (inspect.isclass(kind) and issubclass(kind, Optimizer)):
@@ -41,6 +42,10 @@ def optimizer_of(given: Mapping[str, Any], replicas: int) -> tuple[type[Optimize
     for key in arguments:
         if key not in names:
             raise UnknownKey(f"optimizer.{key}", [f"optimizer.{n}" for n in names], f" of {name}")
+    for key in bias if isinstance(bias, Mapping) else ():
+        if key not in parameters or key == "params":
+            free = [f"optimizer.bias.{n}" for n in parameters if n != "params"]
+            raise UnknownKey(f"optimizer.bias.{key}", free, f" of {name}")
     if betas := {"beta1", "beta2"} & arguments.keys():
         if "betas" in arguments:
             raise ConfigError(f"optimizer.{min(betas)}: leave it out beside betas")
@@ -52,8 +57,9 @@ def optimizer_of(given: Mapping[str, Any], replicas: int) -> tuple[type[Optimize
     needed = [key for key in parameters if parameters[key].default is inspect.Parameter.empty]
     if missing := [key for key in needed if key != "params" and key not in arguments]:
         raise ConfigError(f"optimizer.{missing[0]}: missing; {name} needs a value")
+    weight, own = (torch.nn.Parameter(torch.zeros(1, 1, 1)) for _ in range(2))
     try:
-        kind([torch.nn.Parameter(torch.zeros(1, 1, 1))], **arguments)
+        kind([{"params": [weight]}, {"params": [own], **bias}] if bias else [weight], **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"optimizer {name}: {one_line(error)}") from error
     if replicas > 1 and _mixes(name, kind, arguments):
@@ -62,6 +68,12 @@ def optimizer_of(given: Mapping[str, Any], replicas: int) -> tuple[type[Optimize
             f"or {replicas} seeds to another optimizer"
         )
     return kind, arguments
+
+
+def bias_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that the biases have of their own: {"weight_decay": 0.0} of {"name": "sgd",
+    "weight_decay": 0.001, "bias": {"weight_decay": 0.0}}, where only weights decay."""
+    return dict(given.get("bias") or {})
 
 
 def _mixes(name: str, kind: type[Optimizer], arguments: Mapping[str, Any]) -> bool:

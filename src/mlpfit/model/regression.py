@@ -11,11 +11,16 @@ from mlpfit.errors import ConfigError, check_name
 from mlpfit.lightning_import import pl
 from mlpfit.model import initial, losses, mlp, named, nets, schedulers
 from mlpfit.model.dropout import Masks
-from mlpfit.model.optimizers import optimizer_of
+from mlpfit.model.optimizers import bias_options, optimizer_of
 from mlpfit.uncompiled import uncompiled
 
 Batch = dict[str, Tensor] | Sequence[Tensor] | Tensor
 DTYPES = ("float32", "float64")
+
+
+def is_bias(name: str) -> bool:
+    """Whether a parameter is called a bias, in our nets and in torch's layers."""
+    return name.startswith("bias")
 
 
 class Regression(pl.LightningModule):
@@ -38,6 +43,7 @@ class Regression(pl.LightningModule):
                   torch.optim.lr_scheduler (:mod:`mlpfit.model.schedulers`)
     dropout       the share of hidden units dropped in training (:mod:`mlpfit.model.dropout`)
     net           the import path of a torch module instead of an MLP (:mod:`mlpfit.model.nets`)
+    output        activation of the last layer, as for the hidden ones
 
     A batch is {"x", "y"}, optionally with "weights", or (x, y): x (R, n, d), y (R, n, o), weights
     (R, n), or for all replicas x (n, d), y (n, o) or (n,), weights (n,). Of cross_entropy y is
@@ -68,6 +74,7 @@ class Regression(pl.LightningModule):
         scheduler: dict[str, Any] | None = None,
         dropout: float = 0.0,
         net: named.Named | None = None,
+        output: mlp.Activation = "identity",
     ) -> None:
         super().__init__()
         units, seeds, optimizer = list(units), list(seeds), dict(optimizer)
@@ -82,11 +89,15 @@ class Regression(pl.LightningModule):
         if not 0 <= dropout < 1:
             raise ConfigError(f"dropout={dropout}: must be a share from 0 on, below 1")
         activation = mlp.checked_activation(activation)
-        if gradient == "by_hand" and (problem := mlp.by_hand_problem(activation, dropout, net)):
+        output = mlp.checked_activation(output, "model.output")
+        if gradient == "by_hand" and (
+            problem := mlp.by_hand_problem(activation, output, dropout, net)
+        ):
             raise ConfigError(problem)
         self.seeds, self.log_replicas = seeds, log_replicas
         self.loss = losses.checked(loss)
         self.optimizer_class, self.optimizer_arguments = optimizer_of(optimizer, len(seeds))
+        self.bias_options = bias_options(optimizer)
         of = self.optimizer_class, self.optimizer_arguments
         self.scheduler = schedulers.checked(scheduler, of, len(seeds))
         self.mlp: Any  # an MLP, or nets of the user's own
@@ -94,7 +105,7 @@ class Regression(pl.LightningModule):
             self.mlp = nets.Nets(net, seeds, units).to(getattr(torch, dtype))
         else:
             masks = Masks(seeds, dropout) if dropout else None
-            self.mlp = mlp.MLP(units, activation, len(seeds), gradient, masks)
+            self.mlp = mlp.MLP(units, activation, len(seeds), gradient, masks, output)
             self.mlp = self.mlp.to(getattr(torch, dtype))
             rngs = (generators.streams(seed, streams).weights for seed in seeds)
             init = initial.checked(init)
@@ -130,11 +141,25 @@ class Regression(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = self.optimizer_class(parameters, **self.optimizer_arguments)
+        groups: list[Any] = [{"params": parameters}]
+        if self.bias_options:
+            named = [(n.rpartition(".")[2], p) for n, p in self.named_parameters()]
+            groups = [
+                {"params": [p for name, p in named if p.requires_grad and is_bias(name) == own]}
+                for own in (False, True)
+            ]
+            groups[1] |= self.bias_options
+        optimizer = self.optimizer_class(groups, **self.optimizer_arguments)
         if self.scheduler is None:
             return optimizer
         schedule = schedulers.scheduler_of(self.scheduler, optimizer)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    @property
+    def group_options(self) -> list[dict[str, Any]]:
+        """The config's options of each of the optimiser's groups of parameters."""
+        options = self.optimizer_arguments
+        return [options, options | self.bias_options] if self.bias_options else [options]
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         self._number_batch()

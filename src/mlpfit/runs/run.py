@@ -241,10 +241,11 @@ class Run:
         if not layers:
             arrays = {name: array[group] for name, array in self.state(step).items()}
             return [_outputs_of_nets(self.config["model"]["net"], arrays, inputs)]
-        activation = self.config["model"]["activation"]
-        if evaluation.known_activation(activation) is not None:
-            return evaluation.outputs(layers, inputs, activation)[1:]
-        return _outputs_by_torch(layers, inputs, activation)
+        model = self.config["model"]
+        activation, output = model["activation"], model.get("output", "identity")
+        if all(evaluation.known_activation(g) is not None for g in (activation, output)):
+            return evaluation.outputs(layers, inputs, activation, output)[1:]
+        return _outputs_by_torch(layers, inputs, activation, output)
 
     def plot(self, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
         """Draw the fit and the loss, of an ensemble with bands, on these two axes (None: on a new
@@ -369,7 +370,7 @@ class Run:
 
 
 def _outputs_by_torch(
-    layers: evaluation.Layers, x: np.ndarray, activation: str
+    layers: evaluation.Layers, x: np.ndarray, activation: Any, output: Any
 ) -> list[np.ndarray]:
     """Outputs of all layers for an activation outside the engine, by the net's own forward pass."""
     import torch
@@ -378,7 +379,9 @@ def _outputs_by_torch(
 
     tensors = [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in layers]
     inputs = torch.from_numpy(np.repeat(x, len(layers[0][0]) // len(x), axis=0))
-    return [values.numpy() for values in mlp.outputs(tensors, inputs, activation)[1:]]
+    return [
+        values.numpy() for values in mlp.outputs(tensors, inputs, activation, output=output)[1:]
+    ]
 
 
 def _outputs_of_nets(net: Any, arrays: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:

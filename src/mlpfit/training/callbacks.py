@@ -169,8 +169,10 @@ class Checkpoints(pl.Callback):
         trainer.should_stop |= self.stopping
         if self.from_another_run:  # with its state of the optimiser, but this run's settings
             for optimizer in trainer.optimizers:
-                for group in optimizer.param_groups:
-                    group |= module.optimizer_arguments
+                for group, options in zip(
+                    optimizer.param_groups, module.group_options, strict=True
+                ):
+                    group |= options
         if self.rows:  # what was logged since the start of this process repeats the last of them
             for writer, rows in zip(_csv_writers(trainer), self.rows, strict=True):
                 writer.metrics = rows  # type: ignore[assignment]
@@ -362,5 +364,5 @@ class ConfiguredOptions(pl.Callback):
         if module.scheduler is not None:  # which may have set another rate for the first step
             return
         for optimizer in trainer.optimizers:
-            for group in optimizer.param_groups:
-                group.update(module.optimizer_arguments)
+            for group, options in zip(optimizer.param_groups, module.group_options, strict=True):
+                group.update(options)

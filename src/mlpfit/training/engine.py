@@ -25,7 +25,7 @@ from mlpfit.data.datamodule import ReplicaData
 from mlpfit.data.order import Order
 from mlpfit.engine import compiler, steps
 from mlpfit.engine.evaluation import known_activation
-from mlpfit.model.optimizers import optimizer_of
+from mlpfit.model.optimizers import bias_options, optimizer_of
 from mlpfit.model.regression import Regression
 from mlpfit.model.schedulers import scheduler_of
 
@@ -77,12 +77,16 @@ def unknown(config: Config) -> str | None:
         return f"model.dropout={model.dropout}"
     if known_activation(model.activation) is None:
         return f"model.activation={shown(model.activation)}"
+    if model.output not in list(steps.OUTPUTS):
+        return f"model.output={shown(model.output)}"
     if steps.known_loss(config.loss) is None:
         return f"loss={shown(config.loss)}"
     if not isinstance(config.optimizer, LeastSquares):
         kind, arguments = optimizer_of(config.plain()["optimizer"], replicas=1)
         if kind not in steps.OPTIMIZERS:
             return f"optimizer={config.optimizer.name}"
+        if own := bias_options(config.plain()["optimizer"]):
+            return f"optimizer.bias={shown(own)}"
         optimizer = kind([torch.nn.Parameter(torch.zeros(1))], **arguments)
         if (option := steps.unknown_option(optimizer)) is not None:
             return f"optimizer.{option}={optimizer.param_groups[0][option]}"

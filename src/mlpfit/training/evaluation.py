@@ -54,12 +54,13 @@ class Evaluation:
             outputs, truth = outputs_of_nets(module.mlp, x), y.numpy()
             mean = metrics.metric("mse", loss_name(module.loss), outputs, truth, True)
             return mean, np.zeros(len(x), int)
-        if (loss := loss_name(module.loss)) in metrics.OF_LOGITS:
-            return self._of_logits(module, loss, x, y)
+        loss = loss_name(module.loss)
+        if loss in metrics.OF_LOGITS or module.mlp.output != "identity":
+            return self._by_replica(module, loss, x, y)
         errors = self._errors(module, x, y)
         return errors.squares / (y.shape[1] * y.shape[2]), errors.dead_units
 
-    def _of_logits(
+    def _by_replica(
         self, module: Any, loss: str, x: Tensor, y: Tensor
     ) -> tuple[np.ndarray, np.ndarray]:
         """One replica after another, whose outputs then stay in the cache."""
@@ -67,7 +68,7 @@ class Evaluation:
         for r, rows in enumerate(zip(x, y, strict=True)):
             own, truth = (values[None] for values in rows)
             layers = [(weight[r : r + 1], bias[r : r + 1]) for weight, bias in module.mlp.layers]
-            *hidden, outputs = outputs_of(layers, own, module.mlp.activation)
+            *hidden, outputs = outputs_of(layers, own, module.mlp.activation, module.mlp.output)
             mean.append(metrics.metric("mse", loss, outputs, truth.numpy(), True)[0])
             dead.append(sum(int((values == 0).all(1).sum()) for values in hidden))
         return np.array(mean), np.array(dead)
@@ -95,14 +96,15 @@ def outputs_of_nets(nets: Nets, x: Tensor) -> np.ndarray:
 
 
 @torch.no_grad()
-def outputs_of(layers: Any, x: Tensor, activation: Any) -> list[np.ndarray]:
+def outputs_of(layers: Any, x: Tensor, activation: Any, output: Any) -> list[np.ndarray]:
     """Outputs of the layers (R, n, h) on x (R, n, d), by the portable arithmetic where it has the
-    activation."""
+    activations; output: that of the last layer."""
     own = [(w.detach().cpu().to(x.dtype), b.detach().cpu().to(x.dtype)) for w, b in layers]
-    if evaluation.known_activation(activation) is None:
-        return [values.numpy() for values in mlp.outputs(own, x, activation)[1:]]
+    if any(evaluation.known_activation(given) is None for given in (activation, output)):
+        values = mlp.outputs(own, x, activation, output=output)[1:]
+        return [value.numpy() for value in values]
     arrays = [(w.numpy(), b.numpy()) for w, b in own]
-    return evaluation.outputs(arrays, x.numpy(), activation)[1:]
+    return evaluation.outputs(arrays, x.numpy(), activation, output)[1:]
 
 
 @torch.no_grad()

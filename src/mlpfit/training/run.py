@@ -121,6 +121,7 @@ def make_module(config: Config, compiled: bool = False) -> Regression:
         streams=config.streams,
         init=config.model.init,
         activation=config.model.activation,
+        output=config.model.output,
         gradient=config.model.gradient,
         loss=config.loss,
         dtype=dtype(config),

@@ -57,10 +57,12 @@ class Schedule:
     def recorded_steps(self, steps: int) -> np.ndarray:
         """Which of the steps 1 .. steps have their loss saved, of those that are kept while
         training: all of a single run; of an ensemble the first, the last and every 1st, 2nd, 5th
-        or 10th: about ``ensemble.history_points``."""
+        or 10th: about ``ensemble.history_points``, and those of ``recording.losses_of_epochs``."""
         numbers = np.arange(1, steps + 1)
         if self.config.single:
             return numbers
         points = self.config.ensemble.history_points
         stride = next((k for k in (1, 2, 5) if steps / k <= points), 10)
-        return numbers[(numbers % stride == 0) | (numbers == 1) | (numbers == steps)]
+        epochs = (numbers - 1) // self.config.steps_per_epoch + 1
+        chosen = np.isin(epochs, self.config.recording.losses_of_epochs)
+        return numbers[(numbers % stride == 0) | (numbers == 1) | (numbers == steps) | chosen]

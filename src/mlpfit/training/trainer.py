@@ -121,6 +121,7 @@ def checkpoint_of_config(config: Config) -> dict[str, Any]:
         settings = {  # name -> the checkpoint's, the config's
             "units": (saved["units"], list(config.units)),
             "activation": (saved["activation"], config.model.activation),
+            "output": (saved.get("output", "identity"), config.model.output),
             "dtype": (saved["dtype"], dtype(config)),
             "replicas": (len(saved["seeds"]), len(config.replica_seeds)),
             "optimizer": (saved["optimizer"]["name"], config.optimizer.name),

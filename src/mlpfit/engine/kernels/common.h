@@ -146,7 +146,8 @@ struct Call {
     double delta;         // of Huber's loss
     double leak;          // slope of leaky_relu below 0
     double beta1, beta2, eps, decay;
-    int64_t layers, rows, buffers, activation, kind, optimizer;  // the problem's shape: kind is that of the loss,
+    int64_t layers, rows, buffers, activation, output;  // the problem's shape: output is the last layer's activation,
+    int64_t kind, optimizer;                            // kind that of the loss,
     int64_t decayed, nesterov, weighted, ordered;
     const int64_t* units;                                        // widths from input to output
 };
@@ -158,7 +159,7 @@ constexpr int MOST_LAYERS = 64;
 struct Shape {
     static constexpr int units[] = UNITS;
     static constexpr int layers = sizeof(units) / sizeof(int) - 1, rows = ROWS, buffers = BUFFERS;
-    static constexpr int activation = ACTIVATION, kind = KIND, optimizer = OPTIMIZER;
+    static constexpr int activation = ACTIVATION, output = OUTPUT, kind = KIND, optimizer = OPTIMIZER;
     static constexpr bool decayed = DECAYED, nesterov = NESTEROV, weighted = WEIGHTED, ordered = ORDERED;
     real leak, delta;
     explicit Shape(const Call& call) : leak(call.leak), delta(call.delta) {}
@@ -166,12 +167,12 @@ struct Shape {
 #else
 struct Shape {
     int units[MOST_LAYERS + 1];
-    int layers, rows, buffers, activation, kind, optimizer;
+    int layers, rows, buffers, activation, output, kind, optimizer;
     bool decayed, nesterov, weighted, ordered;
     real leak, delta;
     explicit Shape(const Call& call)
-        : layers(call.layers), rows(call.rows), buffers(call.buffers), activation(call.activation), kind(call.kind),
-          optimizer(call.optimizer), decayed(call.decayed), nesterov(call.nesterov), weighted(call.weighted),
+        : layers(call.layers), rows(call.rows), buffers(call.buffers), activation(call.activation), output(call.output),
+          kind(call.kind), optimizer(call.optimizer), decayed(call.decayed), nesterov(call.nesterov), weighted(call.weighted),
           ordered(call.ordered), leak(call.leak), delta(call.delta) {
         for (int l = 0; l <= layers; ++l) units[l] = call.units[l];
     }

@@ -196,11 +196,12 @@ struct Narrow {
             for (int o = 0; o < outputs(); ++o) {
                 N slope = {};
                 EACH_ROW {
-                    const N error = row + t < shape.rows ? h[output() + o][t] - y[(row + t) * outputs() + o] : N{};
+                    const N unit = h[output() + o][t] = activated(shape.output, shape.leak, h[output() + o][t]);
+                    const N error = row + t < shape.rows ? unit - y[(row + t) * outputs() + o] : N{};
                     const N pulled = pull(shape.kind, shape.delta, error);
                     const N weighted = shape.weighted ? pulled * weights[row + t] : pulled;
                     sums[t] = added_penalty(shape, error, weights[row + t], sums[t]);
-                    slope += errors[output() + o][t] = weighted * scale;
+                    slope += errors[output() + o][t] = below(shape.output, shape.leak, weighted * scale, unit);
                 }
                 gradient[bias_at(shape, shape.layers - 1) + o] += slope;
             }

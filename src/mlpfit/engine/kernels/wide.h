@@ -127,7 +127,7 @@ struct Wide {
         for (int i = 0; i < rows; ++i, h += columns) {
             V products = {};
             for (int j = 0; j < columns; ++j) products = fma(h[j], w[j], products);
-            const real scaled = error_of(sum_of_lanes(products) + bias - y[i], i, scale, sum);
+            const real scaled = error_of(sum_of_lanes(products) + bias, y[i], i, scale, sum);
             slope += scaled;
             const V broad = splat<V>(scaled);
             for (int j = 0; j < columns; ++j) {
@@ -145,16 +145,20 @@ struct Wide {
         real* out = reinterpret_cast<real*>(hidden[last]);
         Single sum = {};
         for (int i = 0; i < rows; ++i, out += width) {
-            for (int o = 0; o < outputs; ++o) out[o] = error_of(out[o] - y[i * outputs + o], i, scale, sum);
+            for (int o = 0; o < outputs; ++o) out[o] = error_of(out[o], y[i * outputs + o], i, scale, sum);
         }
         return sum[0];
     }
 
-    // The derivative of the loss by an output of row i from its error, whose penalty is added to the sum.
-    INLINE real error_of(real error, int i, real scale, Single& sum) const {
+    // The derivative of the loss of row i by z, an output before its activation; the penalty of its error is added to
+    // the sum.
+    INLINE real error_of(real z, real target, int i, real scale, Single& sum) const {
+        const Single unit = activated(shape.output, shape.leak, Single{z});
+        const real error = unit[0] - target;
         const real pulled = pull(shape.kind, shape.delta, Single{error})[0];
         sum = added_penalty(shape, Single{error}, Single{shape.weighted ? weights[i] : real(1)}, sum);
-        return (shape.weighted ? pulled * weights[i] : pulled) * scale;
+        const real scaled = (shape.weighted ? pulled * weights[i] : pulled) * scale;
+        return below(shape.output, shape.leak, Single{scaled}, unit)[0];
     }
 
     // From the errors of the units above a layer, which lie in place of their outputs, to the layer's gradients and the
