@@ -6,11 +6,13 @@ INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WHEELS := --only-binary :all: --no-binary antlr4-python3-runtime  # of this one there is none
 TUTORIALS := $(notdir $(wildcard conf/experiment/*))
+EXAMPLES := $(notdir $(patsubst %/conf,%,$(wildcard examples/*/conf)))
+SPACE := $(subst ,, )
 SWEEPS := $(patsubst conf/sweep/%.yaml,%,$(wildcard conf/sweep/*/*.yaml))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce ensembles evidence sweeps $(SWEEPS) figures report playground $(TUTORIALS) test test-slow test-launchers lint format tensorboard tour verify portable torture bench clean distclean FORCE
+.PHONY: help install reproduce ensembles evidence examples sweeps $(SWEEPS) figures report playground $(TUTORIALS) test test-slow test-launchers lint format tensorboard tour verify portable torture bench clean distclean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z$$()A-Z\/%. -]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sed -e 's/$$(TUTORIALS)/tower, plane, .../' -e 's|$$(SWEEPS)|parabola/hidden_units...|'
@@ -35,6 +37,10 @@ ensembles: $(INSTALLED) ## every experiment over 1000 to 20000 seeds
 
 evidence: $(INSTALLED) ## other recipes, for power, assumptions and sensitivity (after ensembles)
 	@$(BIN)/python -m mlpfit ensembles --variants
+
+examples: $(INSTALLED) ## the pages of examples/ over 1000 seeds each, judged: examples/outputs
+	@cd examples && for step in reproduce ensembles figures ledger report; do \
+	MLPFIT_PATH=$(subst $(SPACE),:,$(EXAMPLES)) ../$(BIN)/python -m mlpfit $$step $(EXAMPLES) || exit; done
 
 sweeps: $(SWEEPS) ## every ready sweep, 64 replicas a job (a minute or two)
 
