@@ -33,7 +33,7 @@ def test_the_closing_table_names_every_experiment_and_figure(reproduced):
 
 def test_a_second_time_everything_is_up_to_date(reproduced):
     again = run("mlpfit", "reproduce", cwd=reproduced[0])
-    assert again.stdout.startswith("everything is up to date: ")
+    assert again.stdout.splitlines()[-1].startswith("everything is up to date: ")
     assert again.returncode == 0 and again.stderr == ""
 
 

@@ -67,7 +67,7 @@ def test_an_epoch_shows_every_row_once(order):
         ({"order": "shuffle"}, "order=shuffle: needs batch_size"),
         ({"order": "shuffle", "batch_size": 1000}, "must be at most the 30 rows"),
         ({"order": "shuffle", "batch_size": 0}, "must be a whole number"),
-        ({"order": "shuffle", "batch_size": 7, "macro_batch": 9}, "order=blocks only"),
+        ({"order": "shuffle", "batch_size": 7, "macro_batch": 9}, "applies only with order=blocks"),
         ({"order": "slices", "batch_size": 7}, "needs start_below"),
         ({"order": "slices", "batch_size": 7, "start_below": 7}, "must be above the batch size"),
         ({"order": "blocks", "batch_size": 7}, "needs macro_batch"),

@@ -84,7 +84,8 @@ def numbers(name: str, recipe: dict[str, Any], seed: int) -> dict[str, str]:
     rngs = streams.streams(seed, recipe["streams"])
     rows = target.rows(rngs.data)
     parameters = initial_parameters(recipe["units"], recipe["init"], rngs.weights)
-    found = {"rows": digest(*vars(rows).values()), "weights": digest(*parameters)}
+    arrays = [values for values in vars(rows).values() if values is not None]
+    found = {"rows": digest(*arrays), "weights": digest(*parameters)}
     fresh = target.rows(streams.fresh(seed, "validation"))
     found["fresh rows"] = digest(fresh.x, fresh.y)
     if recipe["order"]["kind"] != "full":

@@ -100,7 +100,7 @@ def refuses_damaged(summary):
     "overrides, message",
     [
         (["experiment=tower/small", "optimizer.lr=range(0,0)"], "optimizer.lr=range(0,0)"),
-        (["optimizer.lr=1,2"], "experiment=...: name one"),
+        (["optimizer.lr=1,2"], "experiment=...: choose one of tower/small, "),
         (["experiment=tower/small", "optimizer.lr=1,,2"], "optimizer.lr=1,,2"),
         (["experiment=tower/small", "optimizer.lr=0.1,abc"], "optimizer.lr=abc: must be"),
         (["experiment=tower/small", "output_dir=a,b"], "output_dir: changes no result"),

@@ -210,15 +210,6 @@ def test_a_callback_that_fails_is_named_in_one_line_and_leaves_nothing(quick, tm
     assert not list((tmp_path / "outputs").rglob("*.partial"))
 
 
-@pytest.mark.parametrize("engine", ["true", "false"])
-@pytest.mark.parametrize("given", ["max_time=00:00:00:00", "limit_train_batches=0"])
-def test_a_training_without_time_or_batches_has_no_steps(quick, given, engine):
-    run = trained(quick(*SMALL, f"trainer.{given}", f"engine={engine}"))
-    assert run.provenance["steps"] == 0 and run.history["loss"].shape == (0, 1)
-    assert run.provenance["ended"] == f"trainer.{given.partition('=')[0]}"
-    assert run.snapshots.tolist() == [0]
-
-
 def test_variables_of_a_launcher_change_nothing(quick, monkeypatch):
     for engine in ("true", "false"):
         config = quick(*SMALL, f"engine={engine}", "force=true")

@@ -1,10 +1,14 @@
 """Composition of YAML and overrides by Hydra into a Config. Code that takes a Config needs no
 Hydra."""
 
+import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -18,6 +22,7 @@ from mlpfit.errors import (
     as_config_error,
     shortened,
 )
+from mlpfit.files import write_file
 
 WITH_ARGUMENTS = {  # keys that take a name, or a name with arguments
     "loss": "{name: huber, delta: 2}",
@@ -187,22 +192,43 @@ def _validated(plain: dict[str, Any], overrides: Sequence[str]) -> Config:
         raise
 
 
+CACHE = Path("outputs/.cache/configs")  # of what as_published composed, where there is an outputs/
+
+
 def as_published(experiment: str) -> Config:
     """The config of an experiment without overrides. It is composed once, and again only after a
     file of ``conf/`` has changed."""
-    files = (file for conf in conf_folders() for file in sorted(conf.rglob("*.yaml")))
-    return _as_published(experiment, tuple((str(file), file.read_bytes()) for file in files))
+    files = [file for conf in conf_folders() for file in sorted(conf.rglob("*.yaml"))]
+    stats = ((str(file), file.stat()) for file in files)
+    return _as_published(experiment, tuple((n, s.st_mtime_ns, s.st_size) for n, s in stats))
 
 
 @cache
-def _as_published(experiment: str, files: tuple[tuple[str, bytes], ...]) -> Config:
-    """The config of an experiment with these files; composing takes 70 ms."""
+def _as_published(experiment: str, files: tuple[tuple[str, int, int], ...]) -> Config:
+    """The config of an experiment with these files. Hydra takes up to 200 ms to compose it, so what
+    came of their content, of this code and of the environment variables that they name is kept."""
+    names = [name for name, _, _ in files]
+    text = b"".join(Path(name).read_bytes() for name in names)
+    code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
+    variables = sorted(set(re.findall(rb"\$\{oc\.env:(\w+)", text)))
+    given = [os.environ.get(variable.decode()) for variable in variables]
+    decides = [experiment, names, given, version("hydra-core"), version("omegaconf")]
+    key = hashlib.sha256(json.dumps(decides).encode() + text + code).hexdigest()
+    kept = CACHE / f"{experiment.replace('/', '-')}.json"
+    with suppress(OSError, ValueError, TypeError, KeyError):  # missing or damaged
+        found = json.loads(kept.read_bytes())
+        if found["of"] == key:
+            return parse(found["config"])
     try:
-        config = compose([f"experiment={experiment}"])
+        plain = _compose_plain(overrides := [f"experiment={experiment}"])
+        config = _validated(plain, overrides)
     except ConfigError as error:
-        text = str(error)
+        message = str(error)
         raise ConfigError(
-            text if experiment in text else f"experiment={experiment}: {text}"
+            message if experiment in message else f"experiment={experiment}: {message}"
         ) from error
     check_own_name(config.name, experiment)
+    if b"${now:" not in text and CACHE.parents[1].is_dir():
+        with suppress(OSError):
+            write_file(kept, json.dumps({"of": key, "config": plain}).encode())
     return config
