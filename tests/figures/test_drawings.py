@@ -56,12 +56,12 @@ def test_figures_drawn_again_have_the_same_bytes(reproduced, tmp_path):
     assert draw_all(["tower"], tmp_path) == (0, 3)
 
 
-def test_a_figure_that_was_edited_is_drawn_again(reproduced, tmp_path):
+def test_a_figure_that_was_cut_short_is_drawn_again(reproduced, tmp_path):
     shutil.copytree(reproduced[0] / "outputs/runs/parabola", tmp_path / "runs/parabola")
     assert draw_all(["parabola/loss"], tmp_path) == (1, 0)
     file = tmp_path / "figures/parabola/loss.svg"
     sound = file.read_bytes()
-    file.write_bytes(sound.replace(b"#b22222", b"#b22223", 1))
+    file.write_bytes(sound[:-100])
     assert draw_all(["parabola/loss"], tmp_path) == (1, 0) and file.read_bytes() == sound
 
 

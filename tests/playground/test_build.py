@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import run
 from playground_page import FRONT, bare, make_page, needs_node
@@ -44,7 +45,7 @@ def test_a_target_with_a_text_is_the_function_that_the_text_says():
         assert playground.is_its_text(target) == (target.text is not None)
         texts.add(target.text)
     assert texts >= {target.text for target in TARGETS.values() if target.text} - {"{f}"}
-    assert formula.parse("x^2")(2.0) == 4
+    assert formula.parse("x^2")(np.array([[2.0]])) == 4
 
 
 def test_a_text_that_says_another_function_is_not_believed():

@@ -29,14 +29,15 @@ def save(file: Path, draw: Callable[[], Figure], title: str, description: str) -
 
 
 def is_current(file: Path, description: str) -> bool:
-    """Whether the SVG exists and has this description; inside ``narrow_screens`` the
+    """Whether the SVG exists, whole, and has this description; inside ``narrow_screens`` the
     other version of a wide one."""
     if is_for_narrow_screens():
         if not is_wide(file):
             return True
         file = narrow_file(file)
     svg = file.read_bytes() if file.is_file() else b""
-    return description in svg[:4000].decode(errors="replace")
+    whole = svg.rstrip().endswith(b"</svg>")
+    return whole and description in svg[:4000].decode(errors="replace")
 
 
 def narrow_file(file: Path) -> Path:
