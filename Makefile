@@ -3,6 +3,8 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# An environment holds absolute paths: in a checkout that was moved it is made anew.
+MOVED := $(shell test -f $(INSTALLED) && test ! -L .venv && test "$$(cat $(INSTALLED))" != "$$(pwd)" && rm $(INSTALLED) && echo yes)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WHEELS := --only-binary :all: --no-binary antlr4-python3-runtime  # of this one there is none
 TUTORIALS := $(notdir $(wildcard conf/experiment/*))
@@ -21,13 +23,13 @@ install: $(INSTALLED) ## create .venv from the lock files
 
 $(INSTALLED): requirements.lock requirements-torch.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "mlpfit needs Python 3.11, 3.12 or 3.13: install one or say make PYTHON=..."; exit 1; }
-	@echo "setting up .venv from the lock files: some hundred packages, then torch, about a minute"
-	@$(PYTHON) -m venv .venv
+	@$(if $(MOVED),echo "this checkout was moved or updated: its .venv is made anew";) echo "setting up .venv from the lock files: some hundred packages, then torch, about a minute"
+	@$(PYTHON) -m venv $(if $(MOVED),--clear) .venv
 	@$(PIP) --require-hashes --no-deps $(WHEELS) -r requirements.lock
 	@echo "torch ..."
 	@$(PIP) --only-binary :all: -r requirements-torch.lock
 	@$(PIP) --no-build-isolation --no-deps -e .
-	@touch $@
+	@pwd > $@
 
 reproduce: $(INSTALLED) ## train every experiment, draw every figure, print the table
 	@$(BIN)/python -m mlpfit reproduce
