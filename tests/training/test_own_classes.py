@@ -190,7 +190,7 @@ REFUSED = {
     "model.init={weight: zeros, bias: xavier_normal}": "model.init.bias=xavier_normal: ValueError",
     "model.dropout=1": "model.dropout=1: must be less than 1",
     "loss.delta=2": "loss.delta: give arguments together with the name: 'loss={name: huber",
-    "loss=binary_cross_entropy": "takes probabilities, but outputs are linear: loss=bce",
+    "loss=binary_cross_entropy": "outputs are linear: model.output=sigmoid, or loss=bce",
     "loss=cross_entropy": "loss=cross_entropy: needs a target of classes",
     "scheduler=StepLR": "scheduler.step_size: missing; StepLR needs a value",
     "scheduler=Step": "scheduler=Step: no such scheduler; did you mean StepLR",
