@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 # An environment holds absolute paths: in a checkout that was moved it is made anew.
-MOVED := $(shell test -f $(INSTALLED) && test ! -L .venv && test "$$(cat $(INSTALLED))" != "$$(pwd)" && rm $(INSTALLED) && echo yes)
+MOVED := $(shell test -f $(INSTALLED) && test ! -L .venv && test "$$(cat $(INSTALLED))" != "$$(pwd -P)" && rm $(INSTALLED) && echo yes)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WHEELS := --only-binary :all: --no-binary antlr4-python3-runtime  # of this one there is none
 TUTORIALS := $(notdir $(wildcard conf/experiment/*))
@@ -29,7 +29,7 @@ $(INSTALLED): requirements.lock requirements-torch.lock pyproject.toml
 	@echo "torch ..."
 	@$(PIP) --only-binary :all: -r requirements-torch.lock
 	@$(PIP) --no-build-isolation --no-deps -e .
-	@pwd > $@
+	@pwd -P > $@
 
 reproduce: $(INSTALLED) ## train every experiment, draw every figure, print the table
 	@$(BIN)/python -m mlpfit reproduce
