@@ -1,6 +1,7 @@
 """What the pages of the plugins show is true."""
 
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import fields
@@ -30,7 +31,7 @@ def block(name, language):
 @pytest.mark.parametrize("name", PAGES)
 def test_the_example_runs_as_it_is_shown(tmp_path, name):
     (tmp_path / "app.py").write_text(block(name, "python"))
-    line = block(name, "").replace("python ", f"{sys.executable} ", 1)
+    line = block(name, "").replace("python ", f"{shlex.quote(sys.executable)} ", 1)
     subprocess.run(line, shell=True, cwd=tmp_path, check=True)
     assert len(list(tmp_path.glob("multirun/*/*/*/.hydra"))) == (3 if name == "launcher" else 6)
 
