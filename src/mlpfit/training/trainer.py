@@ -29,8 +29,8 @@ from mlpfit.training.progress import OnStep, console
 from mlpfit.training.schedule import Schedule
 from mlpfit.training.shard import Shard
 
-# Arguments of the Trainer that stop all shards at the same step.
 RANKS = {"RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK"}
+# Arguments of the Trainer that stop all shards at the same step.
 SHORTENING = {"fast_dev_run", "limit_train_batches", "overfit_batches"}
 
 
