@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 import mlpfit
+from mlpfit.config.compose import without_hydra
 from mlpfit.config.sources import register_with_hydra, sweep_folder
 from mlpfit.sweeps.composing import JobLoader
 from mlpfit.sweeps.summary import read_summary
@@ -46,6 +47,31 @@ def test_a_job_is_composed_as_hydra_composes_it(job):
                 a, b = (OmegaConf.to_container(c, resolve=resolve) for c in with_task)
                 assert a == b
             assert OmegaConf.to_container(composed) == OmegaConf.to_container(expected)
+
+
+def test_a_glance_at_a_job_shows_what_hydra_composes():
+    """Although jobs that set plain values of the same keys do so in the same config."""
+    jobs = [["seed=1", "model.hidden=4"], ["seed=2", "model.hidden=8"], ["seed=2"]]
+    jobs += [["loss=mae"], ["loss={name: huber, delta: 2}"], ["loss={name: huber}"], ["loss=mse"]]
+    jobs += [["+trainer.min_steps=2"], ["+trainer.min_steps=3"], ["~recording.snapshots"]]
+    jobs += [["seed=3"], ["seed=${replicas}", "replicas=2"], ["seed=4", "replicas=3"]]
+    jobs += [["optimizer=sgd", "optimizer.lr=0.1"], ["optimizer=sgd", "optimizer.lr=0.2"]]
+    register_with_hydra()
+    with initialize_config_dir(str(Path(mlpfit.__file__).parent / "config"), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        given = ["experiment=tower/small", "seed=0,1"]
+        master = hydra.compose_config("config", given, RunMode.MULTIRUN)
+        ours = JobLoader(hydra.config_loader)
+        for job in (["experiment=tower/small", *values] for values in jobs):
+            expected = hydra.config_loader.load_sweep_config(master, job)
+            glanced = ours.glance(master, job)
+            assert OmegaConf.to_container(glanced) == OmegaConf.to_container(expected), job
+            a, b = (
+                OmegaConf.to_container(c, resolve=True)
+                for c in map(without_hydra, (glanced, expected))
+            )
+            assert a == b, job
+        assert len(ours.composed) == 2  # with and without optimizer=sgd
 
 
 def test_a_sweep_is_named_by_the_sweepers_params_too():

@@ -120,12 +120,19 @@ def _compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
 def _plain_values(composed: Any, overrides: Sequence[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
-    composed = without_hydra(composed)
     if OmegaConf.is_missing(composed, "name"):
         if experiment := [o for o in overrides if o.startswith("experiment=")]:
             raise ConfigError(f"{experiment[0]}: name: missing in its file")
         raise ConfigError(f"experiment=...: choose one of {', '.join(experiments())}")
-    return json.loads(json.dumps(OmegaConf.to_container(composed, resolve=True), default=str))
+    # Without a copy that lacks Hydra's settings, which would take most of the time.
+    values = {key: composed[key] for key in composed if key != "hydra"}
+    plain = {
+        str(key): OmegaConf.to_container(value, resolve=True)
+        if OmegaConf.is_config(value)
+        else value
+        for key, value in values.items()
+    }
+    return json.loads(json.dumps(plain, default=str))
 
 
 def without_hydra(composed: Any) -> Any:

@@ -113,7 +113,8 @@ class Experiments(Callback):
         """Check and plan the jobs that the sweeper will launch. Raises ConfigError, RunError."""
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        loader, sweeper = hydra.config_loader, sweeper_of(config)
+        loader: Any = hydra.config_loader  # a JobLoader
+        sweeper = sweeper_of(config)
         planned, metric = None, None
         if sweeper == "Shards":
             from mlpfit.sweeps import shards

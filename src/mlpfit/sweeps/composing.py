@@ -1,51 +1,81 @@
 """Composing the jobs of a multirun fast enough for thousands of them."""
 
-import copy
 import os
+import pickle
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 
 class JobLoader(ConfigLoaderImpl):
     """Hydra's loader, which composes jobs that choose the same files only once, and sets their
-    values in copies: 10 ms a job instead of 75."""
+    values in copies: 5 ms a job instead of 75."""
 
     def __init__(self, loader: ConfigLoaderImpl) -> None:
         self.config_search_path, self.repository = loader.config_search_path, loader.repository
-        self.composed: dict[tuple[str, ...], DictConfig] = {}  # by the overrides that choose files
+        self.composed: dict[tuple[str, ...], bytes] = {}  # by the overrides that choose files
+        self.groups: dict[str, bool] = {}  # key -> whether it is a group of files
+        self.last: tuple[object, DictConfig] | None = None  # see :meth:`glance`
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"composed": {}}  # not to every worker of a launcher
+    def __getstate__(self) -> dict[str, Any]:  # not everything to every worker of a launcher
+        return self.__dict__ | {"composed": {}, "last": None}
 
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
-        lines: Any = OmegaConf.to_container(master_config.hydra.overrides.hydra)
-        overrides = OverridesParser.create().parse_overrides([*lines, *sweep_overrides])
-        files = [o for o in overrides if self._chooses_files(o)]
+        overrides = self._parsed(master_config, sweep_overrides)
+        return self._with_values(master_config, self._base(master_config, overrides), overrides)
+
+    def glance(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """The same, to be read before the next call only: if that gives plain values to the same
+        keys, it sets them in the same config, which takes 2 ms."""
+        overrides = self._parsed(master_config, sweep_overrides)
         values = [o for o in overrides if not self._chooses_files(o)]
-        key = tuple(str(o.input_line) for o in files)
+        plain = all(o.type == OverrideType.CHANGE and _is_plain(o.value()) for o in values)
+        files = [str(o.input_line) for o in overrides if self._chooses_files(o)]
+        same = files, [o.key_or_group for o in values], plain
+        if not plain or self.last is None or self.last[0] != same:
+            self.last = same, self._base(master_config, overrides)
+        return self._with_values(master_config, self.last[1], overrides)
+
+    def _parsed(self, master: DictConfig, sweep_overrides: Sequence[str]) -> list[Override]:
+        lines: Any = OmegaConf.to_container(master.hydra.overrides.hydra)
+        return [_parsed_line(line) for line in (*lines, *sweep_overrides)]
+
+    def _base(self, master: DictConfig, overrides: Sequence[Override]) -> DictConfig:
+        """A new config of the files that the overrides choose."""
+        key = tuple(str(o.input_line) for o in overrides if self._chooses_files(o))
         if key not in self.composed:
-            name = master_config.hydra.job.config_name
-            self.composed[key] = self.load_configuration(name, list(key), RunMode.RUN)
+            name = master.hydra.job.config_name
+            config = self.load_configuration(name, list(key), RunMode.RUN)
+            self.composed[key] = pickle.dumps(config)  # four times as fast as copy.deepcopy
+        base: DictConfig = pickle.loads(self.composed[key])
+        return base
+
+    def _with_values(
+        self, master: DictConfig, config: DictConfig, overrides: list[Override]
+    ) -> DictConfig:
+        values = [o for o in overrides if not self._chooses_files(o)]
         self.validate_sweep_overrides_legal(values, RunMode.RUN, from_shell=True)
-        config = copy.deepcopy(self.composed[key])
         self._apply_overrides_to_config(values, config)
         self._set_hydras_own(config, overrides)
-        OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        OmegaConf.copy_cache(from_config=master, to_config=config)
         return config
 
     def _chooses_files(self, override: Override) -> bool:
         """Whether an override decides which files are composed."""
-        if override.key_or_group == "hydra.searchpath":
+        key = override.key_or_group
+        if key not in self.groups:
+            self.groups[key] = self.repository.group_exists(key)
+        if key == "hydra.searchpath":
             return True
-        is_group = self.repository.group_exists(override.key_or_group)
-        return is_group and not isinstance(override.value(), dict)
+        return self.groups[key] and not isinstance(override.value(), dict)
 
     def _set_hydras_own(self, config: DictConfig, overrides: list[Override]) -> None:
         """The keys under hydra that follow from all overrides, as in Hydra's load_configuration."""
@@ -60,3 +90,13 @@ class JobLoader(ConfigLoaderImpl):
         config.hydra.job.override_dirname = get_overrides_dirname(
             tasks, named.exclude_keys, named.item_sep, named.kv_sep
         )
+
+
+@cache
+def _parsed_line(line: str) -> Override:
+    return OverridesParser.create().parse_overrides([line])[0]
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it replaces whatever an earlier job has set."""
+    return not isinstance(value, dict | list) and "${" not in str(value)

@@ -21,6 +21,7 @@ from mlpfit.runs.folder import check_place
 from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.removal import check_job_folder
 from mlpfit.runs.run import MARKER, load_run
+from mlpfit.sweeps.composing import JobLoader
 from mlpfit.sweeps.summary import Job, identity_hash, objective, sweep_note
 from mlpfit.training import duration
 from mlpfit.training.progress import console, counted, doing, in_time
@@ -43,34 +44,41 @@ class Planned:
     config: Config | None
 
 
-def plan(loader: Any, master: DictConfig, overrides: Sequence[Override]) -> list[Planned]:
+def plan(loader: JobLoader, master: DictConfig, overrides: Sequence[Override]) -> list[Planned]:
     """Compose and check every job of a grid. Raises ConfigError for a wrong config, for two jobs
     that share a folder, and for no or over ``MAX_JOBS`` jobs."""
     count = number_of_jobs(overrides)
     if count > SAY_PLANNING:
         console.print(f"planning {count} jobs")
-    sweep, jobs = Path(str(master.hydra.sweep.dir)), []
+    sweep, jobs = Path(str(master.hydra.sweep.dir)), list[Planned]()
     taken: dict[str, tuple[str, ...]] = {}  # folder -> overrides of its job
-    for number, job in enumerate(BasicSweeper.split_arguments(list(overrides), None)[0]):
-        composed = loader.load_sweep_config(master, list(job))
-        with open_dict(composed):
-            composed.hydra.job.id = composed.hydra.job.num = number
-        config, subdir = checked_config(composed), str(composed.hydra.sweep.subdir)
-        if subdir in taken:
-            given = ", ".join(result for result in job if result not in taken[subdir]) or job[-1]
-            raise ConfigError(
-                f"{given}: two jobs share the folder {sweep / subdir}; give each value once, or "
-                "another hydra.sweep.subdir"
-            )
-        taken[subdir] = tuple(job)
-        check_job_folder(sweep / subdir, sweep)
-        check_place(config, sweep / subdir)
-        is_missing = needs_training(config, sweep / subdir)
-        seconds = (
-            sum(map(duration.predicted_seconds, shards(config, Path()))) if is_missing else 0.0
-        )
-        jobs.append(Planned(number, tuple(job), subdir, seconds, config if is_missing else None))
+    with doing(lambda seconds: f"{len(jobs)} of {count} jobs planned after {seconds:.0f} s"):
+        for number, job in enumerate(BasicSweeper.split_arguments(list(overrides), None)[0]):
+            composed = loader.glance(master, list(job))
+            with open_dict(composed):
+                composed.hydra.job.id = composed.hydra.job.num = number
+            config, subdir = checked_config(composed), str(composed.hydra.sweep.subdir)
+            if subdir in taken:
+                given = ", ".join(value for value in job if value not in taken[subdir]) or job[-1]
+                raise ConfigError(
+                    f"{given}: two jobs share the folder {sweep / subdir}; give each value once, "
+                    "or another hydra.sweep.subdir"
+                )
+            taken[subdir] = tuple(job)
+            jobs.append(planned(config, number, job, subdir, sweep))
     return jobs
+
+
+def planned(
+    config: Config, number: int, overrides: Sequence[str], subdir: str, sweep: Path
+) -> Planned:
+    """A job of this config. Raises RunError if its folder is not its own."""
+    check_job_folder(sweep / subdir, sweep)
+    check_place(config, sweep / subdir)
+    if not needs_training(config, sweep / subdir):
+        return Planned(number, tuple(overrides), subdir, 0.0, None)
+    seconds = sum(map(duration.predicted_seconds, shards(config, Path())))
+    return Planned(number, tuple(overrides), subdir, seconds, config)
 
 
 def number_of_jobs(overrides: Sequence[Override]) -> int:
