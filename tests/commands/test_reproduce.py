@@ -264,6 +264,30 @@ def test_what_was_composed_is_composed_again_when_a_file_changes(own, monkeypatc
     assert as_published("own/ramp").steps == 30
 
 
+def test_a_changed_experiment_is_composed_alone(own, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLPFIT_PATH", own)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").mkdir()
+    beside(own, "flat")
+
+    def composed():
+        """The file of what was composed, which is replaced by the next time."""
+        for name in ("own/ramp", "own/flat"):
+            as_published(name)
+        folder = tmp_path / "outputs/.cache/configs"
+        return {file.stem: file.stat().st_ino for file in folder.iterdir()}
+
+    first = composed()
+    file = Path(own) / "conf/experiment/own/flat.yaml"
+    file.write_text(file.read_text().replace("hidden: 3", "hidden: 5"))
+    changed = composed()
+    assert changed["own-ramp"] == first["own-ramp"] and changed["own-flat"] != first["own-flat"]
+    target = Path(own) / "conf/target/ramp.yaml"  # which both of them read
+    target.write_text(target.read_text().replace("slope: 2.0", "slope: 3.0"))
+    assert not {*composed().values()} & {*changed.values()}
+    assert as_published("own/ramp").target.slope == 3.0 and as_published("own/flat").units[1] == 5
+
+
 def test_a_folder_of_tutorials_is_not_one(own, tmp_path):
     above = str(Path(own).parent)
     done = run("mlpfit", "reproduce", "own", cwd=tmp_path, MLPFIT_PATH=above)

@@ -58,7 +58,7 @@ class Tutorial:
 
     def experiments(self) -> list[str]:
         """Names of its experiments, "tower/small"."""
-        stems = sorted(file.stem for file in (self.conf / "experiment" / self.name).glob("*.yaml"))
+        stems = _stems(f"{self.conf}/experiment/{self.name}")
         ordered = [s for s in dict.fromkeys((*self.order, *stems)) if s in stems]
         return [f"{self.name}/{stem}" for stem in ordered]
 
@@ -68,8 +68,13 @@ class Tutorial:
 
     def sweeps(self) -> list[str]:
         """Names of its ready sweeps, "tower/width_and_depth"."""
-        files = sorted((self.conf / "sweep" / self.name).glob("*.yaml"))
-        return [f"{self.name}/{file.stem}" for file in files]
+        return [f"{self.name}/{stem}" for stem in _stems(f"{self.conf}/sweep/{self.name}")]
+
+
+def _stems(folder: str) -> list[str]:
+    """Names of the YAML files in a folder, which are asked for hundreds of times."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 @cache

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
@@ -205,29 +205,37 @@ CACHE = Path("outputs/.cache/configs")  # of what as_published composed, where t
 def as_published(experiment: str) -> Config:
     """The config of an experiment without overrides. It is composed once, and again only after a
     file of ``conf/`` has changed."""
-    files = [file for conf in conf_folders() for file in sorted(conf.rglob("*.yaml"))]
-    stats = ((str(file), file.stat()) for file in files)
-    return _as_published(experiment, tuple((n, s.st_mtime_ns, s.st_size) for n, s in stats))
+    return _as_published(experiment, tuple(_stats(conf_folders())))
+
+
+def _stats(folders: Iterable[str | Path]) -> Iterator[tuple[str, int, int]]:
+    """Path, time of change and size of every YAML file in these folders. It is asked for often, and
+    pathlib's rglob would take ten times as long."""
+    for folder in filter(os.path.isdir, folders):
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _stats([entry.path])
+                elif entry.name.endswith(".yaml"):
+                    status = entry.stat()
+                    yield entry.path, status.st_mtime_ns, status.st_size
 
 
 @cache
 def _as_published(experiment: str, files: tuple[tuple[str, int, int], ...]) -> Config:
     """The config of an experiment with these files. Hydra takes up to 200 ms to compose it, so what
-    came of their content, of this code and of the environment variables that they name is kept."""
+    came of the files that it reads is kept."""
     names = [name for name, _, _ in files]
-    text = b"".join(Path(name).read_bytes() for name in names)
-    code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
-    variables = sorted(set(re.findall(rb"\$\{oc\.env:(\w+)", text)))
-    given = [os.environ.get(variable.decode()) for variable in variables]
-    decides = [experiment, names, given, version("hydra-core"), version("omegaconf")]
-    key = hashlib.sha256(json.dumps(decides).encode() + text + code).hexdigest()
     kept = CACHE / f"{experiment.replace('/', '-')}.json"
     with suppress(OSError, ValueError, TypeError, KeyError):  # missing or damaged
         found = json.loads(kept.read_bytes())
-        if found["of"] == key:
+        if found["of"] == _digest(experiment, names, found["read"]):
             return parse(found["config"])
+    from mlpfit.config.sources import noting_files
+
     try:
-        plain = _compose_plain(overrides := [f"experiment={experiment}"])
+        with noting_files() as read:
+            plain = _compose_plain(overrides := [f"experiment={experiment}"])
         config = _validated(plain, overrides)
     except ConfigError as error:
         message = str(error)
@@ -235,7 +243,31 @@ def _as_published(experiment: str, files: tuple[tuple[str, int, int], ...]) -> C
             message if experiment in message else f"experiment={experiment}: {message}"
         ) from error
     check_own_name(config.name, experiment)
-    if b"${now:" not in text and CACHE.parents[1].is_dir():
-        with suppress(OSError):
-            write_file(kept, json.dumps({"of": key, "config": plain}).encode())
+    if CACHE.parents[1].is_dir():
+        with suppress(OSError, ValueError):
+            of = _digest(experiment, names, read)
+            content = {"of": of, "read": read, "config": plain}
+            write_file(kept, json.dumps(content).encode())
     return config
+
+
+def _digest(experiment: str, names: Sequence[str], read: Sequence[str]) -> str:
+    """Hash of what the config of an experiment depends on: the content of the files that were read
+    to compose it and the environment variables that they name, the names of all files, this code,
+    Hydra, torch (whose optimizers have no files). Raises ValueError for a file that names the
+    time."""
+    text = b"".join(Path(name).read_bytes() for name in read)
+    if b"${now:" in text:
+        raise ValueError("now")
+    variables = sorted(set(re.findall(rb"\$\{oc\.env:(\w+)", text)))
+    given = [os.environ.get(variable.decode()) for variable in variables]
+    decides = json.dumps([experiment, names, read, given])
+    return hashlib.sha256(decides.encode() + text + _code()).hexdigest()
+
+
+@cache
+def _code() -> bytes:
+    """This code and the versions of what composes."""
+    code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
+    packages = [version(name) for name in ("hydra-core", "omegaconf", "torch")]
+    return code + " ".join(packages).encode()

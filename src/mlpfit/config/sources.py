@@ -6,7 +6,9 @@ They are registered in this process only, not as plugins of other Hydra applicat
 import builtins
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from io import StringIO
 from pathlib import Path
@@ -30,6 +32,20 @@ from mlpfit.errors import ConfigError, check_texts
 NESTED = ("experiment", "sweep")  # groups whose files are in a folder of their tutorial
 # Keys that change how or where a result is computed, but not the result.
 INCIDENTAL_KEYS = ("output_dir", "force", "ensemble.processes", "ensemble.only", "metric", "hydra")
+
+
+_read: ContextVar[list[str] | None] = ContextVar("files read", default=None)
+
+
+@contextmanager
+def noting_files() -> Iterator[list[str]]:
+    """Yield a list to which the path of every file of ``conf/`` that is read inside is added."""
+    files: list[str] = []
+    token = _read.set(files)
+    try:
+        yield files
+    finally:
+        _read.reset(token)
 
 
 class ConfSource(FileConfigSource):
@@ -68,6 +84,8 @@ class ConfSource(FileConfigSource):
             return ConfigResult(
                 config=config, path=where, provider=self.provider, header={"package": None}
             )
+        if (files := _read.get()) is not None:
+            files.append(str(file))
         check_texts(load_yaml(file), str(file))  # plain values, in UTF-8 whatever the locale
         text = file.read_text("utf-8")
         header = self._get_header_dict(text[:512])

@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def identity(config: Config) -> dict[str, Any]:
     """Recipe, hashes of the code and versions of the packages; equal for equal runs."""
     return {
         "recipe": config.recipe(),
-        "code": _hash(computing_files()),
+        "code": computing_code(),
         "target": target_hash(config.target),
         "packages": {name: version_of(name) for name in COMPUTING_PACKAGES},
         **own_code(config),
@@ -99,6 +100,12 @@ def computing_files() -> list[Path]:
     folders = [Path(__file__).parents[1] / folder for folder in COMPUTING_FOLDERS]
     files = [f for suffix in ("*.py", "*.h") for folder in folders for f in folder.rglob(suffix)]
     return sorted(f for f in files if not str(f).endswith(NOT_COMPUTING))
+
+
+@cache
+def computing_code() -> str:
+    """Hash of :func:`computing_files`, as they are when this process first asks for it."""
+    return _hash(computing_files())
 
 
 def fingerprint(config: Config, seeds: Sequence[int]) -> str:
