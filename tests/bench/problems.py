@@ -104,8 +104,7 @@ def _trained(problem: Problem) -> float:
     from mlpfit.training.engine import kernel_cache
     from mlpfit.training.evaluation import Evaluation
     from mlpfit.training.run import make_data, make_module
-    from mlpfit.training.schedule import Schedule
-    from mlpfit.training.shard import Shard
+    from mlpfit.training.shard import Schedule, Shard
     from mlpfit.training.trainer import run_trainer
 
     with tempfile.TemporaryDirectory() as folder:

@@ -44,7 +44,7 @@ def training() -> str:
 def recorded(problem: Problem, how: str) -> Turn:
     """A run as the command makes it, its folder and files included; how: words among tensorboard
     and engine."""
-    from mlpfit.training.run import train_into
+    from mlpfit.training.run import train_replicas
     from mlpfit.training.shard import Shard
 
     with tempfile.TemporaryDirectory() as folder:
@@ -59,7 +59,7 @@ def recorded(problem: Problem, how: str) -> Turn:
         )
         tidy()
         started = clock()
-        train_into(Shard(config, (config.seed,), Path(folder)), lambda step, loss: None)
+        train_replicas(Shard(config, (config.seed,), Path(folder)), lambda step, loss: None)
         return Turn(config.trainer.max_steps, clock() - started)
 
 

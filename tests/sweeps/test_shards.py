@@ -10,7 +10,7 @@ from conftest import run
 from mlpfit import RunError, load_run
 from mlpfit.config.compose import compose
 from mlpfit.runs.folder import seal
-from mlpfit.training.train import train, train_some_shards
+from mlpfit.training.train import train
 
 ENSEMBLE = ("experiment=tower/small", "trainer.max_steps=20", "model.hidden=4", "logger=none")
 FIVE = ("replicas=9", "ensemble.shard=2")  # shards of 2, 2, 2, 2 and 1 replicas
@@ -66,16 +66,16 @@ def test_shards_that_are_finished_are_not_trained_again(command, tmp_path):
 def test_a_part_of_a_finished_ensemble_leaves_nothing(tmp_path):
     whole = at_once(tmp_path, *FIVE)
     config = compose([f"output_dir={tmp_path}", *ENSEMBLE, *FIVE, "ensemble.only=[1]"])
-    train_some_shards(config, config.folder)
+    train(config, config.folder)
     assert [path.name for path in whole.path.parent.iterdir()] == ["small"]
 
 
 def test_a_part_of_another_ensemble_is_refused(tmp_path):
     given = [f"output_dir={tmp_path}", *ENSEMBLE, *FIVE, "ensemble.only=[1]"]
-    train_some_shards(compose(given), compose(given).folder)
+    train(compose(given), compose(given).folder)
     other = compose([*given, "optimizer.lr=0.5"])
     with pytest.raises(RunError, match=r"interrupted run with other settings .*optimizer.lr"):
-        train_some_shards(other, other.folder)
+        train(other, other.folder)
 
 
 def test_two_experiments_are_two_ensembles(command, tmp_path):

@@ -18,9 +18,8 @@ from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import as_published, compose
 from mlpfit.engine.steps import CompiledSteps
 from mlpfit.training.engine import kernel_cache
-from mlpfit.training.run import make_data, make_module, train_into
-from mlpfit.training.schedule import Schedule
-from mlpfit.training.shard import Shard
+from mlpfit.training.run import make_data, make_module, train_replicas
+from mlpfit.training.shard import Schedule, Shard
 from mlpfit.training.train import train
 
 RANDOM = [name for name in experiments() if name != "plane/least_squares"]
@@ -38,7 +37,7 @@ def trained(tmp_path, name, seeds, precision=None, steps=100, **changes):
     config = replace(config, output_dir=str(tmp_path))
     folder = tmp_path / str(len(list(tmp_path.iterdir())))
     folder.mkdir()
-    train_into(Shard(config, tuple(seeds), folder), lambda step, loss: None)
+    train_replicas(Shard(config, tuple(seeds), folder), lambda step, loss: None)
     run = {}
     for file in ("history", "weights", "validation"):
         with np.load(folder / f"{file}.npz") as arrays:

@@ -226,8 +226,8 @@ def test_of_a_very_long_run_some_losses_are_kept(engine, steps, quick, monkeypat
     given += (f"engine={engine}", "trainer.chunk_steps=7", "recording.checkpoint_every=30")
     train(whole := quick(*given))
     losses = load_run(whole.folder).history["loss"]
-    monkeypatch.setattr("mlpfit.training.schedule.LONG", 50)
-    monkeypatch.setattr("mlpfit.training.schedule.KEPT", 20)
+    monkeypatch.setattr("mlpfit.training.shard.LONG", 50)
+    monkeypatch.setattr("mlpfit.training.shard.KEPT", 20)
     train(long := quick(*given, f"output_dir={whole.output_dir}/long"))
     run = load_run(long.folder)
     step = run.history["step"]
@@ -242,8 +242,8 @@ def test_where_a_replica_of_a_very_long_run_diverges_is_recorded(quick, monkeypa
     given = ("experiment=parabola/eight_neurons", "trainer.max_steps=60", "replicas=8")
     given += ("optimizer.lr=0.3", "logger=none")
     train(whole := quick(*given))
-    monkeypatch.setattr("mlpfit.training.schedule.LONG", 20)
-    monkeypatch.setattr("mlpfit.training.schedule.KEPT", 6)
+    monkeypatch.setattr("mlpfit.training.shard.LONG", 20)
+    monkeypatch.setattr("mlpfit.training.shard.KEPT", 6)
     train(long := quick(*given, f"output_dir={whole.output_dir}/long"))
     first = load_run(whole.folder).metrics["diverged_at"]
     assert np.isfinite(first).any()

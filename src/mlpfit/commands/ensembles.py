@@ -14,13 +14,12 @@ from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError, RunError
 from mlpfit.judging import published, variants
 from mlpfit.processes import Workers, cores
-from mlpfit.runs.folder import unfinished_folder
 from mlpfit.runs.identity import departure, replicas_to_lose
 from mlpfit.runs.run import load_run
 from mlpfit.training import duration
 from mlpfit.training.progress import console, counted, display, doing, in_time
 from mlpfit.training.shard import shards
-from mlpfit.training.train import measure, train_shards
+from mlpfit.training.train import claimed, measure, must_train, train_shards
 
 parser = Parser(
     "ensembles",
@@ -58,7 +57,7 @@ def main() -> int:
             check_richness(configs)
         train_ensembles(configs)
         for config in configs:
-            if note := departure(config, config.folder, "ensembles"):
+            if note := departure(load_run(config.folder)):
                 console.print(note, markup=False)
     return 0
 
@@ -97,11 +96,10 @@ def train_ensembles(configs: Sequence[Config]) -> None:
     started = time.time()
     for config in configs:
         published.check_recorded(config)
+    stale = [config for config in configs if must_train(config, config.folder)]
     with ExitStack() as stack:
-        folders = [
-            stack.enter_context(unfinished_folder(config, config.folder)) for config in configs
-        ]
-        pairs = zip(configs, folders, strict=True)
+        folders = [stack.enter_context(claimed(config, config.folder)) for config in stale]
+        pairs = zip(stale, folders, strict=True)
         todo = [shard for config, folder in pairs if folder for shard in shards(config, folder)]
         if not todo:
             console.print(f"everything is up to date: {counted(len(configs), 'ensemble')}")

@@ -12,9 +12,8 @@ from mlpfit.config.compose import as_published
 from mlpfit.figures import draw
 from mlpfit.judging.variants import check
 from mlpfit.report import table as results
-from mlpfit.runs.identity import is_current
 from mlpfit.training.progress import console, counted
-from mlpfit.training.train import train_all
+from mlpfit.training.train import train_runs
 
 OUTPUTS = Path("outputs")
 parser = Parser(
@@ -29,9 +28,7 @@ def main() -> int:
     started, names = time.time(), parser.parse().names
     chosen = select_experiments(names)
     configs = [as_published(name) for name in chosen]
-    stale = [config for config in configs if not is_current(config, config.folder)]
-    if stale:
-        train_all(stale)
+    stale = train_runs(configs)
     # Before the figures: if this is killed, some figures are missing, and the next time goes on.
     missing = not names and not (OUTPUTS / "results.csv").is_file()
     finished = write_results(chosen) if stale or missing else []

@@ -10,12 +10,14 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, ClassVar
 
 import hydra
 import numpy as np
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -28,14 +30,15 @@ from mlpfit.config.schema import Config
 from mlpfit.config.sources import register_with_hydra
 from mlpfit.errors import ConfigError, RunError, check_text
 from mlpfit.process import report_error
-from mlpfit.runs.folder import remove_hydra_files
-from mlpfit.runs.identity import departure, is_current, replicas_to_lose
+from mlpfit.runs.folder import remember_missing, remove_hydra_files
+from mlpfit.runs.identity import departure, replicas_to_lose
+from mlpfit.runs.removal import check_hydra_subdir
 from mlpfit.runs.run import Run, load_run
-from mlpfit.sweeps.callback import finish_broken_sweep
+from mlpfit.sweeps.callback import exiting_on_errors, finish_broken_sweep
 from mlpfit.sweeps.jobs import run_job
 from mlpfit.sweeps.summary import objective
 from mlpfit.training.progress import console, display
-from mlpfit.training.train import train, train_some_shards
+from mlpfit.training.train import finish, must_train, train
 
 
 def main() -> int:
@@ -81,8 +84,9 @@ def check_arguments(arguments: list[str]) -> None:
                 f"{argument}: mlpfit's own callback checks every run; add yours as "
                 "+hydra.callbacks.mine={_target_: ...}"
             )
-        if key.lstrip("~+").startswith("hydra.callbacks.experiments._target_") or (
-            key == "~hydra.callbacks.experiments"
+        own = [f"hydra.callbacks.{name}" for name in ("experiments", "before_run")]
+        if key.lstrip("~+").startswith(tuple(f"{name}._target_" for name in own)) or (
+            key in [f"~{name}" for name in own]
         ):
             raise ConfigError(f"{argument}: mlpfit's own callback checks every run; leave it")
 
@@ -142,23 +146,48 @@ def task(composed: DictConfig) -> float:
     """Train the composed config. Returns the metric that a sweeper minimises."""
     settings = HydraConfig.get()
     os.chdir(settings.runtime.cwd)  # a process on a cluster may start elsewhere
-    if composed.ensemble.only is not None:
-        alone = settings.mode == RunMode.RUN
-        return train_named_shards(checked_config(composed), Path(settings.run.dir), alone)
-    if settings.mode == RunMode.MULTIRUN:
+    if settings.mode == RunMode.MULTIRUN and composed.ensemble.only is None:
         return run_job(composed, settings)
+    if settings.mode == RunMode.MULTIRUN:  # a job of hydra/sweeper=shards
+        train(checked_config(composed), Path(settings.run.dir))
+        return float("nan")
+    assert BeforeRun.config is not None
     try:
-        return _train(checked_config(composed), Path(settings.runtime.output_dir))
+        return run_experiment(
+            BeforeRun.config, Path(settings.runtime.output_dir), BeforeRun.is_missing
+        )
     except (ConfigError, RunError, OSError, MemoryError) as error:
         sys.exit(report_error(error))  # Hydra would print the error again
 
 
-def _train(config: Config, folder: Path) -> float:
+class BeforeRun(Callback):
+    """Checks a run before Hydra creates its folder. Hydra turns a callback's errors into warnings,
+    but not SystemExit."""
+
+    config: ClassVar[Config | None] = None  # of the run in this process
+    is_missing: ClassVar[bool] = True
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        with exiting_on_errors():
+            if sweep := config.hydra.runtime.choices.get("sweep"):
+                raise ConfigError(f"sweep={sweep}: needs -m (mlpfit -m sweep={sweep})")
+            BeforeRun.config = checked_config(config)
+            check_hydra_subdir(config.hydra.output_subdir)
+            folder = Path(str(config.hydra.run.dir))
+            BeforeRun.is_missing = must_train(BeforeRun.config, folder)
+            remember_missing(folder)
+
+
+def run_experiment(config: Config, folder: Path, is_missing: bool) -> float:
+    """Train a run that :class:`BeforeRun` has checked, if it is missing, and print its numbers.
+    Returns the config's metric; NaN of some shards of an ensemble."""
     name = os.path.relpath(folder)
     up_to_date = f"{name} is up to date (force=true trains it again)"
-    if is_current(config, folder) and not config.force:
+    if not is_missing:
         console.print(up_to_date, soft_wrap=True)
         return objective(load_run(folder), config.metric)
+    if config.ensemble.only is not None:
+        return run_shards(config, folder)
     if (larger := replicas_to_lose(config, folder)) is not None:
         console.print(
             f"{name}: {len(config.replica_seeds):,} replicas replace {larger:,} of the same "
@@ -168,32 +197,30 @@ def _train(config: Config, folder: Path) -> float:
     try:
         with display(runs=1) as shown:
             bar = shown.add_run(config.name, config.steps)
-            if not train(config, folder, bar):  # another command has meanwhile
+            if not finish(config, folder, bar):  # another command has meanwhile
                 console.print(up_to_date, soft_wrap=True)
                 return objective(load_run(folder), config.metric)
-            bar.end(load_run(folder).provenance["seconds"])
+            finished = load_run(folder)
+            bar.end(finished.provenance["seconds"])
     finally:
         remove_hydra_files(folder)
-    run = load_run(folder)
-    console.print(f"{name}: {final_numbers(run)}", soft_wrap=True)
-    kind = "reproduce" if run.replicas == 1 else "ensembles"
-    if config.name in experiments() and (note := departure(config, Path(name), kind)):
+    console.print(f"{name}: {final_numbers(finished)}", soft_wrap=True)
+    if note := departure(finished):
         console.print(note, soft_wrap=True, markup=False)
-    return objective(run, config.metric)
+    return objective(finished, config.metric)
 
 
-def train_named_shards(config: Config, folder: Path, alone: bool) -> float:
-    """Train the shards named by ``ensemble.only`` of the ensemble in this folder. alone: not as a
-    job of a command that finishes the ensemble. Returns NaN, since there is no metric yet."""
-    train_some_shards(config, folder)
-    if alone:
-        remove_hydra_files(folder)
-        only = ", ".join(map(str, config.ensemble.only or ()))
-        console.print(
-            f"{os.path.relpath(folder)}: trained shards {only} of {len(config.shard_seeds)}; "
-            "the same command without ensemble.only trains the others and finishes the ensemble",
-            soft_wrap=True,
-        )
+def run_shards(config: Config, folder: Path) -> float:
+    """Train the shards named by ``ensemble.only`` of the ensemble in this folder, and print how to
+    finish it. Returns NaN, since there is no metric yet."""
+    finish(config, folder)
+    remove_hydra_files(folder)
+    only = ", ".join(map(str, config.ensemble.only or ()))
+    console.print(
+        f"{os.path.relpath(folder)}: trained shards {only} of {len(config.shard_seeds)}; "
+        "the same command without ensemble.only trains the others and finishes the ensemble",
+        soft_wrap=True,
+    )
     return float("nan")
 
 

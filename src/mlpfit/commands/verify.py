@@ -23,7 +23,7 @@ from mlpfit.files import write_arrays
 from mlpfit.judging import ledger
 from mlpfit.runs.run import Run, load_run
 from mlpfit.training.progress import console, counted
-from mlpfit.training.train import train_all
+from mlpfit.training.train import train_runs
 
 TOLERANCE = 1e-3  # of losses that the engine did not compute
 REFERENCE = "reference"  # of the package's tutorials
@@ -81,7 +81,7 @@ def main() -> int:
     outputs.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=outputs, prefix=".verify-") as folder:
         scratch = Path(folder)
-        train_all([compose([f"experiment={name}", f"output_dir={scratch}"]) for name in names])
+        train_runs([compose([f"experiment={name}", f"output_dir={scratch}"]) for name in names])
         draw_all(names, scratch)
         compared = [
             compare_run(name, outputs, scratch, stored[reference_name(name)][name])

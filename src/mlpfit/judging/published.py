@@ -39,7 +39,7 @@ from mlpfit.config.schema import Config, Count
 from mlpfit.errors import ConfigError, RunError, allowed
 from mlpfit.judging import claims, quantities
 from mlpfit.runs.run import Run
-from mlpfit.training.schedule import Schedule
+from mlpfit.training.shard import Schedule
 
 Update = Literal["before", "mean_of_steps", "mean_of_rows", "after", "none"]
 MEANS = ("mean_of_steps", "mean_of_rows")

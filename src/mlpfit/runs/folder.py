@@ -12,12 +12,11 @@ from typing import Any
 
 from filelock import FileLock
 
-from mlpfit.config.schema import Config
+from mlpfit.config.schema import Objects
 from mlpfit.errors import RunError
 from mlpfit.files import sha256, write_file
 from mlpfit.runs import content, removal
-from mlpfit.runs.identity import identity as identity_of
-from mlpfit.runs.identity import is_current
+from mlpfit.runs.identity import holds
 from mlpfit.runs.removal import INNER, check_replaceable, is_working_directory, remove
 from mlpfit.runs.run import IDENTITY, MARKER, SHARDS, differences
 
@@ -73,27 +72,31 @@ def plain_path(folder: Path) -> Path:
 
 @contextmanager
 def unfinished_folder(
-    config: Config, final: Path, is_complete: Callable[[Path], bool] = Path.is_dir
+    final: Path,
+    identity: dict[str, Any],
+    output_dir: Path,
+    *,
+    force: bool = False,
+    is_complete: Callable[[Path], bool] = Path.is_dir,
 ) -> Iterator[Path | None]:
-    """Yield the locked folder in which to finish this config's run, or None if the run is up to
-    date.
+    """Yield the locked folder in which to finish the run of this identity, or None if it is
+    finished, as it may be by another process, unless force.
 
     After the body the folder gets its marker and becomes the finished run, if
     ``is_complete(folder)``; else it stays, to be continued later. Raises RunError, before the
     body, if the run would replace anything that is not mlpfit's.
     """
-    final, identity = plain_path(final), identity_of(config)
-    check_place(config, final)  # before anything is created
-    with locked(config, final):
+    final = plain_path(final)
+    with locked(final, output_dir):
         restore_replaced(final)
-        if not config.force and is_current(config, final):
+        if not force and holds(final, identity):
             yield None
             return
-        check_replaceable(final, Path(config.output_dir))
+        check_replaceable(final, output_dir)
         remember_missing(final)
         partial = unfinished_path(final)
-        with locked(config, partial):
-            if config.force:
+        with locked(partial, output_dir):
+            if force:
                 remove(partial)
             begin_or_continue(partial, identity)
         if (partial / MARKER).is_file():  # stopped between sealing and moving
@@ -102,36 +105,27 @@ def unfinished_folder(
             yield partial
             if not is_complete(partial):
                 return
-            check_replaceable(final, Path(config.output_dir))
+            check_replaceable(final, output_dir)
             take_along(removal.added_entries(final), partial)
             seal(partial, identity)
         move_into_place(partial, final)
         (final / IDENTITY).unlink(missing_ok=True)
 
 
-def join_unfinished(config: Config, final: Path) -> Path | None:
-    """The folder in which to finish this config's run, shared by processes that each train some of
-    its shards; None if the run is up to date. Raises RunError if the folder holds another run."""
-    if is_current(config, final) and not config.force:
-        return None
+def join_unfinished(final: Path, identity: dict[str, Any], output_dir: Path) -> Path:
+    """The folder in which to finish the run of this identity, shared by processes that each train
+    some of its shards. Raises RunError if the folder holds another run."""
     final = plain_path(final)
-    check_replaceable(final, Path(config.output_dir))
+    check_replaceable(final, output_dir)
     partial = unfinished_path(final)
-    with locked(config, partial):
-        begin_or_continue(partial, identity_of(config))
+    with locked(partial, output_dir):
+        begin_or_continue(partial, identity)
     return partial
 
 
-def check_place(config: Config, final: Path) -> None:
-    """Raises RunError unless the config's run is up to date in this folder, or may be written to
-    it."""
-    if config.force or not final.exists() or not is_current(config, final):
-        check_replaceable(final, Path(config.output_dir))
-
-
-def check_log_folders(config: Config) -> None:
+def check_log_folders(loggers: Objects) -> None:
     """Raises RunError for a logger that would write over what is in a folder of the user's."""
-    for name, node in config.logger.items():
+    for name, node in loggers.items():
         if node and {"save_dir", "version"} <= node.keys():
             parts = (node["save_dir"], node.get("name", "lightning_logs"), node["version"])
             folder = Path(*(str(part) for part in parts if part is not None))
@@ -291,11 +285,11 @@ def remove_empty(folder: Path) -> None:
 
 
 @contextmanager
-def locked(config: Config, folder: Path) -> Iterator[None]:
+def locked(folder: Path, output_dir: Path) -> Iterator[None]:
     """Lock this folder against other processes; the system releases the lock of a killed process.
     Raises RunError if the lock file can't be written."""
-    name = os.path.relpath(folder, config.output_dir)  # hashed: file names have 255 bytes at most
-    file = Path(config.output_dir) / ".locks" / hashlib.sha256(os.fsencode(name)).hexdigest()
+    name = os.path.relpath(folder, output_dir)  # hashed: file names have 255 bytes at most
+    file = output_dir / ".locks" / hashlib.sha256(os.fsencode(name)).hexdigest()
     lock = FileLock(file)
     try:
         lock.acquire()  # also creates .locks

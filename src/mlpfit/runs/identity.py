@@ -1,15 +1,22 @@
-"""Identity of a run: recipe, code and package versions, which decide its numbers."""
+"""Identity of a run: what decides its numbers, and so what makes it train again.
+
+These are the recipe, which is every field of :mod:`mlpfit.config.schema` that does not declare that
+it decides nothing; the code that computes; the target's code and rows; classes of a tutorial's that
+the config names; a checkpoint to go on from; and the versions of three packages. A folder whose
+finished run has another identity is trained again.
+"""
 
 import ast
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mlpfit.config.catalogue import tutorials
+from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.config.compose import as_published
 from mlpfit.config.schema import NAMING_SECTIONS, Config, import_paths, keys_deciding
 from mlpfit.data.targets import Source
@@ -49,19 +56,18 @@ def recipe_differences(run: Run, config: Config, seeds: bool = False) -> list[st
     return [difference for difference in differing if not difference.startswith(incidental)]
 
 
-def departure(config: Config, folder: Path, command: str) -> str | None:
-    """That the folder of a published run or ensemble now holds another recipe, and which command
-    undoes it; None if it does not."""
-    if folder != Path("outputs") / config.folder.relative_to(config.output_dir):
+def departure(run: Run) -> str | None:
+    """That the folder of a published run or ensemble now holds this one, of another recipe, and
+    which command undoes it; None if it does not."""
+    name, folder = run.config["name"], Path(os.path.relpath(run.path))
+    kind, command = ("runs", "reproduce") if run.replicas == 1 else ("ensembles", "ensembles")
+    if folder != Path("outputs") / kind / name or name not in experiments():
         return None
-    differing = recipe_differences(
-        load_run(folder), as_published(config.name), command != "ensembles"
-    )
-    if not differing:
+    if not (differing := recipe_differences(run, as_published(name), seeds=run.replicas == 1)):
         return None
     return (
-        f"{folder} now holds another recipe than experiment={config.name} "
-        f"({'; '.join(differing)}): mlpfit {command} {config.name} trains that again; "
+        f"{folder} now holds another recipe than experiment={name} "
+        f"({'; '.join(differing)}): mlpfit {command} {name} trains that again; "
         "output_dir=... keeps both"
     )
 
@@ -69,11 +75,13 @@ def departure(config: Config, folder: Path, command: str) -> str | None:
 def replicas_to_lose(config: Config, folder: Path) -> int | None:
     """How many replicas of the same recipe the folder holds, if they are more than this config has;
     None otherwise."""
+    if config.single:
+        return None
     try:
         run = load_run(folder)
     except RunError:  # none, or damaged
         return None
-    fewer = 1 < len(config.replica_seeds) < run.replicas
+    fewer = len(config.replica_seeds) < run.replicas
     return run.replicas if fewer and not recipe_differences(run, config) else None
 
 
@@ -109,8 +117,8 @@ def computing_code() -> str:
 
 
 def fingerprint(config: Config, seeds: Sequence[int]) -> str:
-    """Hash of a run's identity and the seeds of some of its replicas, which identifies the
-    checkpoints of their training."""
+    """Hash of the identity of a config's run and the seeds of some of its replicas, which
+    identifies the checkpoints of their training."""
     content = json.dumps([identity(config), list(seeds)])
     return hashlib.sha256(content.encode()).hexdigest()
 
@@ -164,9 +172,14 @@ def _hash(files: Sequence[Path]) -> str:
 
 
 def is_current(config: Config, folder: Path) -> bool:
-    """Whether the folder holds this run, finished and with all its files."""
+    """Whether the folder holds the run of this config, finished and with all its files."""
+    return holds(folder, identity(config))
+
+
+def holds(folder: Path, identity: dict[str, Any]) -> bool:
+    """Whether the folder holds the run of this identity, finished and with all its files."""
     try:
         run = load_run(folder)
     except RunError:
         return False
-    return run.identity == identity(config) and run.is_whole()
+    return run.identity == identity and run.is_whole()

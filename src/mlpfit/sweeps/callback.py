@@ -1,5 +1,5 @@
-"""Callback of Hydra's runs: it checks the config before anything is created, plans the jobs of a
-multirun, and at its end, with any launcher, writes the summary and the figure and prints the
+"""Callback of Hydra's multiruns: it plans the jobs and checks their configs before anything is
+created, and at the end, with any launcher, writes the summary and the figure and prints the
 answer."""
 
 import logging
@@ -16,11 +16,11 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
-from mlpfit.config.compose import as_one_line, checked_config
+from mlpfit.config.compose import as_one_line
 from mlpfit.config.sources import INCIDENTAL_KEYS, multirun_overrides
 from mlpfit.errors import ConfigError, RunError, allowed, one_line
 from mlpfit.process import report_error
-from mlpfit.runs.folder import check_place, remember_missing
+from mlpfit.runs.folder import remember_missing
 from mlpfit.runs.removal import check_hydra_subdir, check_sweep_folder
 from mlpfit.sweeps import jobs
 from mlpfit.sweeps.composing import JobLoader
@@ -33,7 +33,6 @@ from mlpfit.sweeps.summary import (
     write_sweep,
 )
 from mlpfit.training.progress import doing
-from mlpfit.training.train import try_target
 
 
 class _Failures(logging.Handler):
@@ -64,17 +63,6 @@ class Experiments(Callback):
         self.content: dict[str, Any] | None = None  # of its sweep.json
         self.held = ExitStack()  # until the end
         self.failures = _Failures()
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        with exiting_on_errors():
-            if sweep := config.hydra.runtime.choices.get("sweep"):
-                raise ConfigError(f"sweep={sweep}: needs -m (mlpfit -m sweep={sweep})")
-            checked = checked_config(config)
-            try_target(checked)
-            folder = Path(str(config.hydra.run.dir))
-            check_hydra_subdir(config.hydra.output_subdir)
-            check_place(checked, folder)
-            remember_missing(folder)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with exiting_on_errors():
@@ -117,9 +105,9 @@ class Experiments(Callback):
         sweeper = sweeper_of(config)
         planned, metric = None, None
         if sweeper == "Shards":
-            from mlpfit.sweeps import shards
+            from mlpfit.sweeps.shards import check_ensembles
 
-            shards.check(loader, config, list(map(str, config.hydra.overrides.task)), keys)
+            check_ensembles(loader, config, list(map(str, config.hydra.overrides.task)), keys)
             return
         if sweeper == "BasicSweeper":
             planned = jobs.plan(loader, config, overrides)

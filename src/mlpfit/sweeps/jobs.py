@@ -17,9 +17,8 @@ from mlpfit.config.compose import checked_config
 from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError, Diverged, RunError, Stopped, one_line
 from mlpfit.processes import cores
-from mlpfit.runs.folder import check_place
 from mlpfit.runs.identity import identity, is_current
-from mlpfit.runs.removal import check_job_folder
+from mlpfit.runs.removal import check_job_folder, check_replaceable
 from mlpfit.runs.run import MARKER, load_run
 from mlpfit.sweeps.composing import JobLoader
 from mlpfit.sweeps.summary import Job, identity_hash, objective, sweep_note
@@ -74,9 +73,9 @@ def planned(
 ) -> Planned:
     """A job of this config. Raises RunError if its folder is not its own."""
     check_job_folder(sweep / subdir, sweep)
-    check_place(config, sweep / subdir)
     if not needs_training(config, sweep / subdir):
         return Planned(number, tuple(overrides), subdir, 0.0, None)
+    check_replaceable(sweep / subdir, Path(config.output_dir))
     seconds = sum(map(duration.predicted_seconds, shards(config, Path())))
     return Planned(number, tuple(overrides), subdir, seconds, config)
 

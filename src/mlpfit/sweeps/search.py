@@ -76,7 +76,7 @@ def begin(loader: Any, master: DictConfig, overrides: Sequence[Override], held: 
     if given is not None:
         open_study(master, config)  # before anything is made
     folder.mkdir(parents=True, exist_ok=True)
-    held.enter_context(locked(config, folder))
+    held.enter_context(locked(folder, Path(config.output_dir)))
     study = open_study(master, config)
     space_texts = {
         key: optuna.distributions.distribution_to_json(values)

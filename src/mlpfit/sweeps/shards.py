@@ -26,7 +26,6 @@ from mlpfit.runs.folder import (
     HYDRA,
     remove_empty,
     remove_hydra_files,
-    unfinished_folder,
     unfinished_path,
 )
 from mlpfit.runs.identity import is_current
@@ -34,7 +33,7 @@ from mlpfit.sweeps.jobs import import_for_jobs
 from mlpfit.training.duration import predicted_seconds
 from mlpfit.training.progress import console
 from mlpfit.training.shard import Shard, shards
-from mlpfit.training.train import check_by_trial
+from mlpfit.training.train import claimed, must_train
 
 POLL_SECONDS = 5.0  # between two counts of the finished shards
 
@@ -84,7 +83,9 @@ def ensembles(loader: Any, master: DictConfig, arguments: Sequence[str]) -> list
     return sorted(all_ensembles, key=lambda ensemble: ensemble.folder)
 
 
-def check(loader: Any, master: DictConfig, arguments: Sequence[str], keys: Sequence[str]) -> None:
+def check_ensembles(
+    loader: Any, master: DictConfig, arguments: Sequence[str], keys: Sequence[str]
+) -> None:
     """Raises ConfigError for a command that can't be split into shards."""
     per_job = master.hydra.sweeper.shards_per_job
     if not isinstance(per_job, int) or per_job < 1:
@@ -116,12 +117,11 @@ def sweep(launcher: Launcher, loader: Any, master: DictConfig, arguments: Sequen
         with ExitStack() as stack:
             unfinished = []
             for ensemble in selected:
-                if ensemble.config.force or not is_current(ensemble.config, ensemble.folder):
-                    check_by_trial(ensemble.config)
-                config, is_complete = ensemble.config, ensemble.all_finished
-                claim = unfinished_folder(config, ensemble.folder, is_complete)
-                if partial := stack.enter_context(claim):
-                    unfinished.append((ensemble, partial))
+                config, folder = ensemble.config, ensemble.folder
+                if must_train(config, folder):
+                    claim = claimed(config, folder, ensemble.all_finished)
+                    if partial := stack.enter_context(claim):
+                        unfinished.append((ensemble, partial))
             if unfinished:
                 import_for_jobs()
             with printing_progress(unfinished):

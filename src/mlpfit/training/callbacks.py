@@ -18,15 +18,11 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
-from mlpfit.config.schema import Config
 from mlpfit.errors import Diverged
 from mlpfit.files import write_file
 from mlpfit.model.regression import Regression
-from mlpfit.runs.identity import fingerprint
 from mlpfit.training.evaluation import Evaluation
 from mlpfit.training.progress import OnStep
-from mlpfit.training.schedule import Schedule
-from mlpfit.training.shard import Shard
 
 # ``module`` is a Regression below; it is Any, since Lightning declares its base class.
 
@@ -149,17 +145,18 @@ class Snapshots(pl.Callback):
 
 
 class Checkpoints(pl.Callback):
-    """Saves last.ckpt at the shard's steps and at the end, when other callbacks may have changed
-    the weights, and best.ckpt if the error on the training rows is then the lowest so far. Both
-    contain the shard's fingerprint, the seconds of training, why the training ended, and the rows
-    of CSVLoggers, which delete those of an interrupted training when they go on."""
+    """Saves last.ckpt in the folder after these steps and at the end, when other callbacks may have
+    changed the weights, and, of a single run, best.ckpt if the error on the training rows is then
+    the lowest so far: replicas have no common best step. Both contain the fingerprint ``run``, the
+    seconds of training, why the training ended, and the rows of CSVLoggers, which delete those of
+    an interrupted training when they go on."""
 
-    def __init__(self, shard: Shard, evaluate: Evaluation) -> None:
-        self.folder, self.run = shard.folder / "checkpoints", fingerprint(shard.whole, shard.seeds)
-        self.steps, self.evaluate = set(Schedule(shard.whole).checkpoints), evaluate
+    def __init__(
+        self, folder: Path, run: str, steps: Sequence[int], single: bool, evaluate: Evaluation
+    ) -> None:
+        self.folder, self.run, self.steps, self.evaluate = folder, run, {*steps}, evaluate
         self.started, self.earlier_seconds = time.time(), 0.0  # of interrupted processes
-        # replicas have no common best step
-        self.best = float("inf") if shard.whole.single else float("-inf")
+        self.best = float("inf") if single else float("-inf")
         self.end_reason: str | None = None  # None: not ended
         self.stopping = False  # a callback asked to stop before the interruption
         self.rows: list[list[dict[str, str]]] = []  # of each CSVLogger before the interruption
@@ -303,32 +300,30 @@ class Scalars(pl.Callback):
     """Logs scalars of a single run, with the same names in all runs, so that TensorBoard overlays
     them.
 
-    train/loss      before the update, at up to about ``recording.scalars`` steps
+    train/loss      before the update, after every so many steps
     val/mse         on fresh rows; this and all below at the snapshots
     error/truth     mean squared distance to the noise-free function, on the rows generated
     learning_rate   of the optimiser
     units/dead      share of hidden units that are zero on every row generated
-    question, command   as text, for TensorBoard
+    texts           by name, for TensorBoard
 
     Images, histograms and the graph are written from the finished run by ``mlpfit tensorboard``;
     here they would take a tenth of the training time.
     """
 
     def __init__(
-        self, config: Config, evaluate: Evaluation, snapshots: Snapshots, history: History
+        self, texts: Mapping[str, str], every: int, snapshots: Snapshots, history: History
     ) -> None:
-        self.config, self.snapshots, self.history = config, snapshots, history
-        self.every = max(1, -(-config.steps // config.recording.scalars))
-        self.evaluate = evaluate
+        self.texts, self.every, self.snapshots, self.history = texts, every, snapshots, history
+        self.evaluate = snapshots.evaluate
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         if trainer.global_step:
             return
-        command = f"`mlpfit experiment={self.config.name} seed={self.config.replica_seeds[0]}`"
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_text("question", self.config.question)
-                logger.experiment.add_text("command", command)
+                for name, text in self.texts.items():
+                    logger.experiment.add_text(name, text)
         self._log(trainer, self._snapshot_metrics(module, 0), 0)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:

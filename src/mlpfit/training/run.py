@@ -20,7 +20,6 @@ from mlpfit.training import engine
 from mlpfit.training.callbacks import History, Snapshots
 from mlpfit.training.evaluation import Evaluation
 from mlpfit.training.progress import OnStep, console
-from mlpfit.training.schedule import Schedule
 from mlpfit.training.shard import Shard
 from mlpfit.training.trainer import (
     checkpoint_of_config,
@@ -34,7 +33,7 @@ ALL_CORES_OPERATIONS = 4e8  # of a step; from here torch is faster with a thread
 SGD = {"name": "sgd", "lr": 0.0}  # of a module that is solved, not trained
 
 
-def train_into(shard: Shard, on_step: OnStep) -> None:
+def train_replicas(shard: Shard, on_step: OnStep) -> None:
     """Train these replicas, resuming from a last checkpoint in the folder, and write all files of
     the run except the marker. Raises Diverged if the loss of a single run is not finite."""
     started, config = time.time(), shard.config
@@ -44,7 +43,7 @@ def train_into(shard: Shard, on_step: OnStep) -> None:
     torch.set_num_threads(cores() if large else 1)
     data, module = make_data(config), make_module(config, compiled=reason is None)
     evaluate = Evaluation(data, engine.kernel_cache(config))
-    schedule, ended = Schedule(shard.whole), None
+    schedule, ended = shard.schedule, None
     history, snapshots = History(schedule.stride), Snapshots(schedule.snapshots, evaluate)
     if not config.train:
         checkpoint = checkpoint_of_config(config)
@@ -95,7 +94,7 @@ def write_results(
     folder, (kept, losses) = shard.folder, history.kept(len(shard.seeds))
     numbers = final_metrics(module, data, history.lost, snapshots, evaluate)
     (folder / "metrics.json").write_text(json.dumps(numbers, indent=1))
-    recorded = np.isin(kept, Schedule(shard.whole).recorded_steps(history.step))
+    recorded = np.isin(kept, shard.schedule.recorded_steps(history.step))
     write_arrays(folder / "history.npz", {"step": kept[recorded], "loss": losses[recorded]})
     write_arrays(folder / "weights.npz", snapshots.weights())
     write_arrays(folder / "validation.npz", snapshots.validation())

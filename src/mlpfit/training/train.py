@@ -8,8 +8,8 @@ replicas.
 import gc
 import math
 import multiprocessing
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ from mlpfit.errors import ConfigError, Diverged, RunError, as_config_error
 from mlpfit.processes import Workers, cores, run_tasks, send_message
 from mlpfit.runs.folder import (
     check_log_folders,
-    check_place,
     discard_unfinished,
     join_unfinished,
     locked,
@@ -29,31 +28,76 @@ from mlpfit.runs.folder import (
     unfinished_folder,
 )
 from mlpfit.runs.identity import identity, is_current
+from mlpfit.runs.removal import check_replaceable
 from mlpfit.runs.run import load_run
 from mlpfit.training.duration import predicted_seconds
 from mlpfit.training.progress import Bar, OnStep, display
 from mlpfit.training.shard import Shard, shards
 
 
+def must_train(config: Config, folder: Path) -> bool:
+    """Whether the run of this config has to be trained: False if it is finished in the folder.
+
+    Before anything is created, raises ConfigError or RunError for what only a trial shows: a folder
+    that holds something else, a target that fails on the first replica, a checkpoint of another
+    model, and a Trainer, callbacks or loggers that can't be made.
+    """
+    if not config.force and is_current(config, folder):
+        return False
+    check_replaceable(folder, Path(config.output_dir))
+    if not config.train and folder.resolve() in Path(config.ckpt_path or "").resolve().parents:
+        raise ConfigError(
+            f"ckpt_path={config.ckpt_path}: its evaluation would replace the run in {folder}; "
+            "give it another output_dir"
+        )
+    try_target(config)
+    check_log_folders(config.logger)
+    standard = config.trainer.arguments == {"devices": 1} and config.trainer.accelerator == "cpu"
+    if not standard or config.callbacks or config.logger.keys() - {"tensorboard"}:
+        from mlpfit.training.trainer import try_trainer
+
+        try_trainer(config)
+    if config.ckpt_path is not None:
+        from mlpfit.training.trainer import checkpoint_of_config
+
+        checkpoint_of_config(Shard(config, config.shard_seeds[0], Path()).config)
+    return True
+
+
+def try_target(config: Config) -> None:
+    """Draw the rows of the first replica. Raises ConfigError for a target that fails."""
+    with as_config_error(f"target {config.target.name}"):
+        config.target.rows(streams(config.replica_seeds[0], config.streams).data)
+
+
 def train(
     config: Config, folder: Path | None = None, on_step: OnStep = lambda step, loss: None
 ) -> bool:
     """Train the run of this config into a folder (default: config.folder) unless the same run is
-    finished there. Returns whether anything was trained.
+    finished there; with ``ensemble.only`` these shards of it. Returns whether anything was trained.
 
     An interrupted run of the same identity resumes from its last checkpoint, an ensemble with its
-    missing shards. Raises ConfigError before anything is created, RunError if there is an
-    interrupted run of another identity, Diverged if the loss of a single run is not finite.
+    missing shards. Raises what :func:`must_train` and :func:`finish` raise.
     """
     final = folder or config.folder
-    if config.force or not is_current(config, final):
-        check_by_trial(config)
-        check_checkpoint_stays(config, final)
-    with unfinished_folder(config, final) as partial:
+    return must_train(config, final) and finish(config, final, on_step)
+
+
+def finish(config: Config, final: Path, on_step: OnStep = lambda step, loss: None) -> bool:
+    """Begin or resume a run that :func:`must_train` has found missing in this folder. Returns
+    whether anything was trained: another process may have finished it meanwhile.
+
+    Raises RunError if there is an interrupted run of another identity, Diverged if the loss of a
+    single run is not finite.
+    """
+    if config.ensemble.only is not None:
+        finish_some(config, final)
+        return True
+    with claimed(config, final) as partial:
         if partial is None:
             return False
         try:
-            _train(config, partial, on_step)
+            _fill(config, partial, on_step)
         except BaseException as error:
             discard_unfinished(partial, always=isinstance(error, ConfigError | Diverged))
             if isinstance(error, RunError | OSError | MemoryError):  # it was not interrupted
@@ -62,33 +106,44 @@ def train(
     return True
 
 
-def check_checkpoint_stays(config: Config, final: Path) -> None:
-    """Raises ConfigError if an evaluation would replace the run that its checkpoint is of."""
-    if config.train or config.ckpt_path is None:
-        return
-    if final.resolve() in Path(config.ckpt_path).resolve().parents:
-        raise ConfigError(
-            f"ckpt_path={config.ckpt_path}: its evaluation would replace the run in {final}; "
-            "give it another output_dir"
-        )
+def finish_some(config: Config, final: Path) -> None:
+    """Train only the shards named by ``ensemble.only``, while other processes may train others. A
+    later training of the whole ensemble finishes it."""
+    whole = replace(config, ensemble=replace(config.ensemble, only=None))
+    partial = join_unfinished(final, identity(whole), Path(config.output_dir))
+    all_shards = shards(whole, partial)
+    named = [all_shards[k] for k in config.ensemble.only or ()]
+    train_shards(named, whole.ensemble.processes or 1, lambda share: None)
 
 
-def train_all(configs: Sequence[Config]) -> None:
-    """Train these runs in parallel processes, one per core, and display their progress.
+@contextmanager
+def claimed(
+    config: Config, final: Path, is_complete: Callable[[Path], bool] = Path.is_dir
+) -> Iterator[Path | None]:
+    """The folder in which to finish the run of this config, locked, or None if it is finished:
+    :func:`mlpfit.runs.folder.unfinished_folder` with the config's identity."""
+    place = identity(config), Path(config.output_dir)
+    with unfinished_folder(final, *place, force=config.force, is_complete=is_complete) as partial:
+        yield partial
+
+
+def train_runs(configs: Sequence[Config]) -> list[Config]:
+    """Train those of these runs that are not finished, in parallel processes, one per core, and
+    display their progress. Returns those.
 
     Raises ConfigError before anything is created, RunError if some fail, after all others are done.
     """
-    for config in configs:
-        check_place(config, config.folder)
-        check_by_trial(config)
-    order = sorted(configs, key=lambda config: -config.operations * config.steps)
+    missing = [config for config in configs if must_train(config, config.folder)]
+    order = sorted(missing, key=lambda config: -config.operations * config.steps)
     failures: list[str] = []
+    if not order:
+        return []
     with display(len(order)) as shown:
         if len(order) == 1:
             bar = shown.add_run(order[0].name, order[0].steps)
-            train(order[0], on_step=bar)
+            finish(order[0], order[0].folder, bar)
             bar.end(load_run(order[0].folder).provenance["seconds"])
-            return
+            return order
         bars: dict[int, Bar] = {}
 
         def on_message(index: int, step: int, loss: float) -> None:
@@ -102,56 +157,23 @@ def train_all(configs: Sequence[Config]) -> None:
             else:
                 failures.append(f"{order[index].name}: {failure}")
 
-        run_tasks(_train_task, order, cores(), on_end, on_message=on_message)
+        run_tasks(_run_task, order, cores(), on_end, on_message=on_message)
     if failures:
         raise RunError("; ".join(failures))
+    return order
 
 
-def _train_task(config: Config) -> None:
+def _run_task(config: Config) -> None:
     send_message(0, math.nan)
-    train(config, on_step=send_message)
+    finish(config, config.folder, send_message)
 
 
-def train_some_shards(config: Config, final: Path) -> None:
-    """Train only the shards named by ``ensemble.only``, while other processes may train others.
+def _fill(config: Config, partial: Path, on_step: OnStep) -> None:
+    """Train all replicas of the run into its unfinished folder."""
+    if config.single:
+        from mlpfit.training.run import train_replicas
 
-    A later training of the whole ensemble finishes it. Raises RunError if there is an interrupted
-    run of another identity.
-    """
-    whole = replace(config, ensemble=replace(config.ensemble, only=None))
-    if (partial := join_unfinished(whole, final)) is not None:
-        all_shards = shards(whole, partial)
-        selected = [all_shards[k] for k in config.ensemble.only or ()]
-        train_shards(selected, whole.ensemble.processes or 1, lambda share: None)
-
-
-def check_by_trial(config: Config) -> None:
-    """Raises ConfigError for what only a trial shows: the target on the first replica, a
-    checkpoint, and the Trainer with its device, callbacks, loggers and arguments."""
-    try_target(config)
-    check_log_folders(config)
-    standard = config.trainer.arguments == {"devices": 1} and config.trainer.accelerator == "cpu"
-    if not standard or config.callbacks or config.logger.keys() - {"tensorboard"}:
-        from mlpfit.training.trainer import try_trainer
-
-        try_trainer(config)
-    if config.ckpt_path is not None:
-        from mlpfit.training.trainer import checkpoint_of_config
-
-        checkpoint_of_config(Shard(config, config.shard_seeds[0], Path()).config)
-
-
-def try_target(config: Config) -> None:
-    """Draw the rows of the first replica. Raises ConfigError for a target that fails."""
-    with as_config_error(f"target {config.target.name}"):
-        config.target.rows(streams(config.replica_seeds[0], config.streams).data)
-
-
-def _train(config: Config, partial: Path, on_step: OnStep) -> None:
-    if len(config.replica_seeds) == 1:
-        from mlpfit.training.run import train_into
-
-        return train_into(Shard(config, config.replica_seeds, partial), on_step)
+        return train_replicas(Shard(config, config.replica_seeds, partial), on_step)
     todo = shards(config, partial)
     seconds = sum(map(predicted_seconds, todo))  # starting a process takes five
     processes = config.ensemble.processes or (cores() if seconds > 20 else 1)
@@ -192,7 +214,7 @@ def train_shards(
     if min(processes, len(missing)) <= 1 and not workers:
         for index, shard in enumerate(missing):
             try:
-                train_shard(shard, partial(on_message, index))
+                _train_shard(shard, partial(on_message, index))
                 on_end(index, None)
             except RunError as error:
                 on_end(index, str(error))
@@ -226,18 +248,18 @@ def _shard_task(task: tuple[Shard, bool]) -> None:
         from mlpfit.training.duration import slowness
 
         return send_message(slowness(shard))
-    return train_shard(shard, send_message)
+    return _train_shard(shard, send_message)
 
 
-def train_shard(shard: Shard, on_step: OnStep = lambda step, loss: None) -> None:
+def _train_shard(shard: Shard, on_step: OnStep) -> None:
     """Train a shard, unless another process has meanwhile finished it or the ensemble."""
-    from mlpfit.training.run import train_into
+    from mlpfit.training.run import train_replicas
 
-    with locked(shard.whole, shard.folder):
+    with locked(shard.folder, Path(shard.whole.output_dir)):
         if shard.finished or not shard.folder.parents[1].is_dir():
             return
         shard.folder.mkdir(parents=True, exist_ok=True)
-        train_into(shard, on_step)
+        train_replicas(shard, on_step)
         for file in (shard.folder / "checkpoints").glob("*.ckpt"):  # needed only to resume
             file.unlink()
         with suppress(OSError):  # not there, or a callback has written others

@@ -26,9 +26,9 @@ from mlpfit.runs.identity import fingerprint
 from mlpfit.training import callbacks, engine
 from mlpfit.training.evaluation import Evaluation
 from mlpfit.training.progress import OnStep, console
-from mlpfit.training.schedule import Schedule
 from mlpfit.training.shard import Shard
 
+LAST = "last.ckpt"
 RANKS = {"RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK"}
 # Arguments of the Trainer that stop all shards at the same step.
 SHORTENING = {"fast_dev_run", "limit_train_batches", "overfit_batches"}
@@ -51,22 +51,25 @@ def run_trainer(
     """Train the shard, from its last checkpoint if there is one. Returns the callback of
     checkpoints, which has the reason for the end. Raises RunError if it ends unlike other
     shards."""
-    config, last = shard.config, shard.folder / "checkpoints" / "last.ckpt"
-    checkpoints = callbacks.Checkpoints(shard, evaluate)
-    source, start = last, last_checkpoint(last, shard)
+    config, folder, schedule = shard.config, shard.folder / "checkpoints", shard.schedule
+    run, single, last = fingerprint(shard.whole, shard.seeds), shard.whole.single, folder / LAST
+    checkpoints = callbacks.Checkpoints(folder, run, schedule.checkpoints, single, evaluate)
+    source, start = last, last_checkpoint(last, run)
     if start is not None and start["ended"]:
         restore(start, module, snapshots, history, checkpoints)
         return checkpoints
     if start is None and config.ckpt_path is not None:
         source, start = Path(config.ckpt_path), checkpoint_of_config(config)
     compiled = isinstance(module, engine.CompiledRegression)
-    monitor = callbacks.Monitor(on_step, shard.whole.single, history)
+    monitor = callbacks.Monitor(on_step, single, history)
     first: list[pl.Callback] = [history, snapshots, monitor]
     if source != last:
         first.append(callbacks.ConfiguredOptions())
-    if shard.whole.single:
-        first.append(callbacks.Scalars(config, evaluate, snapshots, history))
-    batches = engine.Chunks(data, Schedule(shard.whole).chunk_ends) if compiled else data
+    if single:
+        command = f"`mlpfit experiment={config.name} seed={shard.seeds[0]}`"
+        texts = {"question": config.question, "command": command}
+        first.append(callbacks.Scalars(texts, schedule.scalars, snapshots, history))
+    batches = engine.Chunks(data, schedule.chunk_ends) if compiled else data
     with quiet_lightning(), alone():
         trainer = make_trainer(shard, first, [checkpoints], compiled)
         with naming_callbacks(trainer, {*first, checkpoints}):
@@ -99,12 +102,13 @@ def end_writing(loggers: Sequence[Logger]) -> None:
             logger._experiment.finish()
 
 
-def last_checkpoint(file: Path, shard: Shard) -> dict[str, Any] | None:
-    """An interrupted shard's last checkpoint, or None. Raises RunError if it can't be used."""
+def last_checkpoint(file: Path, run: str) -> dict[str, Any] | None:
+    """The last checkpoint of an interrupted shard of this fingerprint, or None. Raises RunError if
+    it can't be used."""
     if not file.is_file():
         return None
     checkpoint = callbacks.read_checkpoint(file)
-    if checkpoint is None or checkpoint.get("run") != fingerprint(shard.whole, shard.seeds):
+    if checkpoint is None or checkpoint.get("run") != run:
         problem = "damaged, or not a checkpoint of this run"
         raise RunError(f"{file}: {problem}; start anew with force=true")
     return checkpoint
