@@ -2,8 +2,8 @@
 
     python tests/torture [--quick] [promise number ...]      # make torture: all, in full
 
-Every file in promises/ is one promise. Full counts go to outputs/torture.md. A trial gets a folder
-of its own and is reproducible from its number.
+The promises are in the files of promises/. Full counts go to outputs/torture.md. A trial gets a
+folder of its own and is reproducible from its number.
 """
 
 import importlib
@@ -12,23 +12,16 @@ import sys
 from pathlib import Path
 
 from injection import ROOT, WORK
-from table import Promise, tried, write_row
-
-
-def promises() -> dict[int, Promise]:
-    """All of them by number."""
-    files = sorted((Path(__file__).parent / "promises").glob("*.py"))
-    every = [importlib.import_module(f"promises.{file.stem}").PROMISE for file in files]
-    return {promise.number: promise for promise in sorted(every, key=lambda p: p.number)}
+from promise import PROMISES, tried, write_row
 
 
 def main() -> int:
-    quick = "--quick" in sys.argv
-    every, failed = promises(), 0
-    numbers = [int(a) for a in sys.argv[1:] if a.isdigit()] or list(every)
+    for file in (Path(__file__).parent / "promises").glob("*.py"):
+        importlib.import_module(f"promises.{file.stem}")
+    quick, failed = "--quick" in sys.argv, 0
     try:
-        for number in numbers:
-            result = tried(every[number], quick)
+        for number in [int(a) for a in sys.argv[1:] if a.isdigit()] or sorted(PROMISES):
+            result = tried(PROMISES[number], quick)
             failed += result.trials - result.passed
             print(result, flush=True)
             if not quick:

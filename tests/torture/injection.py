@@ -6,8 +6,6 @@ imported everything but used none of it: a trial then costs no start-up.
 
 import importlib
 import os
-import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -33,7 +31,6 @@ torch.set_num_threads(1)
 ROOT = Path(__file__).parents[2]
 WORK = Path(tempfile.mkdtemp(prefix="torture-"))
 IS_ROOT = os.geteuid() == 0
-ATTEMPTS = 20  # to hit a command before it ends
 
 
 @dataclass(frozen=True)
@@ -138,27 +135,6 @@ def killed_at_step(command: list[str], folder: Path, step: int) -> None:
 
     ended = call(lambda: train(compose(command[1:]), on_step=report), folder)
     assert ended.code == -signal.SIGKILL, ended
-
-
-def killed_at_random(
-    command: list[str],
-    folder: Path,
-    number: int,
-    rng: random.Random,
-    *,
-    within: float,
-    earliest: float = 0.02,
-    group: bool = False,
-) -> Ended:
-    """Send the signal at a random moment within that many seconds, sooner if that came too late."""
-    for attempt in range(ATTEMPTS):
-        child = Child(command, folder)
-        child.kill(number, rng.uniform(earliest, within * 0.95**attempt), group)
-        ended = child.wait()
-        if ended.code != 0:
-            return ended
-        shutil.rmtree(folder)
-    raise AssertionError("never in time")
 
 
 @contextmanager

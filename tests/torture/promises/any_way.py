@@ -7,7 +7,7 @@ from pathlib import Path
 
 from comparison import NUMBERS
 from injection import WORK, call, python
-from table import Promise
+from promise import promise
 
 from mlpfit import load_run
 from mlpfit.config.catalogue import experiments
@@ -47,6 +47,13 @@ def ways(quick: bool) -> dict[str, Path]:
     return {folder.name: folder for folder in place.iterdir()}
 
 
+@promise(
+    11,
+    "The way of running doesn't matter",
+    "alone, one process shuffled, two processes, joblib",
+    full=len(experiments()),
+    quick=1,
+)
 def trial(number: int, folder: Path, quick: bool) -> None:
     """One experiment alone against every other way of running it."""
     every = names(quick)
@@ -55,13 +62,3 @@ def trial(number: int, folder: Path, quick: bool) -> None:
     alone = numbers_of(folder, name)
     for way, place in ways(quick).items():
         assert numbers_of(place, name) == alone, way
-
-
-PROMISE = Promise(
-    number=11,
-    title="The way of running doesn't matter",
-    fault="alone, one process shuffled, two processes, joblib",
-    full=len(experiments()),
-    quick=1,
-    trial=trial,
-)

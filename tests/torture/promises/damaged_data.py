@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from injection import WORK, call
-from table import Promise
+from promise import promise
 
 from mlpfit.__main__ import main
 from mlpfit.runs.run import MARKER, SHARDS, Run
@@ -62,6 +62,13 @@ def files_read(command: str, tree: Path) -> list[Path]:
     return sorted({Path(name) for name in json.loads(log.read_text())})
 
 
+@promise(
+    6,
+    "No figure, ledger or report from damaged data",
+    "truncated, flipped, missing, foreign files; shards gone or doubled",
+    full=100,
+    quick=6,
+)
 def trial(number: int, folder: Path, quick: bool) -> None:
     tree, read = sound_tree(quick)
     rng = random.Random(number)
@@ -111,13 +118,3 @@ def damage(kind: str, victim: Path, run: Path, rng: random.Random) -> None:
         shutil.rmtree(shard)
         if rng.random() < 0.5:
             shutil.copytree(next(s for s in shard.parent.iterdir() if s != shard), shard)
-
-
-PROMISE = Promise(
-    number=6,
-    title="No figure, ledger or report from damaged data",
-    fault="truncated, flipped, missing, foreign files; shards gone or doubled",
-    full=100,
-    quick=6,
-    trial=trial,
-)

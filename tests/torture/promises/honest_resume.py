@@ -5,7 +5,7 @@ from pathlib import Path
 
 from comparison import clone, heals, state, training, undisturbed
 from injection import call, killed_at_step, python
-from table import Promise
+from promise import promise
 
 from mlpfit.runs.run import MARKER
 
@@ -16,6 +16,13 @@ CHANGES = [
 ]
 
 
+@promise(
+    10,
+    "Honest resume",
+    "settings, seed or code changed between stop and resume",
+    full=20,
+    quick=2,
+)
 def trial(number: int, folder: Path, quick: bool) -> None:
     command = training("full")
     killed_at_step(command, folder, 100)
@@ -59,13 +66,3 @@ def changed_setting(command: list[str], change: str, folder: Path, force: bool) 
     before = marker.stat().st_mtime_ns
     call(changed if force else command, folder).fine()
     assert marker.stat().st_mtime_ns == before, "a finished run was trained again"
-
-
-PROMISE = Promise(
-    number=10,
-    title="Honest resume",
-    fault="settings, seed or code changed between stop and resume",
-    full=20,
-    quick=2,
-    trial=trial,
-)

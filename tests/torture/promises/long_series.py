@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from injection import call
-from table import Promise
+from promise import promise
 
 from mlpfit.config.compose import compose
 from mlpfit.training.train import train
@@ -17,6 +17,13 @@ from mlpfit.training.train import train
 SMALL = ["experiment=tower/small", "model.hidden=4", "trainer.max_steps=20"]
 
 
+@promise(
+    12,
+    "Long series stay flat",
+    "300 jobs in one process",
+    full=1,
+    quick=1,
+)
 def trial(number: int, folder: Path, quick: bool) -> str:
     jobs, tail, first = (24, 8, 8) if quick else (300, 50, 20)
     call(lambda: series(jobs, first, folder / "log.json"), folder).fine()
@@ -45,13 +52,3 @@ def series(jobs: int, first: int, log: Path) -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         measured.append((seconds, pages * 4096 / 2**20, len(os.listdir("/proc/self/fd"))))
     log.write_text(json.dumps(measured))
-
-
-PROMISE = Promise(
-    number=13,
-    title="Long series stay flat",
-    fault="300 jobs in one process",
-    full=1,
-    quick=1,
-    trial=trial,
-)

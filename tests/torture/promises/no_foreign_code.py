@@ -1,6 +1,5 @@
 """Files from others run no code: run folders, checkpoints, YAML and names."""
 
-import hashlib
 import io
 import os
 import pickle
@@ -13,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from comparison import read_all, training
-from injection import WORK, call, killed_at_step
-from table import Promise
+from comparison import training
+from injection import WORK, Ended, call, killed_at_step
+from promise import promise
 
+from mlpfit import load_run
 from mlpfit.config.catalogue import CONF
 from mlpfit.model.regression import Regression
 from mlpfit.process import run_command
-from mlpfit.runs import content
-from mlpfit.runs.run import MARKER
+from mlpfit.runs.folder import seal
 
 IN_YAML = "!!python/object/apply:os.mkdir ['{}']\n"
 ARRAYS = ("history.npz", "weights.npz", "data.npz")
@@ -63,117 +62,100 @@ class Trial:
     number: int
     folder: Path
     content: bytes
+    mark: Path
     env: dict[str, str]
 
     @property
-    def mark(self) -> Path:
-        return self.folder / "payload was run"
-
-    @property
-    def finished(self) -> Path:
+    def run(self) -> Path:
         return self.folder / "place/finished/outputs/runs/restoration/narrow"
 
-    @property
-    def interrupted(self) -> Path:
-        return self.folder / "place/interrupted"
+    def call(self, command: Any, **env: str) -> Ended:
+        return call(command, self.folder / "here", **self.env, **env)
 
-    def read_finished(self) -> Any:
-        return call(lambda: run_command(lambda: read_all(self.finished)), self.folder, **self.env)
+    def read(self) -> Ended:
+        """Read the finished run, whose marker whoever gave it away has written, too."""
+        seal(self.run, load_run(self.run).identity)
 
-    def load_checkpoint(self) -> Any:
-        path = str(self.finished / "checkpoints/last.ckpt")
-        return call(lambda: Regression.load_from_checkpoint(path), self.folder, **self.env)
+        def read() -> int:
+            load_run(self.run).check_files()
+            return 0
 
+        return self.call(lambda: run_command(read))
 
-def reseal(run: Path) -> None:
-    """Whoever gives a run away can write its marker, too."""
-    marker = content.marker_of((run / MARKER).read_bytes())
-    for name in marker["files"]:
-        marker["files"][name] = hashlib.sha256((run / name).read_bytes()).hexdigest()
-    (run / MARKER).write_bytes(content.marker_bytes(marker))
+    def load(self) -> Ended:
+        path = str(self.run / "checkpoints/last.ckpt")
+        return self.call(lambda: Regression.load_from_checkpoint(path))
 
-
-def foreign_arrays(t: Trial) -> None:
-    (t.finished / ARRAYS[t.number % 3]).write_bytes(t.content)
-    reseal(t.finished)
-    t.read_finished().refused(1, ".npz")
+    def resume(self) -> Ended:
+        return call(training("mini"), self.folder / "place/interrupted", **self.env)
 
 
-def foreign_config(t: Trial) -> None:
-    (t.finished / "config.yaml").write_text("model: " + IN_YAML.format(t.mark))
-    reseal(t.finished)
-    t.read_finished().refused(1, "config.yaml")
+def arrays(t: Trial) -> None:
+    (t.run / ARRAYS[t.number % 3]).write_bytes(t.content)
+    t.read().refused(1, ".npz")
 
 
-def foreign_checkpoint(t: Trial) -> None:
+def config(t: Trial) -> None:
+    (t.run / "config.yaml").write_text("model: " + IN_YAML.format(t.mark))
+    t.read().refused(1, "config.yaml")
+
+
+def checkpoint(t: Trial) -> None:
     """That a run would go on from."""
-    (checkpoint,) = t.interrupted.rglob("last.ckpt")
-    checkpoint.write_bytes(t.content)
-    call(training("mini"), t.interrupted, **t.env).refused(1, "last.ckpt", "force=true")
+    (file,) = (t.folder / "place/interrupted").rglob("last.ckpt")
+    file.write_bytes(t.content)
+    t.resume().refused(1, "last.ckpt", "force=true")
 
 
-def foreign_checkpoint_by_hand(t: Trial) -> None:
+def checkpoint_by_hand(t: Trial) -> None:
     content = payloads(t.mark)[2] if t.number % 2 else t.content
-    (t.finished / "checkpoints/last.ckpt").write_bytes(content)
-    assert t.load_checkpoint().code != 0
+    (t.run / "checkpoints/last.ckpt").write_bytes(content)
+    assert t.load().code != 0
 
 
-def foreign_experiment(t: Trial) -> None:
-    conf = t.folder / "own/conf/experiment/own"
+def experiment(t: Trial) -> None:
+    conf, target = t.folder / "own/conf/experiment/own", f"{{_target_: os.mkdir, path: '{t.mark}'}}"
     conf.mkdir(parents=True)
-    target = f"{{_target_: os.mkdir, path: '{t.mark}'}}"
-    lines = [
-        f"seed: {IN_YAML.format(t.mark)}",
-        f"target: {target}\n",
-        f"callbacks: {{x: {target}}}\n",
-        f"logger: {{x: {target}}}\n",
-    ]
-    line = lines[t.number % len(lines)]
+    lines = [f"seed: {IN_YAML.format(t.mark)}", f"target: {target}\n"]
+    lines += [f"{group}: {{x: {target}}}\n" for group in ("callbacks", "logger")]
     good = (CONF / "experiment/plane/scratch.yaml").read_text()
-    (conf / "foreign.yaml").write_text(good.replace("plane/scratch", "own/foreign") + line)
-    users = str(t.folder / "own")
+    text = good.replace("plane/scratch", "own/foreign") + lines[t.number % len(lines)]
+    (conf / "foreign.yaml").write_text(text)
     for many in ([], ["-m", "seed=1,2"]):
         command = ["mlpfit", *many, "experiment=own/foreign"]
-        call(command, t.folder / "here", **t.env, MLPFIT_PATH=users).refused(2)
+        t.call(command, MLPFIT_PATH=str(t.folder / "own")).refused(2)
 
 
 def names_elsewhere(t: Trial) -> None:
-    name, here = ELSEWHERE[t.number % 4], t.folder / "here"
-    call(["mlpfit", "experiment=tower/small", f"name={name}"], here).refused(2, "name=")
+    name = ELSEWHERE[t.number % 4]
+    t.call(["mlpfit", "experiment=tower/small", f"name={name}"]).refused(2, "name=")
     for command in (["-m", f"sweep={name}"], ["reproduce", name], ["figures", f"sweep={name}"]):
-        call(["mlpfit", *command], here).refused(2, name)
+        t.call(["mlpfit", *command]).refused(2, name)
 
 
 def genuine(t: Trial) -> None:
     """Files of our own still load."""
-    t.read_finished().fine()
-    t.load_checkpoint().fine()
-    call(training("mini"), t.interrupted, **t.env).fine()
+    for ended in (t.read(), t.load(), t.resume()):
+        ended.fine()
 
 
 KINDS: list[Callable[[Trial], None]] = [
-    *(foreign_arrays, foreign_config, foreign_checkpoint, foreign_checkpoint_by_hand),
-    *(foreign_experiment, names_elsewhere, genuine),
+    *(arrays, config, checkpoint, checkpoint_by_hand, experiment, names_elsewhere, genuine),
 ]
 
 
+@promise(
+    8,
+    "Files from others run no code",
+    "pickles, YAML tags, `_target_`, `../`, with and without TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD",
+    full=84,
+    quick=14,
+)
 def trial(number: int, folder: Path, quick: bool) -> None:
     """Every kind of file in turn, by content and by environment."""
     turn, kind = divmod(number, len(KINDS))
     env = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"} if turn % 2 else {}
     shutil.copytree(sound_runs(), folder / "place")
     mark = folder / "payload was run"
-    t = Trial(turn, folder, payloads(mark)[turn // 2 % 3], env)
-    KINDS[kind](t)
+    KINDS[kind](Trial(turn, folder, payloads(mark)[turn // 2 % 3], mark, env))
     assert not mark.exists(), "the payload ran"
-
-
-PROMISE = Promise(
-    number=8,
-    title="Files from others run no code",
-    fault="pickles, YAML tags, `_target_`, `../`, with and without "
-    "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD",
-    full=84,
-    quick=14,
-    trial=trial,
-)

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from injection import IS_ROOT, ROOT, python
-from table import Promise
+from promise import promise
 
 ALLOWED = {"runs", "ensembles", "figures", "results.csv", ".locks", ".cache", "tmp"}
 COMMANDS = [
@@ -14,6 +14,13 @@ COMMANDS = [
 ]
 
 
+@promise(
+    13,
+    "Offline and tidy",
+    "no network, read-only home, sources and environment",
+    full=1,
+    quick=1,
+)
 def trial(number: int, folder: Path, quick: bool) -> None:
     home, work = folder / "home", folder / "work"
     home.mkdir()
@@ -33,13 +40,3 @@ def trial(number: int, folder: Path, quick: bool) -> None:
     assert not list(home.iterdir())
     assert [file.name for file in work.iterdir()] == ["outputs"]
     assert {file.name for file in (work / "outputs").iterdir()} <= ALLOWED
-
-
-PROMISE = Promise(
-    number=14,
-    title="Offline and tidy",
-    fault="no network, read-only home, sources and environment",
-    full=1,
-    quick=1,
-    trial=trial,
-)

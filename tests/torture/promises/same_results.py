@@ -8,7 +8,7 @@ from pathlib import Path
 
 from comparison import clone, state
 from injection import WORK, python
-from table import Promise
+from promise import promise
 
 SURROUNDINGS = [
     {"TZ": "Pacific/Kiritimati", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "1"},
@@ -26,6 +26,13 @@ def first_clone(names: tuple[str, ...]) -> dict[str, str]:
     return state(tree / "outputs")
 
 
+@promise(
+    1,
+    "Same command, same results",
+    "clones at other paths; TZ, locale, umask, HOME, hash seed, clock, threads, two at once",
+    full=5,
+    quick=1,
+)
 def trial(number: int, folder: Path, quick: bool) -> None:
     names = ("plane",) if quick else ()
     expected = first_clone(names)
@@ -51,13 +58,3 @@ def trial(number: int, folder: Path, quick: bool) -> None:
     ]
     assert [process.wait() for process in started] == [0] * processes
     assert state(tree / "outputs") == expected
-
-
-PROMISE = Promise(
-    number=1,
-    title="Same command, same results",
-    fault="clones at other paths; TZ, locale, umask, HOME, hash seed, clock, threads, two at once",
-    full=5,
-    quick=1,
-    trial=trial,
-)

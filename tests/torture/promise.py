@@ -1,6 +1,7 @@
 """A promise, its trials, and the table of the results."""
 
 import os
+import re
 import shutil
 import time
 import traceback
@@ -20,19 +21,33 @@ beside it.
 | # | promise | fault | trials | passed | seconds |
 | --- | --- | --- | --- | --- | --- |
 """
+Trial = Callable[[int, Path, bool], str | None]  # of this number, in its own folder, quick
 
 
 @dataclass(frozen=True)
 class Promise:
-    """trial(number, its own folder, quick) raises where the promise is not kept; what it returns is
-    a note for the table. ``full`` and ``quick`` are the counts of trials."""
+    """trial raises where the promise is not kept; what it returns is a note for the table. ``full``
+    and ``quick`` are the counts of trials."""
 
     number: int
     title: str
     fault: str
     full: int
     quick: int
-    trial: Callable[[int, Path, bool], str | None]
+    trial: Trial
+
+
+PROMISES: dict[int, Promise] = {}
+
+
+def promise(number: int, title: str, fault: str, *, full: int, quick: int) -> Callable[..., Trial]:
+    """Make a promise of the trial below."""
+
+    def kept(trial: Trial) -> Trial:
+        PROMISES[number] = Promise(number, title, fault, full, quick, trial)
+        return trial
+
+    return kept
 
 
 @dataclass(frozen=True)
@@ -58,8 +73,7 @@ def tried(promise: Promise, quick: bool) -> Result:
     started, passed, note = time.monotonic(), 0, ""
     trials = promise.quick if quick else promise.full
     for trial in range(trials):
-        folder = WORK / f"{promise.number}-{trial}"
-        folder.mkdir()
+        (folder := WORK / f"{promise.number}-{trial}").mkdir()
         try:
             returned = promise.trial(trial, folder, quick)
             note = f" ({returned})" if returned else note
@@ -67,8 +81,7 @@ def tried(promise: Promise, quick: bool) -> Result:
         except Exception as error:
             at = traceback.extract_tb(error.__traceback__)[-1]
             message = " ".join(str(error).split())[-400:]
-            place = f"{Path(at.filename).name}:{at.lineno}"
-            failure = f"{type(error).__name__} at {place}: {message}"
+            failure = f"{type(error).__name__} at {Path(at.filename).name}:{at.lineno}: {message}"
             print(f"promise {promise.number}, trial {trial}: {failure}", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
     return Result(promise, trials, passed, time.monotonic() - started, note)
@@ -77,11 +90,8 @@ def tried(promise: Promise, quick: bool) -> Result:
 def write_row(result: Result, file: Path) -> None:
     """Put the result in its row of the table; rows of other promises stay."""
     lines = file.read_text().splitlines() if file.is_file() else []
-    cells = [line.split("|") for line in lines]
-    numbered = [len(row) > 6 and row[1].strip().isdigit() for row in cells]
-    rows = {int(c[1]): line for c, line, n in zip(cells, lines, numbered, strict=True) if n}
+    rows = {int(found[1]): line for line in lines if (found := re.match(r"\| (\d+) \|", line))}
     rows[result.promise.number] = result.row()
-    here = provenance()
+    here, body = provenance(), "\n".join(rows[number] for number in sorted(rows))
     machine = f"{here['processor']}, {os.cpu_count()} cores, torch {here['versions']['torch']}"
-    body = "\n".join(rows[number] for number in sorted(rows))
     file.write_text(f"{HEAD}{body}\n\nOn {machine}, {here['platform']}.\n")
