@@ -27,11 +27,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlpfit.config.catalogue import conf_folders, group_names
 from mlpfit.config.checking import load_yaml
+from mlpfit.config.schema import keys_deciding
 from mlpfit.errors import ConfigError, check_texts
 
 NESTED = ("experiment", "sweep")  # groups whose files are in a folder of their tutorial
-# Keys that change how or where a result is computed, but not the result.
-INCIDENTAL_KEYS = ("output_dir", "force", "ensemble.processes", "ensemble.only", "metric", "hydra")
 
 
 _read: ContextVar[list[str] | None] = ContextVar("files read", default=None)
@@ -194,7 +193,7 @@ def sweep_folder(
                 experiment = (re.findall(r"(\w+)/", override.input_line or "") or ["all"])[0]
         elif searching and key == "metric":
             space.append(str(override.input_line))
-        elif not key.startswith((*INCIDENTAL_KEYS, "experiment", "sweep")):
+        elif not key.startswith((*incidental_keys(), "experiment", "sweep")):
             fixed.append(f"{key}={override.get_value_element_as_str()}")
     if searching:  # searches of different spaces get different folders
         digest = hashlib.sha256("|".join(sorted(space)).encode()).hexdigest()[:8]
@@ -215,8 +214,13 @@ def result_overrides(overrides: Sequence[str]) -> list[str]:
     return sorted(
         str(o)
         for o in overrides
-        if not str(o).startswith((*INCIDENTAL_KEYS, "experiment=", "sweep="))
+        if not str(o).startswith((*incidental_keys(), "experiment=", "sweep="))
     )
+
+
+def incidental_keys() -> tuple[str, ...]:
+    """Beginnings of keys that change how or where a result is computed, but not the result."""
+    return (*keys_deciding("nothing"), "hydra")
 
 
 def multirun_overrides(loader: Any, master: DictConfig) -> list[Override]:

@@ -17,7 +17,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
 from mlpfit.config.compose import as_one_line
-from mlpfit.config.sources import INCIDENTAL_KEYS, multirun_overrides
+from mlpfit.config.sources import incidental_keys, multirun_overrides
 from mlpfit.errors import ConfigError, RunError, allowed, one_line
 from mlpfit.process import report_error
 from mlpfit.runs.folder import remember_missing
@@ -75,7 +75,7 @@ class Experiments(Callback):
             hydra.config_loader = loader = JobLoader(hydra.config_loader)  # type: ignore[arg-type]
             overrides = multirun_overrides(loader, config)
             keys = [o.get_key_element() for o in overrides if o.is_sweep_override()]
-            if incidental := [key for key in keys if key.startswith(INCIDENTAL_KEYS)]:
+            if incidental := [key for key in keys if key.startswith(incidental_keys())]:
                 raise ConfigError(f"{incidental[0]}: changes no result of a job; give it one value")
             check_hydra_subdir(config.hydra.output_subdir)
             folder = os.path.abspath(str(config.hydra.sweep.dir))  # the same on all machines
