@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlpfit.errors import RunError
 from mlpfit.runs.run import QUANTITIES, Run
@@ -35,8 +35,16 @@ def plot(run: Run, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
     return fit, loss
 
 
-def verdicts(run: Run) -> Verdicts:
+VERDICTS = (  # columns of Run.verdicts
+    *("published", "percentile", "median", "p5", "p95", "ratio", "p", "p_low", "p_high"),
+    *("verdict", "between", "reason", "recovered", "replicas"),
+)
+
+
+def verdicts(run: Run) -> DataFrame:
     """See :meth:`mlpfit.Run.verdicts`."""
+    import pandas
+
     from mlpfit.config.compose import as_published
     from mlpfit.judging import claims, ledger, published, rows
     from mlpfit.runs.identity import recipe_differences
@@ -45,16 +53,15 @@ def verdicts(run: Run) -> Verdicts:
         remedy = "train it with replicas=1000"
         raise RunError(f"{run.path}: one replica can't judge a number; {remedy}")
     name = run.config["name"]
-    tutorial, departs = name.split("/")[0], recipe_differences(run, as_published(name))
-    findings = claims.findings(tutorial)
-    return Verdicts(
-        rows.plain(row) | {"departs": departs}
-        for row in ledger.judge_numbers(
-            [n for n in published.tutorial(tutorial).numbers if n.experiment == name],
-            {name: run},
-            findings,
-        )
-    )
+    tutorial = name.split("/")[0]
+    numbers = [n for n in published.tutorial(tutorial).numbers if n.experiment == name]
+    judged = ledger.judge_numbers(numbers, {name: run}, claims.findings(tutorial))
+    plain = [rows.plain(row) for row in judged]
+    index = pandas.Index([row["key"] for row in plain], name="number")
+    table = pandas.DataFrame(plain, index, columns=[*VERDICTS])
+    if differing := recipe_differences(run, as_published(name)):
+        table["departs"] = "; ".join(differing)
+    return table
 
 
 def shown(run: Run) -> str:
@@ -92,47 +99,6 @@ def _svg(run: Run) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = "<svg" + buffer.getvalue().partition("<svg")[2]
     return re.sub(r"(\.\d\d)\d+", r"\1", svg)  # hundredths of a point suffice
-
-
-class Verdicts(list[dict[str, Any]]):
-    """Rows of :meth:`Run.verdicts`, shown as a table."""
-
-    HEADS = ("number", "on the page", "percentile", "median (5 to 95 %)", "verdict")
-
-    def cells(self) -> list[tuple[str, ...]]:
-        """The cells of the table, row by row."""
-        from mlpfit.judging import words
-
-        return [
-            (
-                row["key"],
-                f"{row['published']:g}",
-                words.percent(row["percentile"]) if "percentile" in row else "",
-                words.band(row) if "median" in row else "",
-                words.number_verdict(row),
-            )
-            for row in self
-        ]
-
-    def __repr__(self) -> str:
-        rows = [self.HEADS, *self.cells()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-        return "\n".join([*lines, *self._remark()])
-
-    def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.HEADS)
-        body = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>"
-            for row in self.cells()
-        )
-        remark = "".join(f"<p>{html.escape(line)}</p>" for line in self._remark())
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{remark}"
-
-    def _remark(self) -> list[str]:
-        """That the run's recipe is not the page's, so that its verdicts are not about the page."""
-        departs = self[0]["departs"] if self else []
-        return [f"another recipe than the experiment's: {'; '.join(departs)}"] if departs else []
 
 
 def load_sweep(path: str | Path) -> DataFrame:

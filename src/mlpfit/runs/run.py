@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-    from mlpfit.report.notebook import Verdicts
-
 MARKER, SHARDS = "complete.json", "shards"
 IDENTITY = "identity.json"  # in the folder of an unfinished run
 JOB = "job.json"  # in the folder of a sweep's job
@@ -275,12 +273,12 @@ class Run:
         index = pandas.Index(self.seeds, name="seed")
         return pandas.DataFrame(self.metrics, index=index)
 
-    def verdicts(self) -> Verdicts:
+    def verdicts(self) -> DataFrame:
         """The numbers that the experiment's page prints, judged by these replicas as in the ledger
-        (:mod:`mlpfit.judging.ledger`): a list, printed as a table, of dicts with key, published,
-        verdict, percentile, p, median, p5, p95, ...; a reason instead for a number that no run has.
-        "departs" lists the keys in which the run's recipe differs from the experiment's, with both
-        values ("target.noise: 3.0, now 1.0").
+        (:mod:`mlpfit.judging.ledger`), one row a number: published, percentile, median, p5, p95,
+        ratio to the median, p with its interval, verdict, between, reason where no run has the
+        number, recovered, replicas. If the run's recipe is another than the experiment's, a column
+        "departs" has the keys with both values ("target.noise: 3.0, now 1.0").
 
         Raises RunError for a single replica, or if the run has too few steps for one of them.
 
@@ -329,7 +327,7 @@ class Run:
             problem = " ".join(str(error).split())[:200] or "not as a run writes it"
             raise RunError(f"{self.path / name}: {problem}; {RETRAIN}") from None
 
-    def check(self) -> None:
+    def check_files(self) -> None:
         """Raises RunError if a file is missing, changed since it was written or not as a run writes
         it, or if the files do not belong together."""
         for name in self._digests:
