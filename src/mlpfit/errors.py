@@ -141,11 +141,12 @@ def as_config_error(culprit: str) -> Iterator[None]:
 
 @contextmanager
 def naming(culprit: str) -> Iterator[None]:
-    """Begin the message of a ConfigError with the culprit."""
+    """Begin the message of a ConfigError or RunError with the culprit."""
     try:
         yield
-    except ConfigError as error:
-        raise ConfigError(f"{culprit}: {error}") from error
+    except (ConfigError, RunError) as error:
+        kind = ConfigError if isinstance(error, ConfigError) else RunError
+        raise kind(f"{culprit}: {error}") from error
 
 
 def _line_of(error: BaseException) -> str:

@@ -76,7 +76,8 @@ def test_a_run_goes_where_hydra_is_told_and_hydras_files_stay_with_it(tmp_path):
     assert names == {"config.yaml", "hydra.yaml", "overrides.yaml"}
     assert yaml.safe_load((folder / ".hydra/overrides.yaml").read_text()) == list(given[:2])
     again = run("mlpfit", *given, cwd=tmp_path)
-    assert again.stdout == "here/there is up to date (force=true trains it again)\n"
+    told = again.stdout.splitlines()  # on a slow machine also that it is loading
+    assert told[-1] == "here/there is up to date (force=true trains it again)"
 
 
 def test_a_run_that_diverges_leaves_nothing_of_hydra_either(tmp_path):

@@ -211,8 +211,8 @@ def test_a_text_with_a_control_character_is_refused_where_it_is_read(sixth):
     (sixth / "claims.py").write_text(
         "from mlpfit.judging.claims import Slip\nSLIPS = [Slip('a bell \\a')]\n"
     )
-    with pytest.raises(ConfigError, match=r"claims\.py: 'a bell ' is followed by '\\x07'"):
-        claims.check("sixth")
+    with pytest.raises(ConfigError, match=r"claims\.py: 'a bell \\x07': character 8 of 8 is"):
+        claims.check_claims("sixth")
 
 
 def test_a_number_without_a_run_must_say_why(sixth):

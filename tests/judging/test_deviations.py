@@ -30,7 +30,7 @@ def test_deviations_of_a_page_and_of_an_experiment_are_in_the_ledger(page):
 def test_a_deviation_of_an_unknown_experiment_is_refused(page):
     page("author: A\ntitle: T\ndeviations: [{experiment: ramq, what: Nothing.}]\n")
     with pytest.raises(ConfigError, match=r"deviations: experiment=own/ramq: "):
-        published.check("own")
+        published.check_page("own")
 
 
 def test_experiments_get_the_marks_of_their_deviations_and_equal_ones_one_note():

@@ -100,7 +100,7 @@ def test_a_mean_over_an_epoch_is_of_its_steps_or_of_their_rows(page, trained):
 
 def test_epochs_are_counted_in_steps_of_the_experiment(page):
     page("mse, update: mean_of_rows, epochs: [1, 20], values: [3.0, 2.0]")
-    published.check("own")
+    published.check_page("own")
     numbers = published.tutorial("own").numbers
     assert [(n.key, n.step) for n in numbers] == [
         ("own/ramp:mse@epoch1", 1),
@@ -124,7 +124,7 @@ def test_epochs_are_counted_in_steps_of_the_experiment(page):
 def test_what_no_run_has_is_refused_in_one_line(line, message, page):
     page(line, functions="QUANTITIES = {'slope': lambda run: run.metrics['mse']}\n")
     with pytest.raises(ConfigError, match=message) as error:
-        published.check("own")
+        published.check_page("own")
     assert "published.yaml" in str(error.value) and "\n" not in str(error.value)
 
 
@@ -141,7 +141,7 @@ def test_what_no_run_has_is_refused_in_one_line(line, message, page):
 def test_a_damaged_list_of_quantities_is_refused(functions, message, page):
     page("mse, update: after, steps: [20], values: [1.0]", functions=functions)
     with pytest.raises(ConfigError, match=message):
-        published.check("own")
+        published.check_page("own")
 
 
 @pytest.mark.parametrize(

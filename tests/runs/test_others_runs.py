@@ -122,7 +122,7 @@ def test_a_run_that_nobody_wrote_is_refused_in_one_line(kind, sound, tmp_path, c
     DAMAGES[kind](folder)
     reseal(folder)
     with pytest.raises(RunError) as error:
-        load_run(folder).check()
+        load_run(folder).check_files()
     assert "\n" not in str(error.value) and str(folder) in str(error.value)
     run = load_run(folder)
     for read in ("config", "metrics", "history", "data", "provenance", "validation", "snapshots"):

@@ -125,7 +125,7 @@ def test_a_machine_that_is_lost_costs_no_more_than_its_shard(tmp_path, cluster):
     nodes.remove_node(second, allow_graceful=False)
     assert process.wait() == 0
     ours = load_run(tmp_path / "outputs/ensembles/tower/small")
-    ours.check()
+    ours.check_files()
     assert ours.number_hashes() == at_once(tmp_path / "other", *LONGER).number_hashes()
 
 
@@ -138,7 +138,7 @@ def test_a_killed_command_is_gone_on_with_although_its_jobs_live(tmp_path):
     process.wait()
     assert subprocess.run(given, cwd=tmp_path).returncode == 0
     ours = load_run(tmp_path / "outputs/ensembles/tower/small")
-    ours.check()
+    ours.check_files()
     assert ours.number_hashes() == at_once(tmp_path / "other", *LONGER).number_hashes()
 
 

@@ -34,7 +34,7 @@ def test_shards_as_jobs_are_the_ensemble_and_are_trained_once(command, tmp_path)
     assert code == 0 and "complete, 5 shards" in printed
     final = tmp_path / "outputs/ensembles/tower/small"
     ours = load_run(final)
-    ours.check()
+    ours.check_files()
     assert ours.number_hashes() == whole.number_hashes() and ours.identity == whole.identity
     assert (final / ".hydra/overrides.yaml").is_file()
     assert (
@@ -98,7 +98,7 @@ def test_two_commands_at_once_make_one_sound_ensemble(tmp_path):
     assert [process.wait() for process in pair] == [0, 0, 0]
     final = tmp_path / "outputs/ensembles/tower/small"
     ours = load_run(final)
-    ours.check()
+    ours.check_files()
     assert ours.number_hashes() == at_once(tmp_path / "other", *FIVE).number_hashes()
     assert [path.name for path in final.parent.iterdir()] == ["small"]
 

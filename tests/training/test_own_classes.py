@@ -116,7 +116,7 @@ def test_a_replica_is_the_run_of_its_seed(tutorial, tmp_path, recipe):
     np.testing.assert_allclose(many.predict(x)[2], alone.predict(x)[0], rtol=1e-4, atol=1e-6)
     errors = alone.predict(alone.data["x"]) - alone.data["y"]
     assert alone.metrics["mse"][0] == pytest.approx((errors**2).mean(), rel=1e-4)
-    alone.check(), many.check()
+    alone.check_files(), many.check_files()
 
 
 @pytest.mark.parametrize("recipe", ["dropout", "net", "schedule", "engine"])

@@ -10,7 +10,7 @@ from mlpfit.commands.arguments import Parser
 from mlpfit.config.catalogue import experiments, tutorial
 from mlpfit.config.compose import as_published
 from mlpfit.figures import draw
-from mlpfit.judging.variants import check
+from mlpfit.judging.variants import check_tutorial
 from mlpfit.report import table as results
 from mlpfit.training.progress import console, counted
 from mlpfit.training.train import train_runs
@@ -71,7 +71,7 @@ def select_experiments(names: list[str]) -> list[str]:
     needed = {*names, *(drawn_run.get(name) for name in names)}
     chosen = [e for e in experiments() if not names or {e, e.split("/")[0]} & needed]
     for owner in dict.fromkeys(name.split("/")[0] for name in chosen):
-        check(owner)
+        check_tutorial(owner)
     return chosen
 
 

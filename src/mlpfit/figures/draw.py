@@ -8,14 +8,13 @@ from pathlib import Path
 
 from mlpfit.config.catalogue import Tutorial, check_experiment, experiments, tutorial, tutorials
 from mlpfit.data.targets import TARGETS, Target
-from mlpfit.errors import ConfigError, RunError, allowed, as_config_error
+from mlpfit.errors import ConfigError, RunError, allowed, as_config_error, check_text
 from mlpfit.figures import style
 from mlpfit.figures.distribution import distribution, overview
 from mlpfit.figures.parts import Drawing, Figure
 from mlpfit.figures.portrait import portrait
 from mlpfit.figures.save import description, is_current, replicas_drawn, save
 from mlpfit.judging import statistics
-from mlpfit.judging.claims import check_texts
 from mlpfit.judging.evidence import recipe_id
 from mlpfit.judging.published import featured, printed_trace
 from mlpfit.runs.identity import published_run
@@ -49,7 +48,7 @@ def _drawings_of(owner: Tutorial) -> list[Drawing]:
         check_experiment(experiment, f"{file}: figure {name}")
         if other := [n for n in (name, experiment) if n.split("/")[0] != owner.name]:
             raise ConfigError(f"{file}: figure {name}: {other[0]}: must be of {owner.name}")
-        check_texts(file, drawing.caption)
+        check_text(drawing.caption, str(file))
         if drawing.band and not _takes_two(drawing.draw):
             raise ConfigError(f"{file}: figure {name}: band=True needs draw(run, replicas=None)")
         if name in [earlier.name for earlier in listed]:

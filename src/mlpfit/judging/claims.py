@@ -7,18 +7,16 @@ FINDINGS              list of functions that each return a :class:`Finding`
 derived               (number, findings) -> why the number follows from others, or None
 """
 
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from mlpfit.config import catalogue
-from mlpfit.errors import ConfigError, RunError
+from mlpfit.errors import ConfigError, RunError, check_text
 from mlpfit.judging import quantities
 from mlpfit.runs.run import Run
 
@@ -123,7 +121,7 @@ def all_entries(tutorial: str) -> list[Any]:
     return [entry for kind in KINDS for entry in entries(tutorial, kind)]
 
 
-def check(tutorial: str) -> None:
+def check_claims(tutorial: str) -> None:
     """Raises ConfigError in one line if a list of the tutorial's claims.py is misspelt, has an
     entry of the wrong class, or names an experiment that does not exist."""
     file = f"{tutorial}/claims.py"
@@ -140,18 +138,8 @@ def check(tutorial: str) -> None:
                 raise ConfigError(f"{file}: {next(iter(vars(entry).values()))}: {example}")
             for experiment in entry.experiments:
                 catalogue.check_experiment(experiment.partition(":")[0], file)
-            check_texts(file, *(text for text in vars(entry).values() if isinstance(text, str)))
-
-
-def check_texts(file: str | Path, *texts: str | None) -> None:
-    """Raises ConfigError for a text with a control character, which would reach the terminal and
-    make an SVG no XML."""
-    for text in filter(None, texts):
-        if found := next((c for c in text if unicodedata.category(c) == "Cc" and c != "\n"), None):
-            place = text.index(found)
-            raise ConfigError(
-                f"{file}: {text[:place][-30:]!r} is followed by {found!r}: not a text"
-            )
+            for text in filter(lambda given: isinstance(given, str), vars(entry).values()):
+                check_text(text, f"{file}: {text[:30]!r}")
 
 
 def findings(tutorial: str) -> list[Finding]:

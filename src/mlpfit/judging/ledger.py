@@ -89,7 +89,7 @@ def ledger(runs: Ensembles, names: Sequence[str] = ()) -> dict[str, Any]:
     experiments and of their variants; what lacks its ensemble says so."""
     names = list(names) or [tutorial.name for tutorial in tutorials()]
     for name in names:
-        variants.check(name)
+        variants.check_tutorial(name)
     experiments = experiments_of(names)
     findings = {name: claims.findings(name) for name in names}
     numbers = [

@@ -22,8 +22,7 @@ not_checkable         the reason, where no run has the quantity
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -36,7 +35,7 @@ from mlpfit.config import catalogue
 from mlpfit.config.checking import Section, read_yaml
 from mlpfit.config.compose import as_published
 from mlpfit.config.schema import Config, Count
-from mlpfit.errors import ConfigError, RunError, allowed
+from mlpfit.errors import ConfigError, allowed, naming
 from mlpfit.judging import claims, quantities
 from mlpfit.runs.run import Run
 from mlpfit.training.shard import Schedule
@@ -159,9 +158,6 @@ def _read(name: str, file: Path) -> Tutorial:
     configs = {e: as_published(e) for e in owner.experiments()} if content.numbers else {}
     entries = [replace(e, experiment=owner.full_name(e.experiment)) for e in content.numbers]
     numbers = [n for entry in entries for n in _numbers(entry, configs.get(entry.experiment), file)]
-    shown = (content.author, content.title, content.page, content.summary, content.asked)
-    per_entry = (text for e in entries for text in (e.convention, e.not_checkable, e.label))
-    claims.check_texts(file, *shown, *(d.what for d in content.deviations), *per_entry)
     deviations = tuple(
         replace(d, experiment=owner.full_name(d.experiment) if d.experiment else "")
         for d in content.deviations
@@ -206,10 +202,10 @@ def _told_apart(numbers: list[Number]) -> list[Number]:
     ]
 
 
-def check(name: str) -> None:
+def check_page(name: str) -> None:
     """Raises ConfigError in one line if a published number or a claim of the tutorial names an
     experiment, a quantity or a step that does not exist."""
-    quantities.check(name)
+    quantities.check_quantities(name)
     page, experiments = tutorial(name), catalogue.tutorial(name).experiments()
     file, own, laws = f"{name}/published.yaml", quantities.own(name), quantities.laws(name)
     configs = {e: as_published(e) for e in experiments}
@@ -239,7 +235,7 @@ def check(name: str) -> None:
         if deviation.experiment and deviation.experiment not in experiments:
             wrong = allowed(deviation.experiment, experiments)
             raise ConfigError(f"{file}: deviations: experiment={deviation.experiment}: {wrong}")
-    claims.check(name)
+    claims.check_claims(name)
 
 
 def _problem(number: Number, config: Config, own: quantities.Quantity | None) -> str:
@@ -358,15 +354,6 @@ def printed_trace(experiment: str) -> list[Number]:
     return next((traces[kind] for kind in order if len(traces[kind]) > 1), [])
 
 
-@contextmanager
-def _of(key: str) -> Iterator[None]:
-    """Begin the message of a RunError with the number that it is about."""
-    try:
-        yield
-    except RunError as error:
-        raise RunError(f"{key}: {error}") from None
-
-
 def values_of(run: Run, numbers: Sequence[Number]) -> np.ndarray:
     """The quantities of published numbers of one experiment in each replica: (R, numbers). Raises
     RunError if the run has not recorded one."""
@@ -389,7 +376,7 @@ def _values(run: Run, number: Number, owner: str, own: Mapping[str, Any]) -> np.
     quantity, step = number.quantity, number.step
     if quantity in own:
         return quantities.own_values(owner, quantity, run, step)
-    with _of(number.key):
+    with naming(number.key):
         if number.update in MEANS:
             by_rows = number.update == "mean_of_rows"
             return quantities.epoch_mean(run, quantity, _steps_of(number), by_rows)

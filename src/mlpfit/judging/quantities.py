@@ -56,7 +56,7 @@ def laws(tutorial: str) -> Mapping[str, Quantity]:
     return getattr(module(tutorial), "LAWS", {})
 
 
-def check(tutorial: str) -> None:
+def check_quantities(tutorial: str) -> None:
     """Raises ConfigError in one line for anything but named functions in quantities.py, and for a
     name that is built in or given twice."""
     file, defined = f"{tutorial}/quantities.py", module(tutorial)

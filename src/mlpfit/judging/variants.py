@@ -132,10 +132,10 @@ def configs(tutorial: str, outputs: Path) -> dict[str, Config]:
     return by_key
 
 
-def check(tutorial: str) -> None:
+def check_tutorial(tutorial: str) -> None:
     """Raises ConfigError in one line if a file of the tutorial that judging reads is damaged, or
     names an experiment, a quantity, a step or a variant that does not exist."""
-    published.check(tutorial)
+    published.check_page(tutorial)
     keys: dict[str, Variant] = {}
     for variant in variants(tutorial):
         other = keys.setdefault(variant.key, variant)

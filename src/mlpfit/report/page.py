@@ -52,7 +52,7 @@ def report(outputs: Path, ledger: dict[str, Any], names: Sequence[str] = ()) -> 
     for name in (name for t in chosen for name in t.experiments()):
         try:
             runs[name] = published_run(name, outputs)
-            runs[name].check()
+            runs[name].check_files()
         except RunError as error:
             without_run[name] = str(error)
             runs.pop(name, None)

@@ -187,7 +187,7 @@ def retrain_if_damaged(config: Config, folder: Path) -> Config:
     """The config, with force=true if the folder holds its finished run with a damaged file."""
     try:
         if is_current(config, folder):
-            load_run(folder).check()
+            load_run(folder).check_files()
     except RunError:
         return replace(config, force=True)
     return config

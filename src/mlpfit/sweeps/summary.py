@@ -65,7 +65,7 @@ class Job:
             return self.failure
         try:
             run = load_run(folder)
-            run.check()
+            run.check_files()
         except RunError as error:
             return str(error) if (folder / "complete.json").exists() else UNKNOWN
         return "" if identity_hash(run.identity) == self.identity else OTHER_RUN

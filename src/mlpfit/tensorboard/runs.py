@@ -32,7 +32,7 @@ def write_run(run: Run, verdicts: Verdicts) -> int:
     """Write the run's event file. Returns 0 if it was up to date, else 1."""
 
     def add(writer: SummaryWriter) -> None:
-        run.check()
+        run.check_files()
         add_texts(writer, run, verdicts)
         inputs = run.data["pool_x" if run.data["x"].shape[2] == 1 else "x"][0]
         panels = fit_panels(run)
