@@ -63,12 +63,12 @@ def compiler() -> list[str]:
 def load(source: str, folder: Path, level: str = "-O2") -> ctypes.CDLL:
     """The library of this source, compiled unless the folder of the cache has it. Raises NoCompiler
     if there is no compiler or if it fails."""
-    return _load(source, str(cache_folder(folder)), level)
+    return _load(source, cache_folder(folder), level)
 
 
-def cache_folder(default: Path) -> Path:
+def cache_folder(default: Path) -> str:
     """The folder of compiled kernels: the one named in MLPFIT_KERNEL_CACHE, or this one."""
-    return Path(os.environ.get(CACHE) or default).absolute()
+    return os.path.abspath(os.environ.get(CACHE) or default)
 
 
 @functools.cache
@@ -157,8 +157,13 @@ def _processor() -> str:
 def source(real: str, constants: dict[str, object] | None = None) -> str:
     """C++ source of the kernels for ``real`` "float" or "double": those for any problem, or, with
     the constants of one problem, the narrow kernel specialised for it."""
-    names = ["common", "activations", "update", "narrow"]
-    names += ["wide", "evaluate"] if constants is None else []
-    defined = [f"#define {name} {value}" for name, value in (constants or {}).items()]
+    return _source(real, tuple((constants or {}).items()))
+
+
+@functools.cache  # it is asked for at every call of a kernel
+def _source(real: str, constants: tuple[tuple[str, object], ...]) -> str:
+    names = ["common", "activations", "update"]
+    names += ["narrow"] if constants else ["shallow", "narrow", "wide", "evaluate"]
+    defined = [f"#define {name} {value}" for name, value in constants]
     texts = [(KERNELS / f"{name}.h").read_text(encoding="utf-8") for name in names]
     return "\n".join([f"using real = {real};", *defined, *texts])

@@ -138,10 +138,20 @@ class Snapshots(pl.Callback):
         return {"step": np.array(steps), "mse": errors}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"parameters": self.parameters, "val_mse": self.val_mse}
+        """The steps, and of all of them together what weights() and validation() have: a tensor
+        takes longer to pickle than the numbers in it."""
+        weights, errors = self.weights(), self.validation()["mse"]
+        steps = weights.pop("step").tolist()
+        parameters = {name: torch.from_numpy(values) for name, values in weights.items()}
+        return {"steps": steps, "parameters": parameters, "val_mse": torch.from_numpy(errors)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.parameters, self.val_mse = state["parameters"], state["val_mse"]
+        if "steps" not in state:  # written by an earlier version
+            self.parameters, self.val_mse = state["parameters"], state["val_mse"]
+            return
+        for i, step in enumerate(state["steps"]):
+            self.parameters[step] = {name: v[i] for name, v in state["parameters"].items()}
+            self.val_mse[step] = state["val_mse"][i]
 
 
 class Checkpoints(pl.Callback):
@@ -190,12 +200,14 @@ class Checkpoints(pl.Callback):
         self.save(trainer, module)
 
     def save(self, trainer: pl.Trainer, module: Any) -> None:
+        is_best = False
         if self.best > float("-inf"):  # an ensemble needs no error
             error = float(np.nanmedian(self.evaluate.training(module)))
-            if error < self.best:
+            if is_best := error < self.best:
                 self.best = error
-                trainer.save_checkpoint(self.folder / "best.ckpt")
-        trainer.save_checkpoint(self.folder / "last.ckpt")
+        trainer.save_checkpoint(last := self.folder / "last.ckpt")
+        if is_best:
+            write_file(self.folder / "best.ckpt", last.read_bytes())
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: Any) -> None:
         checkpoint |= {"run": self.run, "ended": self.end_reason, "stopping": trainer.should_stop}
@@ -327,10 +339,11 @@ class Scalars(pl.Callback):
         self._log(trainer, self._snapshot_metrics(module, 0), 0)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        done, trace = trainer.global_step, self.history.last[:, 0].tolist()
-        for step, loss in enumerate(trace, start=done - len(trace) + 1):
-            if step % self.every == 0 or step == 1:
-                self._log(trainer, {"train/loss": loss}, step)
+        done, trace = trainer.global_step, self.history.last[:, 0]
+        first = done - len(trace) + 1
+        steps = range(-(-first // self.every) * self.every, done + 1, self.every)
+        for step in [1, *steps] if first == 1 < self.every else steps:
+            self._log(trainer, {"train/loss": float(trace[step - first])}, step)
         if done in self.snapshots.steps:
             learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
             numbers = self._snapshot_metrics(module, done) | {"learning_rate": learning_rate}

@@ -146,6 +146,7 @@ class CompiledRegression(Regression):
     those of a Regression."""
 
     compiled_steps: steps.CompiledSteps
+    _is_watched = True  # whether callbacks of Lightning's may look at the loss of a chunk
     cache: Path
     specialise: bool
 
@@ -158,6 +159,8 @@ class CompiledRegression(Regression):
 
     def on_train_start(self) -> None:
         (optimizer,) = self.trainer.optimizers
+        watching = self.trainer.callbacks  # type: ignore[attr-defined]
+        self._is_watched = any(type(c).__module__.startswith("lightning.") for c in watching)
         self.compiled_steps = steps.CompiledSteps(
             self.mlp, self.loss, optimizer, self.cache, self.specialise
         )
@@ -168,7 +171,8 @@ class CompiledRegression(Regression):
         trace = self.compiled_steps(batch.x, batch.y, batch.steps, batch.order, **schedule)
         self._advance_global_step(len(trace))
         self.replica_losses = trace[-1]
-        self._log("train/loss", trace[-1], prog_bar=True, logger=False)
+        if self._is_watched:
+            self._log("train/loss", trace[-1], prog_bar=True, logger=False)
         return {"losses": trace}
 
     def _schedule(self, steps: int) -> dict[str, np.ndarray]:

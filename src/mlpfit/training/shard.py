@@ -12,6 +12,7 @@ from mlpfit.data.elementary import geomspace
 from mlpfit.runs.run import MARKER, SHARDS
 
 LONG, KEPT = 10**6, 10**5  # steps: of more than LONG the losses of KEPT are kept, about
+CHUNK_OPERATIONS = 10**9  # a tenth of a second or less: the progress that is shown
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,13 @@ class Schedule:
 
     @property
     def chunk_ends(self) -> list[int]:
-        """Steps at which the engine's chunks end: after every chunk_steps, or val_check_interval
-        of the Trainer, and where something is recorded."""
+        """Steps at which the engine's chunks end: where something is recorded, and after every
+        chunk_steps. Without callbacks and arguments of the Trainer nothing looks at the training in
+        between: chunks then have CHUNK_OPERATIONS operations, if that is more."""
         steps, chunk = self.config.steps, self.config.trainer.chunk_steps
+        if not self.config.callbacks and not self.config.trainer.arguments.keys() - {"devices"}:
+            replicas = len(self.config.shard_seeds[0])
+            chunk = max(chunk, CHUNK_OPERATIONS // (self.config.operations * replicas))
         return sorted({*range(0, steps, chunk), steps, *self.snapshots, *self.checkpoints})
 
     def _chunk_ends(self, steps: set[int]) -> list[int]:

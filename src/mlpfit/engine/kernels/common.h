@@ -43,6 +43,8 @@ constexpr int REGISTERS = 64 / WIDTH;
 using V = Vector<Register, REGISTERS>;
 using Single = Vector<real, 1>;
 constexpr int LANES = V::lanes;
+constexpr int TILE = 5;  // rows whose sums are taken together in small nets
+#define EACH_ROW _Pragma("GCC unroll 8") for (int t = 0; t < TILE; ++t)
 
 #define NUMBERS template <class Part, int PARTS> INLINE
 #define EACH_PART _Pragma("GCC unroll 4") for (int i = 0; i < PARTS; ++i)
@@ -55,7 +57,7 @@ NUMBERS Vector<Part, PARTS>& operator*=(Vector<Part, PARTS>& a, Vector<Part, PAR
 template <class N>
 INLINE N splat(real value) {
     N v;
-    for (auto& part : v.part) part = __typeof__(part + part){} + value;
+    for (auto& part : v.part) part = value - __typeof__(part + part){};  // not + 0, which would make 0 of -0
     return v;
 }
 

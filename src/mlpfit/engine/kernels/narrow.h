@@ -1,8 +1,7 @@
 // Small nets: a V holds the same number of 16 (float) or 8 (double) replicas, a Single that of one, and so many replicas
 // take all their steps before the next ones begin, their parameters in the first-level cache.
 
-constexpr int TILE = 5;  // rows that pass through the net together: each weight is fetched once for all
-#define EACH_ROW _Pragma("GCC unroll 8") for (int t = 0; t < TILE; ++t)
+// TILE rows pass through the net together: each weight is fetched once for all.
 
 #ifdef UNITS  // all loops over layers are unrolled, and the pass that is called is inlined
 #define EACH_LAYER _Pragma("GCC unroll 8")
@@ -232,6 +231,7 @@ EXPORTED void run_narrow(const Call* call) {
 #ifdef UNITS
     Narrow<V>(*call).run();
 #else
-    Narrow<Single>(*call).run();
+    if (call->layers == 2 && call->units[2] == 1) Shallow(*call).run();
+    else Narrow<Single>(*call).run();
 #endif
 }
