@@ -10,7 +10,7 @@ from conftest import ROOT, run
 import mlpfit
 from mlpfit.config.compose import as_published
 from mlpfit.judging import published
-from mlpfit.judging.variants import check
+from mlpfit.judging.variants import check_tutorial
 
 FOLDERS = sorted(folder.parent for folder in (ROOT / "examples").glob("*/conf"))
 NAMES = [folder.name for folder in FOLDERS]
@@ -37,7 +37,7 @@ def trained(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_its_files_fit_together_and_an_ensemble_would_record_what_is_judged(name):
-    check(name)
+    check_tutorial(name)
     for experiment in {number.experiment for number in published.tutorial(name).numbers}:
         published.check_recorded(as_published(experiment))
 

@@ -11,7 +11,7 @@ from mlpfit.config.catalogue import tutorials
 from mlpfit.config.compose import as_published, compose
 from mlpfit.errors import ConfigError
 from mlpfit.judging.comparisons import power, tables
-from mlpfit.judging.variants import Variant, check, configs, recipe_changes, variants
+from mlpfit.judging.variants import Variant, check_tutorial, configs, recipe_changes, variants
 
 
 @pytest.mark.parametrize("tutorial", ["tower", "plane", "gradient", "restoration", "parabola"])
@@ -110,4 +110,4 @@ def test_two_variants_of_one_name_are_refused(own_variants):
         "  a-b: {experiment: ramp, overrides: [optimizer.lr=0.03]}\n"
     )
     with pytest.raises(ConfigError, match=r"own/ramp:a_b: there are two"):
-        check("own")
+        check_tutorial("own")

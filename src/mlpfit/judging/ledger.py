@@ -14,7 +14,7 @@ commands, a list of those that train what it needs, instead of its numbers.
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,6 @@ from mlpfit.judging.rows import (
     ExperimentRow,
     Held,
     JointRow,
-    Lacking,
     NumberRow,
     RunVerdict,
     Side,
@@ -56,7 +55,7 @@ from mlpfit.judging.rows import (
     TraceRow,
     Verdict,
 )
-from mlpfit.judging.statistics import BORDERLINE, NOT_JUDGED, P
+from mlpfit.judging.statistics import BORDERLINE, NOT_JUDGED
 from mlpfit.runs.run import Run
 
 AT_ONCE = 2**22  # numbers of replicas that are held at once
@@ -97,12 +96,11 @@ def ledger(runs: Ensembles, names: Sequence[str] = ()) -> dict[str, Any]:
         for name in names
         for row in judge_numbers(published.tutorial(name).numbers, runs, findings[name])
     ]
-    plain_numbers = rows.plain(numbers)
-    traces = rows.plain(judge_traces(experiments, runs, plain_numbers))
+    traces = judge_traces(experiments, runs, {row.experiment for row in numbers if row.recovered})
     content: dict[str, Any] = {
         "legend": statistics.MEANINGS,
-        "experiments": judge_experiments(experiments, plain_numbers, traces),
-        "numbers": plain_numbers,
+        "experiments": judge_experiments(experiments, numbers, traces),
+        "numbers": numbers,
         "traces": traces,
         "joint": _judge_entries(names, "JOINT", judge_joint, runs),
         **{finding.key: finding.values for name in names for finding in findings[name]},
@@ -118,7 +116,7 @@ def ledger(runs: Ensembles, names: Sequence[str] = ()) -> dict[str, Any]:
             for name in names
             for deviation in published.tutorial(name).deviations
         ],
-        "halves": compare_halves([*plain_numbers, *traces]),
+        "halves": compare_halves(numbers, traces),
         **comparisons.tables(runs, names),
         "runs": {name: _run_entry(runs[name]) for name in experiments if name in runs},
     }
@@ -231,12 +229,11 @@ def among(values: Sequence[float], replicas: np.ndarray) -> list[Among]:
 
 
 def judge_traces(
-    experiments: list[str], runs: Ensembles, numbers: list[dict[str, Any]]
+    experiments: list[str], runs: Ensembles, recovered: Collection[str]
 ) -> list[TraceRow]:
     """The verdict of each printed trace as a whole, by its p alone. p_adjusted is adjusted for the
-    number of traces; a trace recovered from the page does not test the recipe, and is left out of
-    the adjustment."""
-    recovered = {entry["experiment"] for entry in numbers if entry["recovered"]}
+    number of traces; that of an experiment whose numbers are recovered from the page does not test
+    the recipe, and is left out of the adjustment."""
     judged = {}
     traces = {name: trace for name in experiments if (trace := published.printed_trace(name))}
     for name, trace in traces.items():
@@ -266,46 +263,42 @@ def judge_traces(
 
 
 def judge_experiments(
-    experiments: Sequence[str],
-    numbers: list[dict[str, Any]],
-    traces: list[dict[str, Any]],
+    experiments: Sequence[str], numbers: Sequence[NumberRow], traces: Sequence[TraceRow]
 ) -> list[ExperimentRow]:
     """The verdict of each experiment: that of its trace, else of its last checkable number."""
-    own: dict[str, list[dict[str, Any]]] = {name: [] for name in experiments}
+    own: dict[str, list[NumberRow]] = {name: [] for name in experiments}
     for number in numbers:
-        own.setdefault(number["experiment"], []).append(number)
-    by_name = {trace["experiment"]: trace for trace in traces}
+        own.setdefault(number.experiment, []).append(number)
+    by_name = {trace.experiment: trace for trace in traces}
     return [_judge_experiment(name, own[name], by_name.get(name)) for name in experiments]
 
 
 def _judge_experiment(
-    experiment: str, numbers: list[dict[str, Any]], trace: dict[str, Any] | None
+    experiment: str, numbers: list[NumberRow], trace: TraceRow | None
 ) -> ExperimentRow:
-    checkable = [entry for entry in numbers if entry["verdict"] != "not checkable"]
-    counts = dict(Counter(entry["verdict"] for entry in numbers))
+    checkable = [number for number in numbers if number.result.verdict != "not checkable"]
+    counts = dict(Counter(number.result.verdict for number in numbers))
     row = ExperimentRow(experiment, experiment.split("/")[0], counts)
     if not checkable:
         return row
     last = checkable[-1]
-    decisive = trace or last
     row = replace(row, decided_by="trace" if trace else "number")
-    if words.is_missing(decisive):
-        return replace(
-            row, result=Verdict(lacking=Lacking(decisive["reason"], decisive["commands"]))
-        )
+    decisive = trace or last.result
+    if decisive.verdict == NOT_JUDGED:
+        return replace(row, result=Verdict(lacking=decisive.lacking))
     result = RunVerdict(
-        tested=len(trace["steps"]) if trace else 1,
-        last=last["key"],
-        last_verdict=last["verdict"],
-        last_p=last["p"],
-        recovered=last["recovered"],
-        percentile=last["percentile"],
-        ratio=last["ratio"],
-        verdict=decisive["verdict"],
-        between=decisive["between"],
-        replicas=decisive["replicas"],
-        halves=decisive["halves"],
-        p=P(**{name: decisive[name] for name in P.__dataclass_fields__}),
+        tested=len(trace.steps) if trace else 1,
+        last=last.key,
+        last_verdict=last.result.verdict,
+        last_p=last.result.p.p,
+        recovered=last.recovered,
+        percentile=last.result.position.percentile,
+        ratio=last.result.position.ratio,
+        verdict=decisive.verdict,
+        between=decisive.between,
+        replicas=trace.replicas if trace else last.result.position.replicas,
+        halves=decisive.halves,
+        p=decisive.p,
     )
     return replace(row, result=result)
 
@@ -371,12 +364,11 @@ def _spread(values: np.ndarray) -> Spread:
     return Spread(p5, median, p95, mean, len(values), len(values) - len(finite))
 
 
-def compare_halves(entries: list[dict[str, Any]]) -> dict[str, Any]:
+def compare_halves(numbers: Sequence[NumberRow], traces: Sequence[TraceRow]) -> dict[str, Any]:
     """How many verdicts differ between the halves of the replicas: those to or from borderline are
     counted, those from one clear verdict to another (rare with enough replicas) are listed."""
-    pairs = {
-        e.get("key", f"trace {e['experiment']}"): e["halves"] for e in entries if "halves" in e
-    }
+    pairs = {row.key: row.result.halves for row in numbers if isinstance(row.result, Among)}
+    pairs |= {f"trace {row.experiment}": row.halves for row in traces if row.p is not ABSENT}
     differing = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
     clear = {key: pair for key, pair in differing.items() if BORDERLINE not in pair}
     return {"judged": len(pairs), "borderline": len(differing) - len(clear), "flips": clear}
