@@ -108,8 +108,8 @@ def _restoring() -> Iterator[None]:
 
 def collect_garbage_seldom() -> None:
     """Raise the thresholds of garbage collection. Importing torch and Lightning creates half a
-    million objects, none of them garbage, and would take a quarter longer."""
-    gc.set_threshold(200_000, 50, 1000)
+    million objects, none of them garbage, and would take a third longer."""
+    gc.set_threshold(1_000_000, 50, 1000)
 
 
 def report_error(error: BaseException) -> int:

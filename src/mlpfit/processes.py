@@ -1,6 +1,7 @@
 """Tasks in parallel processes. If a process is killed, its task fails and all others are done."""
 
 import gc
+import importlib
 import multiprocessing
 import os
 import signal
@@ -30,7 +31,7 @@ def run_tasks(
     on_end(i, failure) is called when task i ends; failure is None, the error raised, or the signal
     that killed the process. on_message(i, ...) is called with what the task passes to
     :func:`send_message`. The processes exit when this one does, also if it is killed. ``reusable``:
-    list of idle processes of earlier calls for the same function; used first, and replaced by
+    list of idle processes, of :func:`start_workers` or earlier calls; used first, and replaced by
     those idle at the end.
     """
     pending = list(range(len(tasks)))[::-1]
@@ -39,9 +40,9 @@ def run_tasks(
     try:
         while pending or busy:
             while pending and len(busy) < processes:
-                process, pipe = idle.pop() if idle else _start(function)
+                process, pipe = idle.pop() if idle else _start()
                 index = pending.pop()
-                pipe.send(tasks[index])
+                pipe.send((function, tasks[index]))
                 busy[pipe] = process, index
             for pipe in cast(list[Connection], wait(list(busy))):
                 process, index = busy[pipe]
@@ -73,12 +74,24 @@ def send_message(*message: Any) -> None:
 _to_parent: Connection | None = None  # set in the processes of tasks
 
 
-def _start(function: Callable[[Any], None]) -> tuple[Any, Connection]:
+def start_workers(count: int, *modules: str) -> Workers:
+    """Idle processes for the ``reusable`` of :func:`run_tasks`, which meanwhile import these
+    modules."""
+    return [_start(modules) for _ in range(count)]
+
+
+def stop_workers(workers: Workers) -> None:
+    """End idle processes, also those that are importing."""
+    _stop_workers({pipe: (process, 0) for process, pipe in workers}, [], None)
+    workers.clear()
+
+
+def _start(modules: Sequence[str] = ()) -> tuple[Any, Connection]:
     """Start a process, spawned since a fork would hang after torch has started its threads."""
     context = multiprocessing.get_context("spawn")
     pipe, child_pipe = context.Pipe()
     process = context.Process(
-        target=_run_worker, args=(function, child_pipe, os.getpid()), daemon=True
+        target=_run_worker, args=(modules, child_pipe, os.getpid()), daemon=True
     )
     # A terminal sends Ctrl-C to every process, but only the parent handles it. The child inherits
     # the blocked signal, so it is blocked during its start, too.
@@ -112,8 +125,9 @@ def _stop_workers(
         process.join()
 
 
-def _run_worker(function: Callable[[Any], None], pipe: Connection, parent: int) -> None:
-    """Main function of a process: call function for every task, until the pipe or parent ends."""
+def _run_worker(modules: Sequence[str], pipe: Connection, parent: int) -> None:
+    """Main function of a process: import the modules, call the function of every task, until the
+    pipe or parent ends."""
     global _to_parent
     _to_parent = pipe
 
@@ -124,9 +138,11 @@ def _run_worker(function: Callable[[Any], None], pipe: Connection, parent: int) 
 
     threading.Thread(target=exit_with_parent, daemon=True).start()
     collect_garbage_seldom()
+    for module in modules:
+        importlib.import_module(module)
     with suppress(EOFError, OSError):  # the parent has closed the pipe
         while True:
-            task, failure = pipe.recv(), None
+            (function, task), failure = pipe.recv(), None
             try:
                 function(task)
             except (ConfigError, RunError) as error:

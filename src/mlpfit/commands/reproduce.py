@@ -11,11 +11,14 @@ from mlpfit.config.catalogue import experiments, tutorial
 from mlpfit.config.compose import as_published
 from mlpfit.figures import draw
 from mlpfit.judging.variants import check_tutorial
+from mlpfit.processes import Workers, cores, start_workers, stop_workers
 from mlpfit.report import table as results
+from mlpfit.runs.run import MARKER
 from mlpfit.training.progress import console, counted
 from mlpfit.training.train import train_runs
 
 OUTPUTS = Path("outputs")
+TRAINING = "mlpfit.training.run"  # a module that imports torch and Lightning
 parser = Parser(
     "reproduce",
     "Train every experiment (or those named) and draw their figures, unless they are up to date; "
@@ -26,9 +29,26 @@ parser.add_names("tutorial | experiment | tutorial/figure")
 
 def main() -> int:
     started, names = time.time(), parser.parse().names
+    workers = early_workers(names)
+    try:
+        return reproduce(started, names, workers)
+    finally:
+        stop_workers(workers)
+
+
+def early_workers(names: list[str]) -> Workers:
+    """Processes for the runs that are not there, which import torch while this one composes and
+    checks the experiments; none for a single run."""
+    missing = [e for e in experiments() if not (OUTPUTS / "runs" / e / MARKER).is_file()]
+    if names:
+        missing = [e for e in missing if {e, e.split("/")[0]} & {*names}]
+    return start_workers(min(cores(), len(missing)), TRAINING) if len(missing) > 1 else []
+
+
+def reproduce(started: float, names: list[str], workers: Workers) -> int:
     chosen = select_experiments(names)
     configs = [as_published(name) for name in chosen]
-    stale = train_runs(configs)
+    stale = train_runs(configs, workers)
     # Before the figures: if this is killed, some figures are missing, and the next time goes on.
     missing = not names and not (OUTPUTS / "results.csv").is_file()
     finished = write_results(chosen) if stale or missing else []
@@ -40,7 +60,7 @@ def main() -> int:
         if reasons:
             more = f" (and {len(reasons) - 1} others likewise)" if len(reasons) > 1 else ""
             print(f"mlpfit: {head}{reasons[0]}{more}", file=sys.stderr)
-    drawn, current = draw.draw_all(names, OUTPUTS, [*other, *poorer])
+    drawn, current = draw.draw_all(names, OUTPUTS, [*other, *poorer], workers)
     if not stale and not drawn:
         current_files = f"{counted(len(chosen), 'run')}, {counted(current, 'figure')}"
         seconds = time.time() - started

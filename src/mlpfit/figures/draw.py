@@ -17,6 +17,7 @@ from mlpfit.figures.save import description, is_current, replicas_drawn, save
 from mlpfit.judging import statistics
 from mlpfit.judging.evidence import recipe_id
 from mlpfit.judging.published import featured, printed_trace
+from mlpfit.processes import Workers, run_tasks, send_message
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import MARKER, Run
 from mlpfit.training.progress import doing
@@ -76,17 +77,22 @@ def check_names(names: Sequence[str]) -> None:
         raise ConfigError(f"{unknown[0]}: no such {kinds}; {allowed(unknown[0], valid)}")
 
 
-def draw_all(names: Sequence[str], outputs: Path, stale: Sequence[str] = ()) -> tuple[int, int]:
+def draw_all(
+    names: Sequence[str], outputs: Path, stale: Sequence[str] = (), workers: Workers | None = None
+) -> tuple[int, int]:
     """Draw the figures of these tutorials, experiments or figure names (default: all whose runs are
-    finished); stale: experiments whose ensembles are left out. Returns how many were drawn and how
+    finished); stale: experiments whose ensembles are left out; workers: idle processes that draw
+    them in parallel. Returns how many were drawn and how
     many were up to date. Raises ConfigError for an unknown name, RunError for a missing run, or one
     of another recipe."""
     check_names(names)
     with doing("drawing figures"):
-        return _draw_all(names, outputs, stale)
+        return _draw_all(names, outputs, stale, workers)
 
 
-def _draw_all(names: Sequence[str], outputs: Path, stale: Sequence[str]) -> tuple[int, int]:
+def _draw_all(
+    names: Sequence[str], outputs: Path, stale: Sequence[str], workers: Workers | None
+) -> tuple[int, int]:
     chosen = [d for d in drawings() if not names or {d.tutorial, d.experiment, d.name} & {*names}]
     missing = unfinished(chosen, outputs)
     ready = [d for d in chosen if d.experiment not in missing]
@@ -95,7 +101,10 @@ def _draw_all(names: Sequence[str], outputs: Path, stale: Sequence[str]) -> tupl
             f"no finished run of {', '.join(missing)} under {outputs}/runs: "
             f"mlpfit reproduce {' '.join(names)}".rstrip()
         )
-    drawn = [new for drawing in ready for new in draw_figure(drawing, outputs, stale)]
+    by_name = _draw_in_parallel(ready, outputs, stale, workers) if workers else {}
+    drawn = []
+    for drawing in ready:
+        drawn += by_name.get(drawing.name) or draw_figure(drawing, outputs, stale)
     for owner in tutorials():
         if not names or owner.name in {name.split("/")[0] for name in names}:
             drawn += draw_distribution(owner.name, outputs, stale)
@@ -103,6 +112,27 @@ def _draw_all(names: Sequence[str], outputs: Path, stale: Sequence[str]) -> tupl
     if not names:
         drawn += draw_overview(outputs, stale)
     return sum(drawn), len(drawn) - sum(drawn)
+
+
+def _draw_in_parallel(
+    chosen: Sequence[Drawing], outputs: Path, stale: Sequence[str], workers: Workers
+) -> dict[str, list[bool]]:
+    """What :func:`draw_figure` returns for these figures; nothing for one that fails, which is to
+    be drawn here, where its error is raised."""
+    by_name: dict[str, list[bool]] = {}
+
+    def on_message(index: int, *drawn: bool) -> None:
+        by_name[chosen[index].name] = [*drawn]
+
+    tasks = [(drawing.name, outputs, stale) for drawing in chosen]
+    run_tasks(_draw_task, tasks, len(workers), lambda index, failure: None, workers, on_message)
+    return by_name
+
+
+def _draw_task(task: tuple[str, Path, Sequence[str]]) -> None:
+    name, outputs, stale = task
+    (drawing,) = (d for d in _drawings_of(tutorial(name)) if d.name == name)
+    send_message(*draw_figure(drawing, outputs, stale))
 
 
 def unfinished(chosen: Sequence[Drawing], outputs: Path) -> list[str]:

@@ -127,9 +127,10 @@ def claimed(
         yield partial
 
 
-def train_runs(configs: Sequence[Config]) -> list[Config]:
+def train_runs(configs: Sequence[Config], workers: Workers | None = None) -> list[Config]:
     """Train those of these runs that are not finished, in parallel processes, one per core, and
-    display their progress. Returns those.
+    display their progress. workers: idle processes to use first, and afterwards those that are
+    left. Returns those runs.
 
     Raises ConfigError before anything is created, RunError if some fail, after all others are done.
     """
@@ -139,7 +140,7 @@ def train_runs(configs: Sequence[Config]) -> list[Config]:
     if not order:
         return []
     with display(len(order)) as shown:
-        if len(order) == 1:
+        if len(order) == 1 and not workers:
             bar = shown.add_run(order[0].name, order[0].steps)
             finish(order[0], order[0].folder, bar)
             bar.end(load_run(order[0].folder).provenance["seconds"])
@@ -157,7 +158,7 @@ def train_runs(configs: Sequence[Config]) -> list[Config]:
             else:
                 failures.append(f"{order[index].name}: {failure}")
 
-        run_tasks(_run_task, order, cores(), on_end, on_message=on_message)
+        run_tasks(_run_task, order, cores(), on_end, workers, on_message)
     if failures:
         raise RunError("; ".join(failures))
     return order
