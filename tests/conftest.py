@@ -6,20 +6,28 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from forked import run_module
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig
 
+import mlpfit.config
 from mlpfit.config.catalogue import load_targets
-from mlpfit.config.compose import compose
+from mlpfit.config.compose import checked_config, compose
 from mlpfit.config.schema import Config
+from mlpfit.config.sources import register_with_hydra
 from mlpfit.data.targets import TARGETS, Target
 from mlpfit.errors import ConfigError, RunError
 from mlpfit.process import collect_garbage_seldom
+from mlpfit.sweeps.composing import JobLoader
 
 torch.set_num_threads(1)
 # Background commands of a shell ignore SIGINT, and so would the processes that tests interrupt.
@@ -39,14 +47,16 @@ for setting in ("MLPFIT_PATH", "HYDRA_FULL_ERROR"):  # tests that need one set i
 os.environ.setdefault("MLPFIT_KERNEL_CACHE", str(ROOT / "outputs/.cache/kernels"))
 
 
+LONGEST = "test_page.py"  # takes a quarter of the time of one process
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One file whose tests read the reproduced runs comes first, the others last: while it makes
-    the runs, the other process need not wait for them."""
+    """The longest file, whose tests read the reproduced runs, comes first, the others that read
+    them last: while it makes the runs, the other process need not wait for them."""
     fixtures = ((item, getattr(item, "fixturenames", ())) for item in items)
-    readers = [item.path for item, names in fixtures if "reproduced" in names]
-    first = next(iter(readers), None)
-    items.sort(key=lambda item: item.path in readers)
-    items.sort(key=lambda item: item.path != first)
+    readers = {item.path for item, names in fixtures if "reproduced" in names}
+    items.sort(key=lambda item: item.path in readers and item.path.name != LONGEST)
+    items.sort(key=lambda item: item.path.name != LONGEST)
 
 
 def committed(path: str) -> bytes:
@@ -72,22 +82,33 @@ def parabola(**changes: object) -> Target:
     return TARGETS["parabola"](**{**fields, **changes})
 
 
+def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder for all test processes to read, which make(folder) fills once: in that which comes
+    first, while the others wait."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    made = folder.with_name(f"{name}.made")
+    with open(folder.with_name(f"{name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.is_file():
+            make(folder)
+            made.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder in which everything was reproduced once, and what was printed; test processes share
-    it, to read."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "reproduced"
-    folder.mkdir(exist_ok=True)
-    printed = folder.with_name("reproduced.txt")
-    with open(folder.with_name("reproduced.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes first makes it
-        if not printed.is_file():
-            done = run("mlpfit", "reproduce", cwd=folder)
-            assert done.returncode == 0, done.stderr
-            assert done.stderr == ""
-            printed.write_text(done.stdout)
-    return folder, printed.read_text()
+    """A folder in which everything was reproduced once, to read, and what was printed."""
+
+    def reproduce(folder: Path) -> None:
+        done = run("mlpfit", "reproduce", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        folder.with_name("reproduced.txt").write_text(done.stdout)
+
+    folder = shared(tmp_path_factory, "reproduced", reproduce)
+    return folder, folder.with_name("reproduced.txt").read_text()
 
 
 @pytest.fixture(scope="session")
@@ -106,12 +127,31 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
+@cache
+def job_loader() -> tuple[JobLoader, DictConfig]:
+    """What a sweep composes its jobs with, and the config of a multirun that it needs: ten times as
+    fast as Hydra alone, with which tests/sweeps/test_jobs.py compares it."""
+    register_with_hydra()
+    folder = str(Path(mlpfit.config.__file__).parent)
+    with initialize_config_dir(folder, version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        master = hydra.compose_config("config", ["experiment=tower/small"], RunMode.MULTIRUN)
+        return JobLoader(hydra.config_loader), master
+
+
 @pytest.fixture
 def quick(tmp_path: Path):
     """Composes configs that write into this test's own folder."""
 
     def config(*overrides: str) -> Config:
-        return compose([f"output_dir={tmp_path}/outputs", *overrides])
+        given = [f"output_dir={tmp_path}/outputs", *overrides]
+        if "MLPFIT_PATH" in os.environ:  # whose files may have changed
+            return compose(given)
+        loader, multirun = job_loader()
+        try:
+            return checked_config(loader.load_sweep_config(multirun, given))
+        except Exception:
+            return compose(given)  # says in one line what is wrong
 
     return config
 

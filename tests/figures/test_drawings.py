@@ -46,10 +46,12 @@ def test_every_published_figure_appears_and_is_sound(reproduced):
         assert root.tag.endswith("svg") and len(list(root.iter())) > 50
 
 
-def test_figures_drawn_again_have_the_same_bytes(reproduced, tmp_path):
+@pytest.mark.parametrize("names", [["tower"], pytest.param([], marks=pytest.mark.slow)])
+def test_figures_drawn_again_have_the_same_bytes(names, reproduced, tmp_path):
     shutil.copytree(reproduced[0] / "outputs/runs", tmp_path / "runs")
-    assert draw_all([], tmp_path) == (len(drawings()), 0)
-    for drawing in drawings():
+    chosen = [drawing for drawing in drawings() if not names or drawing.tutorial in names]
+    assert draw_all(names, tmp_path) == (len(chosen), 0)
+    for drawing in chosen:
         file = f"figures/{drawing.name}.svg"
         theirs = reproduced[0] / "outputs" / file
         assert (tmp_path / file).read_bytes() == theirs.read_bytes()
@@ -244,21 +246,37 @@ def test_the_panels_of_a_fit_add_up(experiment, quick):
         assert panels.kinks.shape[1] == 0 and len(panels.x) == len(panels.rows_y)
 
 
-def test_figures_of_more_seeds_are_kept_unless_asked(reproduced, quick, tmp_path):
-    name, outputs = "parabola/eight_neurons", tmp_path / "outputs"
-    shutil.copytree(reproduced[0] / "outputs/runs/parabola", outputs / "runs/parabola")
-    bands, drawn = sorted(["loss_band", "prediction_band", "portrait", "distribution"]), {}
+BANDS_PY = """
+from functools import partial
+from mlpfit.figures.parts import Drawing, draw_band, draw_loss, new_axes
+
+def fit(run, replicas=None):
+    figure, ax = new_axes()
+    draw_band(ax, replicas, run.data["x"][0])
+    return figure
+
+loss = partial(draw_loss, title="Loss", xlabel="step", ylabel="loss")
+FIGURES = [Drawing("loss", "first", "Loss", loss, band=True),
+           Drawing("fit", "first", "Fit", fit, band=True)]
+"""
+
+
+def test_figures_of_more_seeds_are_kept_unless_asked(mine, quick, tmp_path):
+    (mine / "figures.py").write_text(BANDS_PY)
+    name, outputs = "mine/first", tmp_path / "outputs"
+    train(quick(f"experiment={name}"))
+    bands, drawn = ["loss_band", "fit_band", "portrait", "distribution"], {}
     for replicas in (4, 2):
         config = quick(f"experiment={name}", f"replicas={replicas}", "logger=none")
         assert replicas_to_lose(config, config.folder) == (4 if replicas == 2 else None)
         train(config)
         kept = poorer_ensembles([name], outputs)
         assert [*kept] == ([name] if replicas == 2 else [])
-        draw_all(["parabola"], outputs, [*kept])
-        files = [outputs / f"figures/parabola/{stem}.svg" for stem in bands]
+        draw_all(["mine"], outputs, [*kept])
+        files = [outputs / f"figures/mine/{stem}.svg" for stem in bands]
         drawn[replicas] = [file.read_bytes() for file in files]
     assert "drawn from 4 seeds; now there are 2" in kept[name]
     assert drawn[4] == drawn[2]
-    draw_all(["parabola"], outputs)
+    draw_all(["mine"], outputs)
     assert all(file.read_bytes() != kept for file, kept in zip(files, drawn[4], strict=True))
     assert poorer_ensembles([name], outputs) == {}

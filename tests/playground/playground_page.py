@@ -2,12 +2,11 @@
 
 import re
 import shutil
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, shared
 
 from mlpfit.report import playground
 
@@ -18,22 +17,18 @@ needs_node = pytest.mark.skipif(
 )
 
 
-@cache
-def bare(outputs: Path) -> dict[str, Any]:
-    """The evidence of reproduced runs alone: no ensembles, no ledger."""
-    return playground.evidence(outputs)
-
-
-def make_page(folder: Path, reproduced: Path) -> Path:
+def make_page(folder: Path, reproduced: Path) -> None:
     """outputs/playground.html in this folder, from reproduced runs and the ensembles it has."""
     outputs = folder / "outputs"
     outputs.mkdir(exist_ok=True)
     (outputs / "runs").symlink_to(reproduced / "outputs/runs")
-    has_ensembles = (outputs / "ensembles").is_dir()
-    evidence = playground.evidence(outputs) if has_ensembles else bare(reproduced / "outputs")
-    html = playground.page(evidence)
+    html = playground.page(playground.evidence(outputs))
     (outputs / "playground.html").write_text(html, encoding="utf-8")
-    return folder
+
+
+def bare_page(reproduced: tuple[Path, str], tmp_path_factory: Any) -> Path:
+    """A folder with the page of reproduced runs alone, without ensembles and ledger: a fixture."""
+    return shared(tmp_path_factory, "playground", lambda folder: make_page(folder, reproduced[0]))
 
 
 def visit(page: Any, made: Path, fragment: str = "", refused: bool = False) -> None:

@@ -5,11 +5,12 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import run
-from playground_page import FRONT, bare, make_page, needs_node
+from playground_page import FRONT, bare_page, needs_node
 
 from mlpfit.config.catalogue import experiments
 from mlpfit.config.compose import as_published
@@ -18,10 +19,13 @@ from mlpfit.data.targets import TARGETS, Target
 from mlpfit.errors import RunError
 from mlpfit.report import playground
 
+made = pytest.fixture(bare_page, scope="module", name="made")
 
-@pytest.fixture(scope="module")
-def made(reproduced, tmp_path_factory) -> Path:
-    return make_page(tmp_path_factory.mktemp("playground"), reproduced[0])
+
+def evidence_of(made: Path) -> dict[str, Any]:
+    """What the page holds."""
+    page = (made / "outputs/playground.html").read_text()
+    return json.loads(re.search(r'id="evidence">(.*?)</script>', page, re.S)[1])
 
 
 def test_the_page_is_one_small_file_that_evaluates_no_text(made):
@@ -30,7 +34,7 @@ def test_the_page_is_one_small_file_that_evaluates_no_text(made):
     assert re.search(r"\beval\(|new Function|Function\(\"", page) is None
     assert "unsafe-eval" not in page
     assert set(re.findall(r'(?:src|href)="([^"]+)"', page)) == {"data:,", "report.html"}
-    evidence = json.loads(re.search(r'id="evidence">(.*?)</script>', page, re.S)[1])
+    evidence = evidence_of(made)
     assert evidence["experiments"].keys() | evidence["left_out"].keys() == set(experiments())
     assert evidence["targets"].keys() >= {"formula", "line", "sine"}
     for name, why in evidence["left_out"].items():
@@ -68,11 +72,10 @@ def test_a_text_that_says_another_function_is_not_believed():
         del TARGETS["test_cube"]
 
 
-def test_what_is_missing_is_said_in_one_line(reproduced, tmp_path):
+def test_what_is_missing_is_said_in_one_line(made, tmp_path):
     with pytest.raises(RunError, match=r"^no finished run under \S+: make reproduce first$"):
         playground.evidence(tmp_path)
-    outputs = reproduced[0] / "outputs"
-    line = playground.missing(bare(outputs), outputs)
+    line = playground.missing(evidence_of(made), made / "outputs")
     assert "\n" not in line and "runs of" not in line
     assert line.startswith("ensembles of ") and line.endswith(
         "(make ensembles); the ledger (make report)"
@@ -97,8 +100,7 @@ def test_a_tutorial_of_the_readers_own_is_left_out_where_it_must_be(made, own, t
     done = run("mlpfit", "playground", cwd=tmp_path, MLPFIT_PATH=own)
     assert (done.returncode, done.stderr) == (0, "")
     assert "runs of own/flat (make reproduce); ensembles of " in done.stdout
-    page = (tmp_path / "outputs/playground.html").read_text()
-    left_out = json.loads(re.search(r'id="evidence">(.*?)</script>', page, re.S)[1])["left_out"]
+    left_out = evidence_of(tmp_path)["left_out"]
     assert left_out["own/ramp"] == "its function is not written as a formula"
     assert left_out["own/flat"] == "no finished run"
 

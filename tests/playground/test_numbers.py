@@ -31,7 +31,8 @@ def made(reproduced, tmp_path_factory) -> Path:
     jobs.append((COMPARED[-1], f"replicas={SEEDS}", f"output_dir={folder}/outputs"))
     for name, *changes in jobs:
         train(compose([f"experiment={name}", *changes, *QUICK]))
-    return make_page(folder, reproduced[0])
+    make_page(folder, reproduced[0])
+    return folder
 
 
 tab = pytest.fixture(opened, scope="module", name="tab")

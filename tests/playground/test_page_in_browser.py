@@ -1,19 +1,11 @@
 """The playground in a real browser: links, keyboard, readers, small screens."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from conftest import AXE
-from playground_page import make_page, opened, settled, until, visit, watched
+from playground_page import bare_page, opened, settled, until, visit, watched
 
-
-@pytest.fixture(scope="module")
-def made(reproduced, tmp_path_factory) -> Path:
-    """A folder with runs and the page; no ensembles, no ledger."""
-    return make_page(tmp_path_factory.mktemp("playground"), reproduced[0])
-
-
+made = pytest.fixture(bare_page, scope="module", name="made")
 tab = pytest.fixture(opened, scope="module", name="tab")
 page = pytest.fixture(watched, name="page")
 

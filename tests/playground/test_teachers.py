@@ -3,11 +3,10 @@ accepted by mlpfit."""
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from playground_page import make_page, opened, visit, watched
+from playground_page import bare_page, opened, visit, watched
 
 from mlpfit.config.catalogue import ready_sweep
 from mlpfit.config.compose import compose
@@ -19,11 +18,7 @@ COMMANDS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def made(reproduced, tmp_path_factory) -> Path:
-    return make_page(tmp_path_factory.mktemp("playground"), reproduced[0])
-
-
+made = pytest.fixture(bare_page, scope="module", name="made")
 tab = pytest.fixture(opened, scope="module", name="tab")
 page = pytest.fixture(watched, name="page")
 

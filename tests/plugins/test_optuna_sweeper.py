@@ -1,11 +1,11 @@
 """hydra/sweeper=optuna in an application that is not mlpfit's."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import optuna
 import pytest
+from conftest import run
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
@@ -47,8 +47,7 @@ def search(folder: Path, *overrides: str, succeeds: bool = True) -> subprocess.C
     given = ["hydra/sweeper=optuna", "hydra/launcher=basic", "hydra.sweep.dir=sweep"]
     if not any("sampler=grid" in override for override in overrides):
         given.append("hydra.sweeper.sampler.seed=1")
-    command = [sys.executable, "app.py", "-m", *given, *overrides]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    done = run("app", "-m", *given, *overrides, cwd=folder)
     assert (done.returncode == 0) == succeeds, done.stderr
     return done
 

@@ -6,12 +6,10 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
-import nbformat
 import numpy as np
 import pytest
 from conftest import ROOT
 from matplotlib.figure import Figure
-from tour import TOUR, executed
 
 import mlpfit
 from mlpfit.judging.statistics import position
@@ -99,6 +97,9 @@ def test_a_closed_form_shows_itself_too(tmp_path):
 
 @pytest.mark.slow
 def test_the_tour_runs_and_says_what_is_kept(tmp_path):
+    import nbformat  # here, since Jupyter takes a second to load
+    from tour import TOUR, executed
+
     kept, again = nbformat.read(TOUR, as_version=4), executed(tmp_path)
     assert TOUR.stat().st_size < 200_000 and len(again.cells) == len(kept.cells)
     told = [[output.output_type for output in cell.get("outputs", [])] for cell in again.cells]

@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import AXE, run, tutorial_folder
@@ -32,6 +34,12 @@ def judged(reproduced, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def live(judged) -> dict[str, Any]:
+    """What the playground shows."""
+    return playground.evidence(judged / "outputs")
+
+
 def test_the_report_is_one_small_offline_file(judged):
     page = (judged / "outputs/report.html").read_text()
     assert len(page.encode()) < 8 * 2**20
@@ -51,12 +59,17 @@ def test_the_report_is_one_small_offline_file(judged):
     assert words_used and all(f'id="{word}"' in page for word in words_used)
 
 
-def test_the_ledger_says_when_a_verdict_changes(judged):
+@pytest.fixture(scope="module")
+def changed(judged) -> subprocess.CompletedProcess[str]:
+    """``mlpfit ledger`` after a verdict in the ledger was replaced by another."""
     file = judged / "outputs/ledger.json"
     content = judging.read(judged / "outputs")
     content["numbers"][0]["verdict"] = "outside"
     file.write_text(json.dumps(content))
-    changed = run("mlpfit", "ledger", cwd=judged)
+    return run("mlpfit", "ledger", cwd=judged)
+
+
+def test_the_ledger_says_when_a_verdict_changes(changed):
     assert changed.returncode == 3
     said = "1 verdict changed since the ledger before: tower/small:mse@100: outside, now"
     assert said in changed.stderr
@@ -119,15 +132,15 @@ def test_a_row_of_another_recipe_has_no_verdict(judged, tmp_path):
         for entry in apart[kind]:
             assert (entry["verdict"] == "not judged") == (entry["experiment"] == name)
     assert "of another recipe than" in report(outputs, content)
-    said = playground.evidence(outputs)["experiments"][name]["verdict"]["said"]
-    assert said.startswith("not judged")
+    verdicts, _ = playground.from_ledger(outputs)
+    assert verdicts[name]["said"].startswith("not judged")
 
 
-def test_readme_report_playground_and_terminal_say_the_same(judged):
+def test_readme_report_playground_and_terminal_say_the_same(judged, live, changed):
     outputs = judged / "outputs"
     content, page = judging.read(outputs), (outputs / "report.html").read_text()
-    readme, live = (judged / "README.md").read_text(), playground.evidence(outputs)
-    terminal = " ".join(run("mlpfit", "ledger", cwd=judged).stdout.split())  # it breaks lines
+    readme = (judged / "README.md").read_text()
+    terminal = " ".join(changed.stdout.split())  # it breaks lines
     plain = re.sub(r"<[^>]+>", "", page).replace("&#39;", "'").replace("&#34;", '"')
     for line in filter(None, table.summary(content)):
         assert line in plain and line in readme and line in terminal
@@ -187,9 +200,9 @@ def test_every_run_and_conclusion_is_shown_once(judged):
     assert 'alt="Every trace of losses' in page
 
 
-def test_the_playground_says_what_the_ledger_says(judged):
+def test_the_playground_says_what_the_ledger_says(judged, live):
     outputs = judged / "outputs"
-    content, ledger = playground.evidence(outputs), judging.read(outputs)
+    content, ledger = live, judging.read(outputs)
     assert playground.missing(content, outputs) == ""
     assert len(playground.page(content).encode()) < 1.5 * 2**20
     for name, entry in content["experiments"].items():

@@ -10,6 +10,8 @@ from conftest import ROOT
 
 from mlpfit import RunError, load_run
 from mlpfit.config.catalogue import PACKAGE
+from mlpfit.config.compose import compose
+from mlpfit.config.schema import Config
 from mlpfit.errors import Diverged
 from mlpfit.model.regression import Regression
 from mlpfit.runs.folder import unfinished_path
@@ -112,11 +114,24 @@ def stop_at(step):
     return report
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """Configs of finished runs, each trained once."""
+    folder, finished = tmp_path_factory.mktemp("whole"), {}
+
+    def config(*overrides: str) -> Config:
+        if overrides not in finished:
+            finished[overrides] = compose([*overrides, f"output_dir={folder}/{len(finished)}"])
+            train(finished[overrides])
+        return finished[overrides]
+
+    return config
+
+
 @pytest.mark.parametrize("setup", [SMALL, MINI])
 @pytest.mark.parametrize("step", [1, 20, 30, 50, 60])
-def test_a_resumed_run_is_the_uninterrupted_one(setup, step, tmp_path, quick):
-    whole = quick(*setup, f"output_dir={tmp_path}/whole", "recording.checkpoint_every=10")
-    train(whole)
+def test_a_resumed_run_is_the_uninterrupted_one(setup, step, tmp_path, quick, uninterrupted):
+    whole = uninterrupted(*setup, "recording.checkpoint_every=10")
     cut = quick(*setup, f"output_dir={tmp_path}/cut", "recording.checkpoint_every=10")
     with pytest.raises(Stop):
         train(cut, on_step=stop_at(step))
@@ -159,13 +174,12 @@ def test_a_diverging_run_says_where_and_leaves_nothing(quick):
 @pytest.mark.parametrize(
     "name", ["history.npz", "weights.npz", "data.npz", "metrics.json", "config.yaml"]
 )
-def test_a_damaged_file_is_refused_by_name(name, quick):
-    config = quick(*SMALL)
-    train(config)
-    content = bytearray((config.folder / name).read_bytes())
+def test_a_damaged_file_is_refused_by_name(name, uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted(*SMALL).folder, tmp_path / "run")
+    content = bytearray((tmp_path / "run" / name).read_bytes())
     content[len(content) // 2] ^= 1
-    (config.folder / name).write_bytes(content)
-    run = load_run(config.folder)
+    (tmp_path / "run" / name).write_bytes(content)
+    run = load_run(tmp_path / "run")
     with pytest.raises(RunError, match=f"{name}: checksum mismatch"):
         _ = run.history, run.snapshots, run.data, run.metrics, run.config
 

@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 import mlpfit
-from mlpfit.config.compose import without_hydra
+from mlpfit.config.compose import compose, without_hydra
 from mlpfit.config.sources import register_with_hydra, sweep_folder
 from mlpfit.sweeps.composing import JobLoader
 from mlpfit.sweeps.summary import read_summary
@@ -47,6 +47,13 @@ def test_a_job_is_composed_as_hydra_composes_it(job):
                 a, b = (OmegaConf.to_container(c, resolve=resolve) for c in with_task)
                 assert a == b
             assert OmegaConf.to_container(composed) == OmegaConf.to_container(expected)
+
+
+def test_a_config_of_the_tests_is_that_of_its_command(quick, tmp_path):
+    """The fixture quick composes as a sweep does."""
+    for given in (["seed=3"], ["optimizer=sgd", "optimizer.lr=0.3", "replicas=4"], ["loss=huber"]):
+        given = ["experiment=tower/small", *given]
+        assert quick(*given) == compose([f"output_dir={tmp_path}/outputs", *given])
 
 
 def test_a_glance_at_a_job_shows_what_hydra_composes():

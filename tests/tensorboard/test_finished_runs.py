@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from conftest import run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
@@ -303,17 +304,16 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused(outputs):
         taken.bind(("localhost", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        with command("--port", port, str(outputs), cwd=outputs) as process:
-            _, message = process.communicate()
-    assert process.returncode == 2 and message.count("\n") == 1
-    assert f"--port {port}: " in message and "in use" in message and "choose another" in message
+        done = run("mlpfit", "tensorboard", "--port", port, str(outputs), cwd=outputs)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert f"--port {port}: " in done.stderr and "in use" in done.stderr
+    assert "choose another" in done.stderr
 
 
 @pytest.mark.parametrize("wrong", [["--prot", "1"], ["a", "b"], ["--port", "x"], ["nowhere"]])
 def test_wrong_arguments_are_refused(wrong, tmp_path):
-    with command(*wrong, cwd=tmp_path) as process:
-        _, message = process.communicate()
-    assert process.returncode == 2 and wrong[0 if wrong[0] == "--prot" else -1] in message
+    done = run("mlpfit", "tensorboard", *wrong, cwd=tmp_path)
+    assert done.returncode == 2 and wrong[0 if wrong[0] == "--prot" else -1] in done.stderr
     assert not list(tmp_path.iterdir())
 
 

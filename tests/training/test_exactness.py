@@ -9,7 +9,7 @@ from mlpfit.config.compose import compose
 from mlpfit.training.train import train
 
 
-def parabola_loop(kind=torch.float32, shift=0.0):
+def parabola_loop(kind=torch.float32, shift=0.0, steps=5000):
     """Losses and predictions of the page's loop; shift: relative change of its targets."""
     np.random.seed(19)
     torch.manual_seed(19)
@@ -19,7 +19,7 @@ def parabola_loop(kind=torch.float32, shift=0.0):
     optimizer = torch.optim.SGD(net.parameters(), lr=0.02)
     rows, truth = (torch.from_numpy(v).reshape(-1, 1).to(kind) for v in (x, x * x * (1 + shift)))
     losses = []
-    for _ in range(5000):
+    for _ in range(steps):
         loss = torch.nn.functional.mse_loss(net(rows), truth)
         optimizer.zero_grad()
         loss.backward()
@@ -44,10 +44,11 @@ def test_parabola_is_the_plain_pytorch_loop(tmp_path):
     np.testing.assert_allclose(run.predict(grid)[0], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_engine_takes_the_steps_of_the_plain_loop(tmp_path):
+@pytest.mark.parametrize("steps", [1000, pytest.param(5000, marks=pytest.mark.slow)])
+def test_the_engine_takes_the_steps_of_the_plain_loop(tmp_path, steps):
     """Descent at the edge of stability multiplies rounding errors, so in float64."""
-    losses, expected = parabola_loop(torch.float64)
-    run = parabola_run(tmp_path, "trainer.precision=64-true")
+    losses, expected = parabola_loop(torch.float64, steps=steps)
+    run = parabola_run(tmp_path, "trainer.precision=64-true", f"trainer.max_steps={steps}")
     np.testing.assert_allclose(run.history["loss"][:, 0], losses, rtol=1e-7)
     grid = np.linspace(-5, 5, 100)[:, None]
     np.testing.assert_allclose(run.predict(grid)[0], expected, rtol=1e-7, atol=1e-7)
