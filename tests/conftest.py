@@ -27,6 +27,7 @@ from mlpfit.config.sources import register_with_hydra
 from mlpfit.data.targets import TARGETS, Target
 from mlpfit.errors import ConfigError, RunError
 from mlpfit.process import collect_garbage_seldom
+from mlpfit.runs.run import Run, load_run
 from mlpfit.sweeps.composing import JobLoader
 
 torch.set_num_threads(1)
@@ -154,6 +155,23 @@ def quick(tmp_path: Path):
             return compose(given)  # says in one line what is wrong
 
     return config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory):
+    """Runs of configs for all tests of a file to read, each trained once."""
+    from mlpfit.training.train import train
+
+    folder, runs = tmp_path_factory.mktemp("finished"), {}
+
+    def run(*overrides: str) -> Run:
+        if overrides not in runs:
+            config = compose([*overrides, f"output_dir={folder}/{len(runs)}"])
+            train(config)
+            runs[overrides] = load_run(config.folder)
+        return runs[overrides]
+
+    return run
 
 
 @pytest.fixture

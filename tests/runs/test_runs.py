@@ -10,8 +10,6 @@ from conftest import ROOT
 
 from mlpfit import RunError, load_run
 from mlpfit.config.catalogue import PACKAGE
-from mlpfit.config.compose import compose
-from mlpfit.config.schema import Config
 from mlpfit.errors import Diverged
 from mlpfit.model.regression import Regression
 from mlpfit.runs.folder import unfinished_path
@@ -114,32 +112,19 @@ def stop_at(step):
     return report
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    """Configs of finished runs, each trained once."""
-    folder, finished = tmp_path_factory.mktemp("whole"), {}
-
-    def config(*overrides: str) -> Config:
-        if overrides not in finished:
-            finished[overrides] = compose([*overrides, f"output_dir={folder}/{len(finished)}"])
-            train(finished[overrides])
-        return finished[overrides]
-
-    return config
-
-
 @pytest.mark.parametrize("setup", [SMALL, MINI])
 @pytest.mark.parametrize("step", [1, 20, 30, 50, 60])
-def test_a_resumed_run_is_the_uninterrupted_one(setup, step, tmp_path, quick, uninterrupted):
-    whole = uninterrupted(*setup, "recording.checkpoint_every=10")
+def test_a_resumed_run_is_the_uninterrupted_one(setup, step, tmp_path, quick, finished):
+    whole = finished(*setup, "recording.checkpoint_every=10")
     cut = quick(*setup, f"output_dir={tmp_path}/cut", "recording.checkpoint_every=10")
     with pytest.raises(Stop):
         train(cut, on_step=stop_at(step))
     assert not cut.folder.exists()
     train(cut)
     for name in ("history.npz", "weights.npz", "metrics.json"):
-        assert (cut.folder / name).read_bytes() == (whole.folder / name).read_bytes()
-    last = [torch.load(c.folder / "checkpoints/last.ckpt", weights_only=True) for c in (whole, cut)]
+        assert (cut.folder / name).read_bytes() == (whole.path / name).read_bytes()
+    folders = whole.path, cut.folder
+    last = [torch.load(f / "checkpoints/last.ckpt", weights_only=True) for f in folders]
     assert last[0]["global_step"] == last[1]["global_step"] == 60
     optimizers = [checkpoint["optimizer_states"][0]["state"] for checkpoint in last]
     for ours, theirs in zip(*(state.values() for state in optimizers), strict=True):
@@ -174,8 +159,8 @@ def test_a_diverging_run_says_where_and_leaves_nothing(quick):
 @pytest.mark.parametrize(
     "name", ["history.npz", "weights.npz", "data.npz", "metrics.json", "config.yaml"]
 )
-def test_a_damaged_file_is_refused_by_name(name, uninterrupted, tmp_path):
-    shutil.copytree(uninterrupted(*SMALL).folder, tmp_path / "run")
+def test_a_damaged_file_is_refused_by_name(name, finished, tmp_path):
+    shutil.copytree(finished(*SMALL).path, tmp_path / "run")
     content = bytearray((tmp_path / "run" / name).read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "run" / name).write_bytes(content)

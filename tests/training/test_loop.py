@@ -171,10 +171,10 @@ def interrupted(config, monkeypatch, at) -> None:
 @pytest.mark.parametrize("overrides", [(), ("engine=false",), (WITH_EMA,), SHUFFLE[:]])
 @pytest.mark.parametrize("at", [20, 40])
 def test_an_interrupted_training_ends_as_one_that_was_not(
-    quick, monkeypatch, tmp_path, overrides, at
+    quick, monkeypatch, finished, overrides, at
 ):
     given = (*SMALL, *overrides, "recording.checkpoint_every=10")
-    whole = trained(quick(*given, f"output_dir={tmp_path}/whole"))
+    whole = finished(*given)
     config = quick(*given)
     interrupted(config, monkeypatch, at)
     run = trained(config)

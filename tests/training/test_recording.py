@@ -75,15 +75,14 @@ def test_how_often_checkpoints_are_written_does_not_decide_when_a_run_ends(quick
     assert ends == [30, 30]  # the first validation is the best, and two are no better
 
 
-def test_what_is_watched_leaves_the_numbers_as_they_are(quick, tmp_path):
-    whole = trained(quick(*SMALL))
-    watched = trained(quick(*WATCHED, f"output_dir={tmp_path}/watched"))
+def test_what_is_watched_leaves_the_numbers_as_they_are(finished):
+    whole, watched = finished(*SMALL), finished(*WATCHED)
     np.testing.assert_array_equal(watched.history["loss"], whole.history["loss"][:30])
 
 
 @pytest.mark.parametrize("at", [10, 20, 30])
-def test_early_stopping_counts_on_after_an_interruption(quick, tmp_path, monkeypatch, at):
-    whole = trained(quick(*WATCHED, f"output_dir={tmp_path}/whole"))
+def test_early_stopping_counts_on_after_an_interruption(quick, finished, monkeypatch, at):
+    whole = finished(*WATCHED)
     config = quick(*WATCHED, "recording.checkpoint_every=10")
     saved = callbacks.Checkpoints.save
 
