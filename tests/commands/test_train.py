@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mlpfit import RunError, load_run
+from mlpfit import ConfigError, RunError, load_run
+from mlpfit.commands.train import check_arguments
 from mlpfit.process import check_working_directory
+from mlpfit.runs import identity
 
 SHORT = ("experiment=plane/sequential", "trainer.max_steps=5", "logger=none")
 
@@ -53,3 +55,20 @@ def test_a_working_directory_that_is_no_text_is_refused(tmp_path, monkeypatch):
         check_working_directory()
     monkeypatch.chdir(Path.home())
     check_working_directory()
+
+
+@pytest.mark.parametrize("name", ["before_run", "experiments"])
+@pytest.mark.parametrize("given", ["~{}", "{}=null", "+{}._target_=os.mkdir"])
+def test_the_callbacks_that_check_every_run_stay(name, given):
+    argument = given.format(f"hydra.callbacks.{name}")
+    with pytest.raises(ConfigError, match="checks every run; leave it"):
+        check_arguments([argument])
+
+
+def test_whether_a_run_is_there_is_asked_before_anything_is_created(command, monkeypatch):
+    """Once by the command, and once more when it has the folder's lock."""
+    asked = []
+    monkeypatch.setattr(identity, "load_run", lambda path: asked.append(path) or load_run(path))
+    assert command(*SHORT)[0] == 0 and len(asked) == 2
+    code, printed = command(*SHORT)
+    assert code == 0 and "up to date" in printed and len(asked) == 3

@@ -85,9 +85,7 @@ def check_arguments(arguments: list[str]) -> None:
                 "+hydra.callbacks.mine={_target_: ...}"
             )
         own = [f"hydra.callbacks.{name}" for name in ("experiments", "before_run")]
-        if key.lstrip("~+").startswith(tuple(f"{name}._target_" for name in own)) or (
-            key in [f"~{name}" for name in own]
-        ):
+        if key.lstrip("~+").removesuffix("._target_") in own:
             raise ConfigError(f"{argument}: mlpfit's own callback checks every run; leave it")
 
 
