@@ -196,6 +196,19 @@ def command(tmp_path, monkeypatch, capsys):
     return give
 
 
+@pytest.fixture
+def refused(command, tmp_path):
+    """The line with which ``mlpfit ...`` refuses what it is given before it makes anything."""
+
+    def line(*arguments: str) -> str:
+        code, printed = command(*arguments)
+        assert code == 2 and "\n" not in printed.rstrip("\n"), printed
+        assert list(tmp_path.iterdir()) == []
+        return printed
+
+    return line
+
+
 TARGET = '''
 """A slope. Where a file "fault" says "3 kill", whoever asks for it once three runs or shards are
 finished is killed."""

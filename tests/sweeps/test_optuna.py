@@ -31,19 +31,13 @@ SEARCH = ("-m", *BASE, "hydra/sweeper=optuna", "hydra/launcher=basic")
         ((*SPACE, "hydra/sweeper=basic"), "hydra/sweeper=optuna"),
     ],
 )
-def test_what_can_not_be_searched_is_refused_before_anything_is_made(
-    command, tmp_path, overrides, message
-):
-    code, printed = command(*SEARCH, *overrides)
-    assert code == 2 and message in printed and printed.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
+def test_what_can_not_be_searched_is_refused_before_anything_is_made(refused, overrides, message):
+    assert message in refused(*SEARCH, *overrides)
 
 
-def test_without_optuna_the_command_says_what_to_install(command, tmp_path, monkeypatch):
+def test_without_optuna_the_command_says_what_to_install(refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)  # as if it were not there
-    code, printed = command(*SEARCH, *SPACE)
-    assert code == 2 and "pip install 'mlpfit[optuna]'" in printed and printed.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
+    assert "pip install 'mlpfit[optuna]'" in refused(*SEARCH, *SPACE)
 
 
 def test_hydra_finds_the_plugins_without_loading_what_they_need():
@@ -125,9 +119,9 @@ def test_a_diverged_trial_is_infinite_and_no_failure(command, tmp_path):
         given = (
             f"replicas={replicas}",
             f"output_dir={folder}/outputs",
-            "hydra.sweeper.sampler.seed=3",
+            "hydra/sweeper/sampler=grid",
         )
-        tried = (*SEARCH, "optimizer.lr=choice(0.01,1e30)", "hydra.sweeper.n_trials=4", *given)
+        tried = (*SEARCH, "optimizer.lr=choice(0.01,1e30)", "hydra.sweeper.n_trials=2", *given)
         assert command(*tried)[0] == 0
         _, trials = trials_of(tmp_path / folder)
         values = {float(params["optimizer.lr"]): value for params, value, _ in trials}
@@ -136,7 +130,7 @@ def test_a_diverged_trial_is_infinite_and_no_failure(command, tmp_path):
 
 def test_a_study_of_another_search_is_not_gone_on_with(command, tmp_path):
     storage = f"hydra.sweeper.storage=sqlite:///{tmp_path}/all.db"
-    given = (*SEARCH, storage, "hydra.sweeper.study_name=mine", "hydra.sweeper.n_trials=2")
+    given = (*SEARCH, storage, "hydra.sweeper.study_name=mine", "hydra.sweeper.n_trials=1")
     assert command(*given, "optimizer.lr=interval(0.001,0.2)")[0] == 0
     code, printed = command(*given, "optimizer.lr=interval(0.001,0.1)")
     assert code == 1 and "study mine is of another search (space.optimizer.lr" in printed

@@ -225,7 +225,9 @@ def _stats(folders: Iterable[str | Path]) -> Iterator[tuple[str, int, int]]:
 def _as_published(experiment: str, files: tuple[tuple[str, int, int], ...]) -> Config:
     """The config of an experiment with these files. Hydra takes up to 200 ms to compose it, so what
     came of the files that it reads is kept."""
-    names = [name for name, _, _ in files]
+    names, packaged = [name for name, _, _ in files], f"{conf_folders()[0]}/"
+    if f"{packaged}experiment/{experiment}.yaml" in names:  # its files are found there first
+        names = [name for name in names if name.startswith(packaged)]
     kept = CACHE / f"{experiment.replace('/', '-')}.json"
     with suppress(OSError, ValueError, TypeError, KeyError):  # missing or damaged
         found = json.loads(kept.read_bytes())
