@@ -1,8 +1,10 @@
 """The main command and what it leaves behind."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from mlpfit import load_run
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.config.compose import as_published, compose
 from mlpfit.judging import published
+from mlpfit.processes import run_tasks, start_workers, stop_workers
 from mlpfit.report import table as results
 from mlpfit.training.train import train
 
@@ -35,6 +38,30 @@ def test_a_second_time_everything_is_up_to_date(reproduced):
     again = run("mlpfit", "reproduce", cwd=reproduced[0])
     assert again.stdout.splitlines()[-1].startswith("everything is up to date: ")
     assert again.returncode == 0 and again.stderr == ""
+
+
+def test_finding_everything_up_to_date_loads_nothing_that_it_does_not_use(reproduced):
+    program = """
+import atexit, runpy, sys
+slow = {"torch", "lightning", "hydra", "omegaconf", "matplotlib", "pandas", "scipy"}
+atexit.register(lambda: print(slow & {*sys.modules}))
+sys.argv = ["mlpfit", "reproduce"]
+runpy.run_module("mlpfit", run_name="__main__")
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=reproduced[0], capture_output=True, text=True)
+    *_, said, loaded = done.stdout.splitlines()
+    assert said.startswith("everything is up to date: ") and loaded == "set()", done.stderr
+
+
+def test_processes_that_are_left_take_tasks_of_another_function(tmp_path):
+    workers, folder, failures = start_workers(1, "json"), tmp_path / "made", []
+    ((process, _),) = workers
+    for function, is_there in ((os.mkdir, True), (os.rmdir, False)):
+        run_tasks(function, [folder], 1, lambda _, failure: failures.append(failure), workers)
+        assert folder.is_dir() == is_there and [worker for worker, _ in workers] == [process]
+    stop_workers(workers)
+    assert failures == [None, None] and not process.is_alive() and not workers
 
 
 def test_tensorboard_has_the_same_tags_everywhere(reproduced):
