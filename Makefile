@@ -23,12 +23,14 @@ install: $(INSTALLED) ## create .venv from the lock files
 
 $(INSTALLED): requirements.lock requirements-torch.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "mlpfit needs Python 3.11, 3.12 or 3.13: install one or say make PYTHON=..."; exit 1; }
-	@$(if $(MOVED),echo "this checkout was moved or updated: its .venv is made anew";) echo "setting up .venv from the lock files: some hundred packages, then torch, about a minute"
+	@$(if $(MOVED),echo "this checkout was moved or updated: its .venv is made anew";) echo "setting up .venv from the lock files: first uv, which is quick, a hundred packages, then torch"
 	@$(PYTHON) -m venv $(if $(MOVED),--clear) .venv
-	@$(PIP) --require-hashes --no-deps $(WHEELS) -r requirements.lock
-	@echo "torch ..."
-	@$(PIP) --only-binary :all: -r requirements-torch.lock
-	@$(PIP) --no-build-isolation --no-deps -e .
+	@sed -n '/^uv==/,/[^\]$$/p' requirements.lock > .venv/uv.lock
+	@$(PIP) --require-hashes --no-deps --only-binary :all: -r .venv/uv.lock
+	@$(BIN)/uv pip install --system-certs --python $(BIN)/python --require-hashes --no-deps $(WHEELS) -r requirements.lock || \
+	{ echo "uv could not: pip does it, which takes minutes"; $(PIP) --require-hashes --no-deps $(WHEELS) -r requirements.lock; }
+	@echo "torch and mlpfit, a minute or two ..."
+	@$(PIP) --no-build-isolation --only-binary :all: -r requirements-torch.lock -e .
 	@pwd -P > $@
 
 reproduce: $(INSTALLED) ## train every experiment, draw every figure, print the table
