@@ -93,7 +93,14 @@ def one_line(error: BaseException) -> str:
     if not str(error).strip() and (frames := traceback.extract_tb(error.__traceback__)):
         place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}: {frames[-1].line}"
         return f"{type(error).__name__} ({place})"
+    if isinstance(error, OSError) and error.errno in FULL:
+        return about_file(error)
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def about_file(error: OSError) -> str:
+    """Its file, and what is wrong with it."""
+    return f"{error.filename or 'a file'}: {error.strerror or error}"
 
 
 def allowed(given: object, names: Iterable[str]) -> str:

@@ -89,7 +89,7 @@ def naming_file(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         error.filename = str(path)
-        error.filename2 = None
+        del error.filename2
         raise
 
 

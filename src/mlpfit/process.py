@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlpfit.errors import ConfigError, RunError, Stopped, printable, shortened
+from mlpfit.errors import ConfigError, RunError, Stopped, about_file, printable, shortened
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"  # also print tracebacks
@@ -122,7 +122,7 @@ def report_error(error: BaseException) -> int:
         traceback.print_exception(error)
     text = str(error)
     if isinstance(error, OSError):
-        text = f"{error.filename or 'a file'}: {error.strerror or error}"
+        text = about_file(error)
     if isinstance(error, MemoryError):
         text = (
             "out of memory: make model.hidden, target.points, ensemble.shard or max_steps smaller"

@@ -1,5 +1,6 @@
 """Jobs of a sweep: composed as Hydra does, in folders of their own, beside another command."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -7,13 +8,15 @@ from pathlib import Path
 import pytest
 from conftest import run
 from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
+from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
 import mlpfit
 from mlpfit.config.compose import compose, without_hydra
 from mlpfit.config.sources import register_with_hydra, sweep_folder
+from mlpfit.sweeps.callback import Experiments
 from mlpfit.sweeps.composing import JobLoader
 from mlpfit.sweeps.summary import read_summary
 
@@ -78,7 +81,7 @@ def test_a_glance_at_a_job_shows_what_hydra_composes():
                 for c in map(without_hydra, (glanced, expected))
             )
             assert a == b, job
-        assert len(ours.composed) == 2  # with and without optimizer=sgd
+        assert len(ours.copies) == 2  # with and without optimizer=sgd
 
 
 def test_a_sweep_is_named_by_the_sweepers_params_too():
@@ -129,3 +132,21 @@ def test_hydras_files_of_a_job_are_kept(tmp_path):
     for marker in markers:
         assert (marker.parent / "its/config.yaml").is_file(), [*marker.parent.iterdir()]
         assert list(marker.parent.glob("*.log"))
+
+
+def test_launchers_can_send_what_a_job_needs_to_other_machines():
+    """joblib and submitit pickle Hydra's context, with its callbacks and its loader."""
+    register_with_hydra()
+    with initialize_config_dir(str(Path(mlpfit.__file__).parent / "config"), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        master = hydra.compose_config(
+            "config", ["experiment=tower/small", "seed=0,1"], RunMode.MULTIRUN
+        )
+        loader, callbacks = JobLoader(hydra.config_loader), Callbacks(master, check_cache=False)
+        job = ["experiment=tower/small", "seed=1"]
+        loader.glance(master, job)
+        sent = pickle.loads(pickle.dumps(HydraContext(config_loader=loader, callbacks=callbacks)))
+        assert Experiments in map(type, sent.callbacks.callbacks)
+        assert sent.config_loader.load_sweep_config(master, job) == loader.load_sweep_config(
+            master, job
+        )

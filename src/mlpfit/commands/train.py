@@ -34,7 +34,7 @@ from mlpfit.runs.folder import remember_missing, remove_hydra_files
 from mlpfit.runs.identity import departure, replicas_to_lose
 from mlpfit.runs.removal import check_hydra_subdir
 from mlpfit.runs.run import Run, load_run
-from mlpfit.sweeps.callback import exiting_on_errors, finish_broken_sweep
+from mlpfit.sweeps.callback import Experiments, exiting_on_errors, finish_broken_sweep
 from mlpfit.sweeps.jobs import run_job
 from mlpfit.sweeps.summary import objective
 from mlpfit.training.progress import console, display
@@ -60,6 +60,10 @@ def main() -> int:
     try:
         application()
     except ConfigError:
+        raise
+    except OSError as error:
+        finish_broken_sweep(error)
+        error.filename = error.filename or str(Experiments.place)
         raise
     except Exception as error:
         finish_broken_sweep(error)
@@ -174,6 +178,7 @@ class BeforeRun(Callback):
             folder = Path(str(config.hydra.run.dir))
             BeforeRun.is_missing = must_train(BeforeRun.config, folder)
             remember_missing(folder)
+            Experiments.place = folder
 
 
 def run_experiment(config: Config, folder: Path, is_missing: bool) -> float:

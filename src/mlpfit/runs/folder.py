@@ -297,5 +297,7 @@ def locked(folder: Path, output_dir: Path) -> Iterator[None]:
         raise RunError(
             f"{error.filename or file}: {error.strerror}; free it, or choose another output_dir"
         ) from None
-    with lock:
+    try:
         yield
+    finally:  # not when a notebook forgets the traceback of an interrupt
+        lock.release()

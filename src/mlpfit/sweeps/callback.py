@@ -55,6 +55,7 @@ class Experiments(Callback):
     errors into warnings, but not SystemExit."""
 
     running: ClassVar["Experiments | None"] = None  # that of the multirun in this process
+    place: ClassVar[Path | None] = None  # where Hydra writes its own files
 
     def __init__(
         self, question: str = "", figure: Any = None, sharpness: bool = False, **other: Any
@@ -63,6 +64,10 @@ class Experiments(Callback):
         self.content: dict[str, Any] | None = None  # of its sweep.json
         self.held = ExitStack()  # until the end
         self.failures = _Failures()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, for a launcher that pickles it: only the command's own process uses it."""
+        return {}
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with exiting_on_errors():
@@ -86,7 +91,7 @@ class Experiments(Callback):
                 config.hydra.sweep.dir = folder
                 quoted = QuotedString(folder, Quote.single).with_quotes()
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted}")
-            self.folder = Path(os.path.relpath(folder))
+            self.folder = Experiments.place = Path(os.path.relpath(folder))
             if ready := figure_sweep_name(self.folder, keys):
                 from mlpfit.sweeps.closing import checked_figure  # here, for a quick start
 
@@ -104,6 +109,9 @@ class Experiments(Callback):
         loader: Any = hydra.config_loader  # a JobLoader
         sweeper = sweeper_of(config)
         planned, metric = None, None
+        launchers = logging.getLogger("hydra_plugins.processes_launcher")
+        launchers.addHandler(self.failures)
+        self.held.callback(launchers.removeHandler, self.failures)
         if sweeper == "Shards":
             from mlpfit.sweeps.shards import check_ensembles
 
@@ -130,9 +138,6 @@ class Experiments(Callback):
         if planned is not None:
             self.content["jobs"] = {job.subdir: list(job.overrides) for job in planned}
         write_sweep(self.folder, self.content)
-        launchers = logging.getLogger("hydra_plugins.processes_launcher")
-        launchers.addHandler(self.failures)
-        self.held.callback(launchers.removeHandler, self.failures)
         Experiments.running = self
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -150,7 +155,7 @@ class Experiments(Callback):
         self.held.close()
         if self.content is None:
             return False
-        with suppress(RunError):  # finish_sweep says it
+        with suppress(RunError, OSError):  # finish_sweep says it
             record_failures(self.folder, self.content, self.failures.reasons)
         return finish_sweep(self.folder, self.content)
 
@@ -164,7 +169,8 @@ def finish_broken_sweep(error: Exception) -> None:
     if not read_sweep(sweep.folder, sweep.content)[1]:
         return
     with exiting_on_errors():
-        sweep.finish()
+        if sweep.finish() and sweep.failures.reasons:  # the launcher has said why each job ended
+            sys.exit(1)
         raise RunError(f"{one_line(error)[:300]}; the same command runs what is missing")
 
 
@@ -175,10 +181,10 @@ def sweeper_of(config: DictConfig) -> str:
 
 @contextmanager
 def exiting_on_errors() -> Iterator[None]:
-    """Turn an error into a line on stderr and exit code 1 for RunError, else 2."""
+    """Turn an error into a line on stderr and exit code 2 for wrong input, else 1."""
     try:
         yield
-    except (ConfigError, RunError) as error:
+    except (ConfigError, RunError, OSError, MemoryError) as error:
         sys.exit(report_error(error))
     except Exception as error:  # of any kind, by Hydra, OmegaConf or YAML
         sys.exit(report_error(ConfigError(as_one_line(error))))

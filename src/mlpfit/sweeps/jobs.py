@@ -4,6 +4,7 @@ finished job is not run again and a failed one stops no other."""
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -174,7 +175,8 @@ def run_job(composed: Any, settings: Any) -> float:
     except Stopped:
         raise
     except (Exception, SystemExit) as error:  # a failed job must not stop the others
-        replace(job, failure=one_line(error)).write(folder)
+        with suppress(OSError):  # a full disk
+            replace(job, failure=one_line(error)).write(folder)
         return float("inf" if isinstance(error, Diverged) else "nan")
     if trained and sweep_note(Path(settings.sweep.dir), "search") is None:
         seconds = time.time() - started

@@ -3,9 +3,11 @@ is kept in the sweep's folder, and two commands do not search one study at once.
 is ``hydra_plugins.optuna_sweeper``.
 """
 
+import errno
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from mlpfit.config.sources import result_overrides
 from mlpfit.errors import ConfigError, RunError, as_config_error
 from mlpfit.runs.folder import locked
 from mlpfit.runs.run import differences
+from mlpfit.sweeps.summary import sweep_note, write_sweep
 from mlpfit.training.progress import console
 
 SEARCH = "search"  # attribute of a study: what it searches
@@ -77,6 +80,8 @@ def begin(loader: Any, master: DictConfig, overrides: Sequence[Override], held: 
         open_study(master, config)  # before anything is made
     folder.mkdir(parents=True, exist_ok=True)
     held.enter_context(locked(folder, Path(config.output_dir)))
+    if sweep_note(folder, "started") is None:  # a study that can't be finished is a sweep's, too
+        write_sweep(folder, {"keys": [*space.distributions], "started": ""})
     study = open_study(master, config)
     space_texts = {
         key: optuna.distributions.distribution_to_json(values)
@@ -132,7 +137,19 @@ def open_study(master: DictConfig, config: Config) -> Any:
     import optuna
 
     storage, name = master.hydra.sweeper.storage, master.hydra.sweeper.study_name
-    with as_config_error(f"hydra.sweeper.storage={storage}"):
+    with as_config_error(f"hydra.sweeper.storage={storage}"), as_full_disk(storage):
         if config.force and name in optuna.get_all_study_names(storage):
             optuna.delete_study(study_name=name, storage=storage)
         return optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
+
+
+@contextmanager
+def as_full_disk(storage: str) -> Iterator[None]:
+    """Raise what SQLite says of a full disk as the system's own error, of the storage's file."""
+    try:
+        yield
+    except Exception as error:
+        if "disk is full" in str(error) or "disk I/O error" in str(error):
+            file = storage.rpartition("sqlite:///")[2]
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file) from error
+        raise

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from mlpfit.config.compose import checked_config, without_hydra
 from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError, RunError, one_line
+from mlpfit.files import naming_file
 from mlpfit.runs.folder import (
     HYDRA,
     remove_empty,
@@ -126,8 +127,9 @@ def sweep(launcher: Launcher, loader: Any, master: DictConfig, arguments: Sequen
                 import_for_jobs()
             with printing_progress(unfinished):
                 reason = launch(launcher, unfinished, master.hydra.sweeper.shards_per_job)
-            for ensemble, _ in unfinished:
-                save_hydra_files(ensemble)
+            for ensemble, partial in unfinished:
+                if ensemble.all_finished(partial):
+                    save_hydra_files(ensemble)
     finally:
         for ensemble in selected:
             remove_hydra_files(ensemble.folder)
@@ -202,6 +204,7 @@ def save_hydra_files(ensemble: Ensemble) -> None:
     folder = ensemble.folder / HYDRA
     folder.mkdir(parents=True, exist_ok=True)
     composed = ensemble.composed
-    OmegaConf.save(without_hydra(composed), folder / "config.yaml")
-    OmegaConf.save(OmegaConf.masked_copy(composed, ["hydra"]), folder / "hydra.yaml")
-    OmegaConf.save(composed.hydra.overrides.task, folder / "overrides.yaml")
+    with naming_file(folder):
+        OmegaConf.save(without_hydra(composed), folder / "config.yaml")
+        OmegaConf.save(OmegaConf.masked_copy(composed, ["hydra"]), folder / "hydra.yaml")
+        OmegaConf.save(composed.hydra.overrides.task, folder / "overrides.yaml")
