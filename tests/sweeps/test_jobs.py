@@ -142,7 +142,7 @@ def test_launchers_can_send_what_a_job_needs_to_other_machines():
         master = hydra.compose_config(
             "config", ["experiment=tower/small", "seed=0,1"], RunMode.MULTIRUN
         )
-        loader, callbacks = JobLoader(hydra.config_loader), Callbacks(master, check_cache=False)
+        loader, callbacks = JobLoader(hydra.config_loader), Callbacks(master)
         job = ["experiment=tower/small", "seed=1"]
         loader.glance(master, job)
         sent = pickle.loads(pickle.dumps(HydraContext(config_loader=loader, callbacks=callbacks)))

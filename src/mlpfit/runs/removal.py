@@ -22,6 +22,7 @@ HYDRA_FILES = {  # that Hydra writes for a run -> what is in them if it was mlpf
     "hydra.yaml": "mlpfit.sweeps.callback.Experiments",
     "overrides.yaml": "",
 }
+HYDRA_BEGINS = {"config.yaml": b"target:\n  name: ", "hydra.yaml": b"hydra:\n  run:\n    dir: "}
 MAX_BYTES = 64 * 2**20  # of a marker
 SHOWN = 3  # entries that a message names
 
@@ -247,10 +248,14 @@ def is_hydra_folder(folder: Path) -> bool:
     if not texts:
         return folder.name == ".hydra"
     whole = HYDRA_FILES["hydra.yaml"].encode() in texts.get("hydra.yaml", b"")
-    marked = [
-        not text or (HYDRA_FILES.get(name) or "\0").encode() in text for name, text in texts.items()
-    ]
-    return {*texts} <= {*HYDRA_FILES} and (whole or all(marked))
+    marked = {
+        name: not text or (HYDRA_FILES.get(name) or "\0").encode() in text
+        for name, text in texts.items()
+    }
+    last = ([name for name in HYDRA_FILES if name in texts] or [""])[-1]
+    if folder.name == ".hydra" and texts.get(last, b"").startswith(HYDRA_BEGINS.get(last, b"\0")):
+        marked[last] = True  # a full disk has cut it short
+    return {*texts} <= {*HYDRA_FILES} and (whole or all(marked.values()))
 
 
 def added_entries(folder: Path) -> list[Path]:

@@ -82,7 +82,15 @@ def begin(loader: Any, master: DictConfig, overrides: Sequence[Override], held: 
     held.enter_context(locked(folder, Path(config.output_dir)))
     if sweep_note(folder, "started") is None:  # a study that can't be finished is a sweep's, too
         write_sweep(folder, {"keys": [*space.distributions], "started": ""})
-    study = open_study(master, config)
+    file = folder / "study.db"
+    is_new = not file.exists()
+    try:
+        study = open_study(master, config)
+    except OSError:
+        if given is None and is_new:  # half of its tables would be of no use
+            for path in (file, file.with_name(f"{file.name}-journal")):
+                path.unlink(missing_ok=True)
+        raise
     space_texts = {
         key: optuna.distributions.distribution_to_json(values)
         for key, values in space.distributions.items()
