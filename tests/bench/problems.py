@@ -127,7 +127,8 @@ def calls(problem: Problem, steps: int, rows: int) -> Callable[[], object]:
 
     module, data = make_module(problem.config, compiled=True), problem.rows_drawn
     cache, optimizer = kernel_cache(problem.config), module.configure_optimizers()
-    run = CompiledSteps(module.mlp, module.loss, optimizer, cache, module.specialise)
+    kind = module.specialise, module.threads
+    run = CompiledSteps(module.mlp, module.loss, optimizer, cache, *kind)
     if (order := data.order_of(0, steps)) is None:
         x, y = (values[:, :rows].contiguous() for values in (data.x, data.y))
         return lambda: run(x, y, steps)

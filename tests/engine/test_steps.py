@@ -162,6 +162,23 @@ def test_steps_go_on_from_the_saved_state_of_module_and_optimiser(name, cache):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("units", ["64-64-64", "70-33"])
+@pytest.mark.parametrize(
+    "given", [[], ["data.batch_size=7", "data.order=shuffle", "streams=spawned", "loss=huber"]]
+)
+def test_any_number_of_threads_gives_the_same_bits(given, units, cache):
+    """Also more threads than a layer has vectors or a batch has rows."""
+    results = []
+    for threads in (1, 2, 3, 40):
+        data, module, _, steps = small(cache, *given, units=units)
+        assert kernel_name(steps.units) == "wide"
+        steps.threads = threads
+        losses = steps(data.x, data.y, 12, data.order_of(0, 12))
+        results.append([losses, *(p.detach() for p in module.parameters())])
+    for other in results[1:]:
+        assert all(map(torch.equal, other, results[0]))
+
+
 def small(cache, *overrides, units="8"):
     config = compose(["experiment=parabola/eight_neurons", f"model.hidden={units}", *overrides])
     data, module = make_data(config), make_module(config)

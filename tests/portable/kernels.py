@@ -180,7 +180,7 @@ def problem(
     kind = given.optimizer if given else None
     optimizer = kind(net.parameters()) if kind else module.configure_optimizers()
     loss = (given.loss if given else None) or config.loss
-    record = Recorder(net, loss, optimizer, kernel_cache(config))
+    record = Recorder(net, loss, optimizer, kernel_cache(config), threads=3)
     record.kernel = kernel
     losses = record(data.x, y, steps, data.order_of(0, steps))
     state = record._state()

@@ -30,6 +30,7 @@ FLAGS = (
     "-fno-math-errno",
     "-fPIC",
     "-shared",
+    "-pthread",
     "-fvisibility=hidden",
     "-Wno-psabi",
 )

@@ -49,6 +49,7 @@ CALLBACKS = {
 ARGUMENTS = HARMLESS_ARGUMENTS | {"deterministic", "limit_val_batches", "max_time", "min_steps"}
 NEUTRAL = {"devices": (1, "auto"), "strategy": ("auto",)}
 SPECIALISE_OPERATIONS = 2e10  # of a whole run; from here a specialised kernel saves its compilation
+THREADS_OPERATIONS = 1e8  # of a step of one replica; from here more threads save what they wait
 
 
 def outside(config: Config) -> str | None:
@@ -149,12 +150,14 @@ class CompiledRegression(Regression):
     _is_watched = True  # whether callbacks of Lightning's may look at the loss of a chunk
     cache: Path
     specialise: bool
+    threads: int
 
-    def prepare(self, cache: Path, specialise: bool) -> "CompiledRegression":
-        """cache: folder of compiled kernels; specialise: compile one for this very problem."""
+    def prepare(self, cache: Path, specialise: bool, threads: int) -> "CompiledRegression":
+        """cache: folder of compiled kernels; specialise: compile one for this very problem;
+        threads: at most, on a large net."""
         # Lightning takes one optimiser step for each batch in its automatic optimisation.
         self.automatic_optimization = False
-        self.cache, self.specialise = cache, specialise
+        self.cache, self.specialise, self.threads = cache, specialise, threads
         return self
 
     def on_train_start(self) -> None:
@@ -162,7 +165,7 @@ class CompiledRegression(Regression):
         watching = self.trainer.callbacks  # type: ignore[attr-defined]
         self._is_watched = any(type(c).__module__.startswith("lightning.") for c in watching)
         self.compiled_steps = steps.CompiledSteps(
-            self.mlp, self.loss, optimizer, self.cache, self.specialise
+            self.mlp, self.loss, optimizer, self.cache, self.specialise, self.threads
         )
 
     def training_step(self, batch: Any, index: int) -> Any:  # a Chunk

@@ -2,6 +2,7 @@
 
 import json
 import time
+from multiprocessing import parent_process
 
 import numpy as np
 import torch
@@ -129,14 +130,15 @@ def make_module(config: Config, compiled: bool = False) -> Regression:
         net=config.model.net,
     )
     module.logs_steps = False  # callbacks.Scalars logs them
-    if (
-        config.streams == "legacy" and config.model.net is None
-    ):  # the generator draws the rows first
+    if config.streams == "legacy" and config.model.net is None:  # the rows are drawn first
         module.mlp.load([_after_rows(config, seed) for seed in config.replica_seeds])
     if isinstance(module, engine.CompiledRegression):
-        operations = config.operations * config.steps * len(config.replica_seeds)
-        specialise = operations >= engine.SPECIALISE_OPERATIONS and len(config.replica_seeds) > 4
-        module.prepare(engine.kernel_cache(config), specialise)
+        replicas, is_beside_others = len(config.replica_seeds), parent_process() is not None
+        operations = config.operations * config.steps * replicas
+        specialise = operations >= engine.SPECIALISE_OPERATIONS and replicas > 4
+        large = replicas == 1 and config.operations >= engine.THREADS_OPERATIONS
+        threads = cores() if large and not is_beside_others else 1
+        module.prepare(engine.kernel_cache(config), specialise, threads)
     return module
 
 

@@ -152,6 +152,7 @@ struct Call {
     int64_t kind, optimizer;                            // kind that of the loss,
     int64_t decayed, nesterov, weighted, ordered;
     const int64_t* units;                                        // widths from input to output
+    int64_t threads;      // that may work on one replica
 };
 
 constexpr int MOST_LAYERS = 64;

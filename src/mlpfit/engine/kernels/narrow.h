@@ -214,7 +214,7 @@ struct Narrow {
         for (int lane = 0; lane < N::lanes; ++lane) {
             call.losses[k * call.replicas + replica(lane)] = canonical(sum[lane]);
         }
-        update(shape, state, gradient, count(), call.factors + FACTORS * k, call);
+        update(shape, state, gradient, count(), 0, count(), call.factors + FACTORS * k, call);
     }
 
     void run() {

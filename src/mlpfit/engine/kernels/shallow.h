@@ -155,7 +155,7 @@ struct Shallow {
         const real scale = real(call.slope) / n;
         const real sum = shape.activation == RELU ? pass<RELU>(scale) : pass<ANY>(scale);
         call.losses[k * call.replicas + r] = canonical(sum * real(call.loss) / n);
-        update(shape, state, gradient, count, call.factors + FACTORS * k, call);
+        update(shape, state, gradient, count, 0, count, call.factors + FACTORS * k, call);
     }
 
     template <class Move>

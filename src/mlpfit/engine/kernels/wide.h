@@ -1,7 +1,38 @@
 // Large nets: a vector holds neighbouring units of one layer, and every replica takes all its steps before the next
 // begins. Layers are filled up with units whose weights are and stay zero.
 
-INLINE int vectors(int units) { return (units + LANES - 1) / LANES; }
+#include <atomic>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+// Vectors of a layer's units. Rows that begin at multiples of 2 KiB would share a few lines of the cache.
+INLINE int vectors(int units) {
+    const int filled = (units + LANES - 1) / LANES;
+    return filled % 32 ? filled : filled + 1;
+}
+
+// Threads that train one replica together. Each takes a part of the rows, of the units or of the parameters, never a part
+// of a sum, so that their number decides no number.
+struct Team {
+    int size = 1;
+    std::atomic<int> arrived{0}, round{0};
+
+    // Until all are here.
+    void wait() {
+        if (size == 1) return;
+        const int now = round;
+        if (++arrived == size) arrived = 0, ++round;
+        else while (round == now) std::this_thread::yield();
+    }
+
+    // Where the part of a thread begins, of so many things in pieces of this size; the next thread's is its end.
+    int begin(int thread, int things, int piece) const {
+        const int64_t pieces = (things + piece - 1) / piece;
+        const int64_t at = pieces * thread / size * piece;
+        return at < things ? at : things;
+    }
+};
 
 // The left factor of a product, (rows, depth), at any strides.
 struct Left {
@@ -43,16 +74,16 @@ void strip(Left left, const V* right, V* out, int rows, int depth, int columns, 
 }
 
 template <int N>
-INLINE void last_columns(Left left, const V* right, V* out, int rows, int depth, int columns, int column) {
-    if (columns - column == N) strip<N>(left, right, out, rows, depth, columns, column);
-    else if constexpr (N > 1) last_columns<N - 1>(left, right, out, rows, depth, columns, column);
+INLINE void last_columns(Left left, const V* right, V* out, int rows, int depth, int columns, int column, int end) {
+    if (end - column == N) strip<N>(left, right, out, rows, depth, columns, column);
+    else if constexpr (N > 1) last_columns<N - 1>(left, right, out, rows, depth, columns, column, end);
 }
 
-// out (rows, columns vectors) = left (rows, depth) times right (depth, columns vectors).
-inline void product(Left left, const V* right, V* out, int rows, int depth, int columns) {
-    int column = 0;
-    for (; column + BROAD <= columns; column += BROAD) strip<BROAD>(left, right, out, rows, depth, columns, column);
-    if constexpr (BROAD > 1) last_columns<BROAD - 1>(left, right, out, rows, depth, columns, column);
+// Columns first .. end - 1 of out (rows, columns vectors) = left (rows, depth) times right (depth, columns vectors).
+inline void product(Left left, const V* right, V* out, int rows, int depth, int columns, int first, int end) {
+    int column = first;
+    for (; column + BROAD <= end; column += BROAD) strip<BROAD>(left, right, out, rows, depth, columns, column);
+    if constexpr (BROAD > 1) last_columns<BROAD - 1>(left, right, out, rows, depth, columns, column, end);
 }
 
 // One replica: its parameters and buffers, filled up, and what its hidden layers put out.
@@ -68,7 +99,9 @@ struct Wide {
     V *state, *gradient, *hidden[MOST_LAYERS + 1], *below_layer, *transposed;  // hidden: also several outputs
     real* picked;  // if ordered, the rows of this step: inputs, then targets and weights
     const real *x = nullptr, *y = nullptr, *weights = nullptr;
+    real scale = 0, n = 0;  // of this step: of the errors, and by what the loss is divided
     int64_t r = 0;
+    Team team;
 
     int weight_vectors(int l) const {
         return l == last ? vectors(shape.units[l]) : shape.units[l] * vectors(shape.units[l + 1]);
@@ -92,18 +125,20 @@ struct Wide {
         free(state), free(gradient), free(below_layer), free(transposed), free(picked);
     }
 
-    Left inputs_of(int l) const {  // (rows, units)
-        if (l == 0) return {x, inputs, 1};
-        return {reinterpret_cast<const real*>(hidden[l]), vectors(shape.units[l]) * LANES, 1};
+    Left inputs_of(int l, int row) const {  // (rows, units), from this row on
+        if (l == 0) return {x + row * inputs, inputs, 1};
+        const int width = vectors(shape.units[l]) * LANES;
+        return {reinterpret_cast<const real*>(hidden[l]) + row * width, width, 1};
     }
 
-    void forward() {
+    // Of rows first .. end - 1.
+    void forward(int first, int end) {
         for (int l = 0; l < last; ++l) {
             const int columns = vectors(shape.units[l + 1]);
             const V* bias = state + bias_at[l];
-            V* out = hidden[l + 1];
-            product(inputs_of(l), state + weight_at[l], out, rows, shape.units[l], columns);
-            for (int i = 0; i < rows; ++i, out += columns) {
+            V* out = hidden[l + 1] + first * columns;
+            product(inputs_of(l, first), state + weight_at[l], out, end - first, shape.units[l], columns, 0, columns);
+            for (int i = first; i < end; ++i, out += columns) {
                 for (int j = 0; j < columns; ++j) {
                     const V z = out[j] + bias[j];
                     out[j] = l + 1 < shape.layers ? activated(shape.activation, shape.leak, z) : z;
@@ -117,7 +152,7 @@ struct Wide {
 
     // The last layer forward and back: the gradients of its weights, and the errors of the units below in place of
     // their outputs. Returns the sum of the penalties.
-    real forward_and_back(real scale) {
+    real forward_and_back() {
         const int columns = vectors(shape.units[last]);
         const V* w = state + weight_at[last];
         const real bias = state[bias_at[last]][0];
@@ -127,7 +162,7 @@ struct Wide {
         for (int i = 0; i < rows; ++i, h += columns) {
             V products = {};
             for (int j = 0; j < columns; ++j) products = fma(h[j], w[j], products);
-            const real scaled = error_of(sum_of_lanes(products) + bias, y[i], i, scale, sum);
+            const real scaled = error_of(sum_of_lanes(products) + bias, y[i], i, sum);
             slope += scaled;
             const V broad = splat<V>(scaled);
             for (int j = 0; j < columns; ++j) {
@@ -140,19 +175,19 @@ struct Wide {
     }
 
     // Several outputs: their errors in place of them. Returns the sum of the penalties.
-    real errors_of_outputs(real scale) {
+    real errors_of_outputs() {
         const int width = vectors(outputs) * LANES;
         real* out = reinterpret_cast<real*>(hidden[last]);
         Single sum = {};
         for (int i = 0; i < rows; ++i, out += width) {
-            for (int o = 0; o < outputs; ++o) out[o] = error_of(out[o], y[i * outputs + o], i, scale, sum);
+            for (int o = 0; o < outputs; ++o) out[o] = error_of(out[o], y[i * outputs + o], i, sum);
         }
         return sum[0];
     }
 
     // The derivative of the loss of row i by z, an output before its activation; the penalty of its error is added to
     // the sum.
-    INLINE real error_of(real z, real target, int i, real scale, Single& sum) const {
+    INLINE real error_of(real z, real target, int i, Single& sum) const {
         const Single unit = activated(shape.output, shape.leak, Single{z});
         const real error = unit[0] - target;
         const real pulled = pull(shape.kind, shape.delta, Single{error})[0];
@@ -163,25 +198,32 @@ struct Wide {
 
     // From the errors of the units above a layer, which lie in place of their outputs, to the layer's gradients and the
     // errors of the units below it.
-    void backward() {
+    void backward(int thread) {
         for (int l = last - 1; l >= 0; --l) {
             const int columns = vectors(shape.units[l + 1]), inner = vectors(shape.units[l]);
             const V* error = hidden[l + 1];
             V *weight = state + weight_at[l], *slopes = gradient + weight_at[l], *bias = gradient + bias_at[l];
+            const int column = team.begin(thread, columns, BROAD), column_end = team.begin(thread + 1, columns, BROAD);
             for (int i = 0; i < rows; ++i) {
-                for (int j = 0; j < columns; ++j) bias[j] += error[i * columns + j];
+                for (int j = column; j < column_end; ++j) bias[j] += error[i * columns + j];
             }
-            const Left in = inputs_of(l);
-            product({in.values, 1, in.row}, error, slopes, shape.units[l], rows, columns);
+            const Left in = inputs_of(l, 0);
+            product({in.values, 1, in.row}, error, slopes, shape.units[l], rows, columns, column, column_end);
             if (l == 0) break;
-            for (int i = 0; i < shape.units[l]; ++i) {
+            const int unit_end = team.begin(thread + 1, shape.units[l], LANES);
+            for (int i = team.begin(thread, shape.units[l], LANES); i < unit_end; ++i) {
                 for (int j = 0; j < shape.units[l + 1]; ++j) {
                     transposed[j * inner + i / LANES][i % LANES] = weight[i * columns + j / LANES][j % LANES];
                 }
             }
-            product(inputs_of(l + 1), transposed, below_layer, rows, shape.units[l + 1], inner);
-            V* h = hidden[l];
-            for (int i = 0; i < rows * inner; ++i) h[i] = below(shape.activation, shape.leak, below_layer[i], h[i]);
+            team.wait();
+            const int row = team.begin(thread, rows, HIGH), row_end = team.begin(thread + 1, rows, HIGH);
+            V *h = hidden[l], *from = below_layer + row * inner;
+            product(inputs_of(l + 1, row), transposed, from, row_end - row, shape.units[l + 1], inner, 0, inner);
+            for (int i = row * inner; i < row_end * inner; ++i) {
+                h[i] = below(shape.activation, shape.leak, below_layer[i], h[i]);
+            }
+            team.wait();
         }
     }
 
@@ -197,21 +239,34 @@ struct Wide {
         }
     }
 
-    void step(int64_t k) {
+    void begin(int64_t k) {
         if (shape.ordered) pick(k);
         x = shape.ordered ? picked : call.x.at(k, r);
         y = shape.ordered ? picked + rows * inputs : call.y.at(k, r);
         weights = !shape.weighted ? nullptr : shape.ordered ? y + rows * outputs : call.weights.at(k, r);
-        real n = shape.weighted ? 0 : rows;
+        n = shape.weighted ? 0 : rows;
         for (int i = 0; shape.weighted && i < rows; ++i) n += weights[i];
         n = call.mean ? n : 1;
+        scale = real(call.slope) / n;
         memset(gradient, 0, count * sizeof(V));
-        forward();
-        const real scale = real(call.slope) / n;
-        const real sum = outputs == 1 ? forward_and_back(scale) : errors_of_outputs(scale);
-        backward();
-        call.losses[k * call.replicas + r] = canonical(sum * real(call.loss) / n);
-        update(shape, state, gradient, count, call.factors + FACTORS * k, call);
+    }
+
+    // A thread's share of a step; what can't be shared is the first one's.
+    void step(int64_t k, int thread) {
+        if (thread == 0) begin(k);
+        team.wait();
+        forward(team.begin(thread, rows, HIGH), team.begin(thread + 1, rows, HIGH));
+        team.wait();
+        if (thread == 0) {
+            const real sum = outputs == 1 ? forward_and_back() : errors_of_outputs();
+            call.losses[k * call.replicas + r] = canonical(sum * real(call.loss) / n);
+        }
+        team.wait();
+        backward(thread);
+        team.wait();
+        const int first = team.begin(thread, count, 1), end = team.begin(thread + 1, count, 1);
+        update(shape, state, gradient, count, first, end, call.factors + FACTORS * k, call);
+        team.wait();
     }
 
     template <class Move>
@@ -227,13 +282,35 @@ struct Wide {
         }
     }
 
-    void run() {
-        for (r = call.first; r < call.last; ++r) {
-            memset(state, 0, (1 + shape.buffers) * count * sizeof(V));  // one that diverged fills layers up with NaN
-            each_number([](real& ours, real& torchs) { ours = torchs; });
-            for (int64_t k = 0; k < call.steps; ++k) step(k);
-            each_number([](real& ours, real& torchs) { torchs = canonical(ours); });
+    void train(int thread) {
+        for (int64_t replica = call.first; replica < call.last; ++replica) {
+            if (thread == 0) {
+                r = replica;
+                memset(state, 0, (1 + shape.buffers) * count * sizeof(V));  // one that diverged fills layers up with NaN
+                each_number([](real& ours, real& torchs) { ours = torchs; });
+            }
+            for (int64_t k = 0; k < call.steps; ++k) step(k, thread);
+            if (thread == 0) each_number([](real& ours, real& torchs) { torchs = canonical(ours); });
         }
+    }
+
+    void run() {
+        std::vector<std::thread> others;
+        std::atomic<bool> complete{false};  // the team's size is known
+        try {
+            for (int thread = 1; thread < call.threads; ++thread) {
+                others.emplace_back([this, thread, &complete] {
+                    const DefaultArithmetic arithmetic;
+                    while (!complete) std::this_thread::yield();
+                    train(thread);
+                });
+                ++team.size;
+            }
+        } catch (const std::system_error&) {  // the process may have no more
+        }
+        complete = true;
+        train(0);
+        for (std::thread& other : others) other.join();
     }
 };
 
