@@ -6,7 +6,8 @@ INSTALLED := .venv/.installed
 # An environment holds absolute paths: in a checkout that was moved it is made anew.
 MOVED := $(shell test -f $(INSTALLED) && test ! -L .venv && test "$$(cat $(INSTALLED))" != "$$(pwd -P)" && rm $(INSTALLED) && echo yes)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-WHEELS := --only-binary :all: --no-binary antlr4-python3-runtime  # of this one there is none
+# Of antlr4-python3-runtime there is no wheel.
+LOCKED := --require-hashes --no-deps --only-binary :all: --no-binary antlr4-python3-runtime
 TUTORIALS := $(notdir $(wildcard conf/experiment/*))
 EXAMPLES := $(notdir $(patsubst %/conf,%,$(wildcard examples/*/conf)))
 SPACE := $(subst ,, )
@@ -26,9 +27,9 @@ $(INSTALLED): requirements.lock requirements-torch.lock pyproject.toml
 	@$(if $(MOVED),echo "this checkout was moved or updated: its .venv is made anew";) echo "setting up .venv from the lock files: first uv, which is quick, a hundred packages, then torch"
 	@$(PYTHON) -m venv $(if $(MOVED),--clear) .venv
 	@sed -n '/^uv==/,/[^\]$$/p' requirements.lock > .venv/uv.lock
-	@$(PIP) --require-hashes --no-deps --only-binary :all: -r .venv/uv.lock
-	@$(BIN)/uv pip install --system-certs --python $(BIN)/python --require-hashes --no-deps $(WHEELS) -r requirements.lock || \
-	{ echo "uv could not: pip does it, which takes minutes"; $(PIP) --require-hashes --no-deps $(WHEELS) -r requirements.lock; }
+	@sed '/^uv==/,/[^\]$$/d' requirements.lock > .venv/packages.lock
+	@{ $(PIP) $(LOCKED) -r .venv/uv.lock && $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python $(LOCKED) -r .venv/packages.lock; } || \
+	{ echo "without uv: pip installs them, which takes minutes"; $(PIP) $(LOCKED) -r .venv/packages.lock; }
 	@echo "torch and mlpfit, a minute or two ..."
 	@$(PIP) --no-build-isolation --only-binary :all: -r requirements-torch.lock -e .
 	@pwd -P > $@

@@ -61,14 +61,12 @@ def main() -> int:
         application()
     except ConfigError:
         raise
-    except OSError as error:
-        finish_broken_sweep(error)
-        error.filename = error.filename or str(Experiments.place)
-        raise
     except Exception as error:
         finish_broken_sweep(error)
         known = HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError
         if not isinstance(error, known):
+            if isinstance(error, OSError):
+                error.filename = error.filename or str(Experiments.place)
             raise
         raise ConfigError(as_one_line(error, sys.argv[1:])) from error
     finally:
