@@ -157,7 +157,7 @@ class Display:
                 return f"{bars[0].name}: loading, {seconds:.0f} s"
             text = f"{bars[0].name}: {bars[0].share()} after {seconds:.0f} s"
             left = bars[0].remaining()
-            return text if left is None else f"{text}, about {left:.0f} s left"
+            return text if left is None else f"{text}, about {max(left, 0.0):.0f} s left"
         shares = [f"{bar.name} {bar.share()}" for bar in bars[:MAX_NAMES]]
         finished = f"{self.done} of {counted(self.runs, 'run')} finished after {seconds:.0f} s"
         return f"{finished}; {', '.join(shares)}"
@@ -178,7 +178,7 @@ class Display:
             if share <= first[1]:
                 return f"loading and compiling, {seconds:.0f} s"
             left = (time.time() - first[0]) * (1 - share) / (share - first[1])
-            return f"{share:.0%} after {seconds:.0f} s, about {left:.0f} s left"
+            return f"{share:.0%} after {seconds:.0f} s, about {max(left, 0.0):.0f} s left"
 
         with doing(tell):
             yield update
