@@ -11,7 +11,7 @@ from mlpfit import RunError, load_run
 from mlpfit.errors import Diverged
 from mlpfit.runs import folder as folders
 from mlpfit.runs.folder import unfinished_path
-from mlpfit.runs.removal import remove
+from mlpfit.runs.removal import is_hydra_folder, remove
 from mlpfit.training.train import train
 
 SHORT = ("experiment=plane/sequential", "trainer.max_steps=5", "logger=none")
@@ -201,3 +201,25 @@ def test_clean_leaves_what_mlpfit_did_not_write(tmp_path, quick):
     gone = lost(before, tmp_path)
     assert all("plane/sequential" in path or ".locks" in path or ".cache" in path for path in gone)
     assert (tmp_path / "outputs/runs/link").is_symlink() and other.folder.is_dir()
+
+
+def test_settings_that_another_process_is_writing_again_are_still_mlpfits(tmp_path):
+    """Hydra empties a file before it writes it. Those of another application, complete or with an
+    empty file, stay foreign."""
+    config, hydra = "target:\n  name: line\n\nckpt_path: null\n", "hydra:\n  run:\n    dir: x\n"
+    ours = hydra + "_target_: mlpfit.sweeps.callback.Experiments\n"
+    overrides = "- experiment=gradient/line_by_hand\n"
+    cases = {  # what config.yaml and hydra.yaml hold -> whether the folder is mlpfit's
+        (config, ours): True,
+        ("", ours): True,
+        (config, ""): True,
+        (config, hydra): False,
+        ("name: other\n", ""): False,
+    }
+    for number, ((first, second), expected) in enumerate(cases.items()):
+        folder = tmp_path / str(number) / ".hydra"
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(first)
+        (folder / "hydra.yaml").write_text(second)
+        (folder / "overrides.yaml").write_text(overrides)
+        assert is_hydra_folder(folder) == expected

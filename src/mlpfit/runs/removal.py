@@ -154,11 +154,16 @@ def _holds_locks_only(folder: Path, output_dir: Path) -> bool:
 
 
 def _walk(folder: Path, below: str, is_ours: IsOurs) -> Iterator[str]:
-    for name in sorted(os.listdir(folder / below)):
+    try:
+        names = sorted(os.listdir(folder / below))
+    except FileNotFoundError:  # another process has moved it meanwhile
+        return
+    for name in names:
         path, at = f"{below}{name}", folder / below / name
         is_folder = at.is_dir() and not at.is_symlink()
         if not is_ours(path) or (is_folder and os.path.ismount(at)):
-            yield path
+            if os.path.lexists(at):  # still: another process may have finished the same run
+                yield path
         elif is_folder and not is_hydra_folder(at) and not is_unfinished(at):
             yield from _walk(folder, f"{path}/", is_ours)
 
@@ -252,6 +257,8 @@ def is_hydra_folder(folder: Path) -> bool:
         name: not text or (HYDRA_FILES.get(name) or "\0").encode() in text
         for name, text in texts.items()
     }
+    if texts.get("hydra.yaml") == b"":  # just written again, by another process
+        marked["overrides.yaml"] = True
     last = ([name for name in HYDRA_FILES if name in texts] or [""])[-1]
     if folder.name == ".hydra" and texts.get(last, b"").startswith(HYDRA_BEGINS.get(last, b"\0")):
         marked[last] = True  # a full disk has cut it short
