@@ -7,6 +7,7 @@ import torch
 
 from mlpfit import ConfigError, load_run
 from mlpfit.config.compose import compose
+from mlpfit.model.optimizers import ELEMENTWISE, OPTIMIZERS, mixes
 from mlpfit.runs.identity import identity
 from mlpfit.training.run import make_data, make_module
 from mlpfit.training.train import train
@@ -165,6 +166,12 @@ def test_an_optimiser_of_ones_own_takes_its_steps_and_must_not_mix_replicas(tuto
         config(tmp_path, "optimizer=signs", "replicas=2")
 
 
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS.keys() - {"muon", "sparseadam"}))  # refused
+def test_torchs_optimisers_that_mix_replicas_are_those_that_are_not_elementwise(name):
+    arguments = {"lr": 0.1} if name == "sgd" else {}
+    assert mixes(name, OPTIMIZERS[name], arguments) == (name not in ELEMENTWISE)
+
+
 def test_the_code_of_ones_own_classes_is_part_of_the_run(tutorial, tmp_path):
     net, plain = config(tmp_path, *RECIPES["net"]), config(tmp_path)
     before, without = identity(net), identity(plain)
@@ -199,6 +206,7 @@ REFUSED = {
     "scheduler=OneCycleLR scheduler.max_lr=1 scheduler.total_steps=3": "must be at least the 20",
     "scheduler=ReduceLROnPlateau replicas=2": "follows the error of one replica",
     "optimizer=lbfgs replicas=2": "a step of it mixes replicas",
+    "optimizer=adafactor replicas=2": "a step of it mixes replicas",
     "optimizer=muon": "optimizer muon: ValueError: Muon only supports 2D",
     "model.dropout=0.1 model.gradient=by_hand": "by_hand is not written for it",
     "model.activation=gelu model.gradient=by_hand": "model.activation=gelu: by_hand is not written",

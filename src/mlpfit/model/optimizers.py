@@ -15,6 +15,12 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     for name, kind in vars(torch.optim).items()
     if inspect.isclass(kind) and issubclass(kind, Optimizer) and kind is not Optimizer
 }
+# Whose steps treat every number alone, whatever their arguments. Of any other a trial tells, for
+# which torch loads its compiler: two seconds in every process.
+ELEMENTWISE = (
+    *("adadelta", "adagrad", "adam", "adamax", "adamw", "asgd", "nadam", "radam", "rmsprop"),
+    *("rprop", "sgd"),
+)
 
 
 def optimizer_of(given: Mapping[str, Any], replicas: int) -> tuple[type[Optimizer], dict[str, Any]]:
@@ -62,7 +68,7 @@ def optimizer_of(given: Mapping[str, Any], replicas: int) -> tuple[type[Optimize
         kind([{"params": [weight]}, {"params": [own], **bias}] if bias else [weight], **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"optimizer {name}: {one_line(error)}") from error
-    if replicas > 1 and _mixes(name, kind, arguments):
+    if replicas > 1 and name not in ELEMENTWISE and mixes(name, kind, arguments):
         raise ConfigError(
             f"optimizer.name={name}: a step of it mixes replicas; give it one seed, "
             f"or {replicas} seeds to another optimizer"
@@ -76,7 +82,7 @@ def bias_options(given: Mapping[str, Any]) -> dict[str, Any]:
     return dict(given.get("bias") or {})
 
 
-def _mixes(name: str, kind: type[Optimizer], arguments: Mapping[str, Any]) -> bool:
+def mixes(name: str, kind: type[Optimizer], arguments: Mapping[str, Any]) -> bool:
     """Whether a replica's steps depend on the gradients of another."""
     with as_config_error(f"optimizer {name}"):
         return not torch.equal(_steps(kind, arguments, 1.0), _steps(kind, arguments, 1e3))
@@ -84,10 +90,11 @@ def _mixes(name: str, kind: type[Optimizer], arguments: Mapping[str, Any]) -> bo
 
 def _steps(kind: type[Optimizer], arguments: Mapping[str, Any], other: float) -> torch.Tensor:
     """Parameters of the first of two replicas after two steps; other: size of the other's
-    gradients."""
-    parameter = torch.nn.Parameter(torch.ones(2, 3, 2))
+    parameters and gradients."""
+    scales = torch.tensor([1.0, other])[:, None, None]
+    parameter = torch.nn.Parameter(scales * torch.ones(2, 3, 2))
     optimizer = kind([parameter], **arguments)
-    sizes = torch.tensor([1.0, other])[:, None, None] * torch.arange(1.0, 7.0).view(3, 2)
+    sizes = scales * torch.arange(1.0, 7.0).view(3, 2)
 
     def closure() -> float:
         optimizer.zero_grad()
