@@ -1,6 +1,10 @@
-"""What several tests use."""
+"""What several tests use. The process that distributes the tests imports this, too, so torch and
+mlpfit, which take seconds, are imported where they are used."""
+
+from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -9,31 +13,22 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 from forked import run_module
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
-from omegaconf import DictConfig
 
-import mlpfit.config
-from mlpfit.config.catalogue import load_targets
-from mlpfit.config.compose import checked_config, compose
-from mlpfit.config.schema import Config
-from mlpfit.config.sources import register_with_hydra
-from mlpfit.data.targets import TARGETS, Target
-from mlpfit.errors import ConfigError, RunError
-from mlpfit.process import collect_garbage_seldom
-from mlpfit.runs.run import Run, load_run
-from mlpfit.sweeps.composing import JobLoader
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
-torch.set_num_threads(1)
+    from mlpfit.config.schema import Config
+    from mlpfit.data.targets import Target
+    from mlpfit.runs.run import Run
+    from mlpfit.sweeps.composing import JobLoader
+
 # Background commands of a shell ignore SIGINT, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-collect_garbage_seldom()
+gc.set_threshold(1_000_000, 50, 1000)  # as in mlpfit.process.collect_garbage_seldom
 ROOT = Path(__file__).parents[1]
 BROWSERS = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
 CHROMIUM = next((path for path in BROWSERS if path), None)
@@ -46,7 +41,8 @@ for setting in ("MLPFIT_PATH", "HYDRA_FULL_ERROR"):  # tests that need one set i
     os.environ.pop(setting, None)
 # Compile each kernel once for all tests, also of the next time.
 os.environ.setdefault("MLPFIT_KERNEL_CACHE", str(ROOT / "outputs/.cache/kernels"))
-
+# Likewise matplotlib's list of fonts.
+os.environ.setdefault("MPLCONFIGDIR", str(ROOT / "outputs/.cache/matplotlib"))
 
 LONGEST = "test_page.py"  # takes a quarter of the time of one process
 
@@ -58,6 +54,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     readers = {item.path for item, names in fixtures if "reproduced" in names}
     items.sort(key=lambda item: item.path in readers and item.path.name != LONGEST)
     items.sort(key=lambda item: item.path.name != LONGEST)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported, half a million objects, out of every garbage collection."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """There are as many test processes as cores."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def committed(path: str) -> bytes:
@@ -77,6 +86,9 @@ def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedP
 
 def parabola(**changes: object) -> Target:
     """x^2 with noise at 30 uniform points of [-2, 3]."""
+    from mlpfit.config.catalogue import load_targets
+    from mlpfit.data.targets import TARGETS
+
     load_targets()
     fields = {"curvature": 1.0, "points": 30, "inputs": "uniform", "low": -2.0, "high": 3.0}
     fields |= {"noise": 0.5, "observed": None, "standardise": False, "float32": False}
@@ -132,6 +144,14 @@ def browser() -> Iterator[Any]:
 def job_loader() -> tuple[JobLoader, DictConfig]:
     """What a sweep composes its jobs with, and the config of a multirun that it needs: ten times as
     fast as Hydra alone, with which tests/sweeps/test_jobs.py compares it."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    import mlpfit.config
+    from mlpfit.config.sources import register_with_hydra
+    from mlpfit.sweeps.composing import JobLoader
+
     register_with_hydra()
     folder = str(Path(mlpfit.config.__file__).parent)
     with initialize_config_dir(folder, version_base="1.3"):
@@ -143,6 +163,7 @@ def job_loader() -> tuple[JobLoader, DictConfig]:
 @pytest.fixture
 def quick(tmp_path: Path):
     """Composes configs that write into this test's own folder."""
+    from mlpfit.config.compose import checked_config, compose
 
     def config(*overrides: str) -> Config:
         given = [f"output_dir={tmp_path}/outputs", *overrides]
@@ -160,6 +181,8 @@ def quick(tmp_path: Path):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory):
     """Runs of configs for all tests of a file to read, each trained once."""
+    from mlpfit.config.compose import compose
+    from mlpfit.runs.run import load_run
     from mlpfit.training.train import train
 
     folder, runs = tmp_path_factory.mktemp("finished"), {}
@@ -178,6 +201,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
 def command(tmp_path, monkeypatch, capsys):
     """Runs ``mlpfit ...`` in this test's folder; gives the exit code and what was printed."""
     from mlpfit.commands.train import main
+    from mlpfit.errors import ConfigError, RunError
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # the command sets it for Hydra; not beyond it
