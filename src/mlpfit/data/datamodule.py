@@ -86,7 +86,10 @@ class ReplicaData(pl.LightningDataModule):
         batching = _batching(
             target, self.split, order, batch_size, macro_batch, start_below, streams
         )
-        rows, rngs = zip(*(of(seed, split=self.split) for seed in seeds), strict=True)
+        begun = [of(seed, split=self.split) for seed in seeds]
+        rows, rngs, drawn = zip(*begun, strict=True)
+        # What ``weights`` drew, of each replica; None where the order does not need it.
+        self.initial: list[Any] | None = None if drawn[0] is None else list(drawn)
         names = [n for n in Rows.__dataclass_fields__ if getattr(rows[0], n) is not None]
         self.arrays = {name: np.stack([getattr(r, name) for r in rows]) for name in names}
         self.x, self.y = (self._tensor(self.arrays[name]) for name in ("x", "y"))
@@ -195,6 +198,7 @@ class ReplicaData(pl.LightningDataModule):
                 self.arrays["center"],
                 self.arrays["scale"],
                 self.fresh_rows,
+                np.float64 if self.dtype == torch.float64 else np.float32,
             )
         batch = {"x": self._tensor(x), "y": self._tensor(y)}
         return self._other.setdefault(use, Batches([batch]))
@@ -267,15 +271,17 @@ def _begin(
     streams: generators.Kind,
     weights: Callable[[Any], Any] | None,
     split: Split,
-) -> tuple[Rows, Any]:
-    """Rows of the replica with this seed, and the generator of its order."""
+) -> tuple[Rows, Any, Any]:
+    """Rows of the replica with this seed, the generator of its order, and what ``weights`` drew
+    from it before."""
     rngs, parts = generators.streams(seed, streams), None
     if split:
         parts = split.draw(generators.fresh(seed, "split"), target.rows_observed)
     rows = target.rows(rngs.data, parts)
-    if order != "full" and streams == "legacy" and weights is not None:
-        weights(rngs.order)  # the order follows them in the stream
-    return rows, rngs.order
+    drawn = None
+    if streams == "legacy" and weights is not None:
+        drawn = weights(rngs.order)  # the order follows them in the stream
+    return rows, rngs.order, drawn
 
 
 def draw(
@@ -296,5 +302,5 @@ def draw(
     The arguments are those of :class:`ReplicaData`."""
     split = Split(validation, test)
     batching = _batching(target, split, order, batch_size, macro_batch, start_below, streams)
-    rows, rng = _begin(target, seed, order=order, streams=streams, weights=weights, split=split)
+    rows, rng, _ = _begin(target, seed, order=order, streams=streams, weights=weights, split=split)
     return rows, None if batching is None else orders.Draws(batching, [rng]).between(0, steps)

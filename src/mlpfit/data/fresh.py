@@ -20,16 +20,22 @@ def fresh_rows(
     center: np.ndarray,
     scale: np.ndarray,
     count: int = FRESH_ROWS,
+    dtype: type[np.floating] = np.float64,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """x (R, count, d) and y (R, count, o), float64, each replica's a function of its seed, shifted
-    and scaled as its training rows were: center, scale (R, d + o)."""
-    drawn = [
-        target.fresh(fresh(seed, use), count, partial(lambda s: streams(s, kind).data, seed))
-        for seed in seeds
-    ]
-    x, y = (np.stack(columns) for columns in zip(*drawn, strict=True))
-    shift, factor, inputs = center[:, None], scale[:, None], x.shape[2]
-    return (
-        (x - shift[..., :inputs]) / factor[..., :inputs],
-        (y - shift[..., inputs:]) / factor[..., inputs:],
-    )
+    """x (R, count, d) and y (R, count, o), each replica's a function of its seed, shifted and
+    scaled as its training rows were, in float64, before they are rounded to dtype: center, scale
+    (R, d + o)."""
+    arrays: list[np.ndarray] = []
+    # One replica after another, so that what is drawn stays in the cache until it is in its place.
+    for i, seed in enumerate(seeds):
+        replay = partial(lambda s: streams(s, kind).data, seed)
+        columns = target.fresh(fresh(seed, use), count, replay)
+        if not arrays:
+            arrays = [np.empty((len(seeds), *values.shape), dtype) for values in columns]
+        inputs = columns[0].shape[1]
+        shifts, factors = (np.split(of[i], [inputs]) for of in (center, scale))
+        for into, values, shift, factor in zip(arrays, columns, shifts, factors, strict=True):
+            is_raw = not shift.any() and (factor == 1).all()
+            into[i] = values if is_raw else (values - shift) / factor
+    x, y = arrays
+    return x, y

@@ -50,22 +50,21 @@ class Generator(np.random.Generator):
         self.bit_generator.state = before
         for i in beyond.tolist():
             self.standard_normal(i - done)
-            flat[i] = np.copysign(self._beyond_tail(), flat[i])
+            flat[i] = np.copysign(self._beyond_tail(abs(flat[i])), flat[i])
             done = i + 1
         self.bit_generator.state = after
         return flat.reshape(np.shape(values))[()]
 
-    def _beyond_tail(self) -> float:
-        """Size of the next normal number, which lies beyond TAIL: TAIL - log1p(-u) / TAIL of the
-        last u but one that it takes (Marsaglia 1964)."""
-        start = self.bit_generator.state
-        self.standard_normal()
-        end, words = self.bit_generator.state, []
-        self.bit_generator.state = start
-        while self.bit_generator.state != end:
-            words.append(self.bit_generator.random_raw())
-        u = (words[-2] >> 11) * 2.0**-53
-        return self.TAIL - elementary.log1p_of_number(-u) * 0.27366123732975827203338247596
+    def _beyond_tail(self, size: float) -> float:
+        """Size of the next normal number, which the C library makes this: TAIL - log1p(-u) / TAIL
+        (Marsaglia 1964). The first word chose the tail; pairs of words follow, each u and one that
+        decides whether u is taken."""
+        self.bit_generator.random_raw()
+        while True:
+            u = (self.bit_generator.random_raw(2)[0] >> 11) * 2.0**-53
+            exact = self.TAIL - elementary.log1p_of_number(-u) * 0.27366123732975827203338247596
+            if abs(exact - size) < 1e-9:
+                return exact
 
 
 class RandomState(np.random.RandomState):

@@ -42,7 +42,8 @@ def train_replicas(shard: Shard, on_step: OnStep) -> None:
     # On small tensors two threads are up to a hundred times slower than one.
     large = reason is not None and shard.whole.single and config.operations >= ALL_CORES_OPERATIONS
     torch.set_num_threads(cores() if large else 1)
-    data, module = make_data(config), make_module(config, compiled=reason is None)
+    data = make_data(config)
+    module = make_module(config, compiled=reason is None, data=data)
     evaluate = Evaluation(data, engine.kernel_cache(config))
     schedule, ended = shard.schedule, None
     history, snapshots = History(schedule.stride), Snapshots(schedule.snapshots, evaluate)
@@ -111,8 +112,11 @@ def make_data(config: Config) -> ReplicaData:
     return ReplicaData(seeds=config.replica_seeds, **config.sampling, dtype=dtype(config))
 
 
-def make_module(config: Config, compiled: bool = False) -> Regression:
-    """The untrained module of a config's replicas; compiled: whose steps the engine takes."""
+def make_module(
+    config: Config, compiled: bool = False, data: ReplicaData | None = None
+) -> Regression:
+    """The untrained module of a config's replicas; compiled: whose steps the engine takes; data:
+    their rows, with which legacy streams have perhaps drawn the weights."""
     kind = engine.CompiledRegression if compiled else Regression
     module = kind(
         units=list(config.units),
@@ -130,8 +134,9 @@ def make_module(config: Config, compiled: bool = False) -> Regression:
         net=config.model.net,
     )
     module.logs_steps = False  # callbacks.Scalars logs them
-    if config.streams == "legacy" and config.model.net is None:  # the rows are drawn first
-        module.mlp.load([_after_rows(config, seed) for seed in config.replica_seeds])
+    if config.streams == "legacy" and config.model.net is None:  # it draws the rows first
+        drawn = data.initial if data is not None else None
+        module.mlp.load(drawn or [_after_rows(config, seed) for seed in config.replica_seeds])
     if isinstance(module, engine.CompiledRegression):
         replicas, is_beside_others = len(config.replica_seeds), parent_process() is not None
         operations = config.operations * config.steps * replicas
