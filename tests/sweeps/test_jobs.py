@@ -1,6 +1,7 @@
 """Jobs of a sweep: composed as Hydra does, in folders of their own, beside another command."""
 
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +12,15 @@ from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 
 import mlpfit
-from mlpfit.config.compose import compose, without_hydra
-from mlpfit.config.sources import register_with_hydra, sweep_folder
+from mlpfit.config.compose import compose, plain_values
+from mlpfit.config.sources import multirun_overrides, register_with_hydra, sweep_folder
+from mlpfit.errors import ConfigError
 from mlpfit.sweeps.callback import Experiments
 from mlpfit.sweeps.composing import JobLoader
+from mlpfit.sweeps.jobs import plan
 from mlpfit.sweeps.summary import read_summary
 
 SHORT = ("-m", "experiment=tower/small", "trainer.max_steps=5", "model.hidden=4", "logger=none")
@@ -60,28 +63,30 @@ def test_a_config_of_the_tests_is_that_of_its_command(quick, tmp_path):
 
 
 def test_a_glance_at_a_job_shows_what_hydra_composes():
-    """Although jobs that set plain values of the same keys do so in the same config."""
+    """Although jobs that give plain values to the same keys are composed only once."""
     jobs = [["seed=1", "model.hidden=4"], ["seed=2", "model.hidden=8"], ["seed=2"]]
+    jobs += [["seed=3", "model.hidden='16-16'"], ["seed=4", "model.hidden=null"]]
     jobs += [["loss=mae"], ["loss={name: huber, delta: 2}"], ["loss={name: huber}"], ["loss=mse"]]
     jobs += [["+trainer.min_steps=2"], ["+trainer.min_steps=3"], ["~recording.snapshots"]]
     jobs += [["seed=3"], ["seed=${replicas}", "replicas=2"], ["seed=4", "replicas=3"]]
     jobs += [["optimizer=sgd", "optimizer.lr=0.1"], ["optimizer=sgd", "optimizer.lr=0.2"]]
+    jobs += [["name=other"], ["name=tower/large"], ["replicas=${seed}"], ["logger=mlflow"]]
     register_with_hydra()
     with initialize_config_dir(str(Path(mlpfit.__file__).parent / "config"), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         given = ["experiment=tower/small", "seed=0,1"]
-        master = hydra.compose_config("config", given, RunMode.MULTIRUN)
-        ours = JobLoader(hydra.config_loader)
-        for job in (["experiment=tower/small", *values] for values in jobs):
-            expected = hydra.config_loader.load_sweep_config(master, job)
-            glanced = ours.glance(master, job)
-            assert OmegaConf.to_container(glanced) == OmegaConf.to_container(expected), job
-            a, b = (
-                OmegaConf.to_container(c, resolve=True)
-                for c in map(without_hydra, (glanced, expected))
-            )
-            assert a == b, job
-        assert len(ours.copies) == 2  # with and without optimizer=sgd
+        for subdir in ((), ("hydra.sweep.subdir=${hydra.job.num}",)):
+            master = hydra.compose_config("config", [*given, *subdir], RunMode.MULTIRUN)
+            ours = JobLoader(hydra.config_loader)
+            for number, job in enumerate([["experiment=tower/small", *values] for values in jobs]):
+                expected = hydra.config_loader.load_sweep_config(master, job)
+                with open_dict(expected):
+                    expected.hydra.job.num = number
+                glanced = ours.glance(master, job, number)
+                assert glanced.plain == plain_values(expected, job), job
+                assert glanced.experiment == "tower/small" and [*glanced.overrides] == job
+                assert glanced.subdir == expected.hydra.sweep.subdir
+            assert bool(ours.examples) == (not subdir)
 
 
 def test_a_sweep_is_named_by_the_sweepers_params_too():
@@ -144,9 +149,65 @@ def test_launchers_can_send_what_a_job_needs_to_other_machines():
         )
         loader, callbacks = JobLoader(hydra.config_loader), Callbacks(master)
         job = ["experiment=tower/small", "seed=1"]
-        loader.glance(master, job)
+        loader.glance(master, job, 0)
         sent = pickle.loads(pickle.dumps(HydraContext(config_loader=loader, callbacks=callbacks)))
         assert Experiments in map(type, sent.callbacks.callbacks)
         assert sent.config_loader.load_sweep_config(master, job) == loader.load_sweep_config(
             master, job
         )
+
+
+@pytest.fixture
+def plans(tmp_path):
+    """Gives the batches of two jobs each of a grid."""
+
+    def plan_of(*given):
+        register_with_hydra()
+        folder = str(Path(mlpfit.__file__).parent / "config")
+        with initialize_config_dir(folder, version_base="1.3"):
+            hydra = GlobalHydra.instance().hydra
+            task = ["experiment=tower/small", f"output_dir={tmp_path}", *given]
+            overrides = [*task, "hydra.sweeper.max_batch_size=2"]
+            master = hydra.compose_config("config", overrides, RunMode.MULTIRUN)
+            loader = JobLoader(hydra.config_loader)
+            return plan(loader, master, multirun_overrides(loader, master))
+
+    return plan_of
+
+
+def test_jobs_are_planned_batch_by_batch(plans):
+    batches = list(plans("seed=0,1,2", "model.hidden=4,8"))
+    assert [job.number for batch in batches for job in batch] == [*range(6)]
+    assert [len(batch) for batch in batches] == [2, 2, 2]
+    (last,) = [job for job in batches[2] if "model.hidden=8" in job.overrides]
+    assert last.config.seed == 2 and last.config.units == (1, 8, 1) and last.seconds > 0
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (("seed=0,1,2,3,x",), "seed=x: must be a valid integer"),
+        (("seed=range(0,9)", "optimizer.lr=0.1,-1"), "optimizer.lr=-1: must be greater than 0"),
+        (("seed=range(3,-2,-1)",), "seed=-1"),
+        (("seed=0,1,2", "optimizer=adam,sdg"), "sdg"),
+        (("seed=0", "optimizer.lr=0.1,0.1"), "optimizer.lr=0.1: two jobs share the folder"),
+    ],
+)
+def test_a_wrong_value_of_a_later_batch_is_refused_before_the_first(plans, given, message):
+    with pytest.raises(Exception, match=re.escape(message)):
+        next(plans(*given))
+
+
+def test_a_wrong_pair_of_values_in_a_later_batch_is_named_when_that_is_planned(plans, capsys):
+    batches = plans("replicas=1,2", "optimizer=adam,lbfgs")  # whose steps would mix the two
+    assert [job.config is None for job in next(batches)] == [False, False]
+    assert [job.config is None for job in next(batches)] == [False, True]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mlpfit: job 3: optimizer.name=lbfgs: a step of it mixes replicas")
+
+
+def test_jobs_of_a_later_batch_need_folders_of_their_own(plans):
+    batches = plans("seed=0,1,2", "model.hidden=4,8", "hydra.sweep.subdir=${model.hidden}")
+    next(batches)
+    with pytest.raises(ConfigError, match="seed=1: two jobs share the folder"):
+        next(batches)

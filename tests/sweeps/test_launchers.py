@@ -149,7 +149,10 @@ def test_a_sweep_whose_worker_of_joblib_is_killed_has_a_summary(tmp_path, own):
     command = (*given, "hydra.launcher.n_jobs=2")
     broken = run("mlpfit", *command, cwd=tmp_path, MLPFIT_PATH=own)
     assert broken.returncode == 1 and "Traceback" not in broken.stderr
-    assert "the same command runs what is missing" in broken.stderr
+    *_, lost, count, reason = broken.stderr.splitlines()
+    assert re.match("mlpfit: target.slope=[123]: no exit status recorded", lost)
+    assert re.match("mlpfit: [123] of 3 jobs failed; the same command runs them again", count)
+    assert reason.startswith("mlpfit: TerminatedWorkerError: ") and len(reason) < 150
     folder = tmp_path / "outputs/sweeps/own/ramp/target.slope"
     keys, rows = read_summary(folder)
     assert keys == ["target.slope"] and [row["target.slope"] for row in rows] == ["1", "2", "3"]

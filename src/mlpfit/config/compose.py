@@ -94,8 +94,16 @@ def checked_config(composed: Any) -> Config:
     from omegaconf import OmegaConf
 
     overrides = list(map(str, OmegaConf.select(composed, "hydra.overrides.task") or ()))
-    config = _validated(_plain_values(composed, overrides), overrides)
     experiment = OmegaConf.select(composed, "hydra.runtime.choices.experiment")
+    return checked_values(plain_values(composed, overrides), overrides, experiment)
+
+
+def checked_values(
+    plain: dict[str, Any], overrides: Sequence[str], experiment: str | None
+) -> Config:
+    """The Config of plain values that came of these overrides and this experiment's file. Raises
+    ConfigError."""
+    config = _validated(plain, overrides)
     if experiment and not any(override.startswith("name=") for override in overrides):
         check_own_name(config.name, experiment)
     return config
@@ -110,14 +118,15 @@ def check_own_name(name: str, experiment: str) -> None:
 
 def _compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
     try:
-        return _plain_values(_hydra_compose("config", overrides), overrides)
+        return plain_values(_hydra_compose("config", overrides), overrides)
     except ConfigError:
         raise
     except Exception as error:  # of Hydra or YAML, endless recursion, bytes that are not text
         raise ConfigError(as_one_line(error, overrides)) from error
 
 
-def _plain_values(composed: Any, overrides: Sequence[str]) -> dict[str, Any]:
+def plain_values(composed: Any, overrides: Sequence[str]) -> dict[str, Any]:
+    """The values of what Hydra composed, as JSON has them. Raises ConfigError without a name."""
     from omegaconf import OmegaConf
 
     if OmegaConf.is_missing(composed, "name"):

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from mlpfit.runs.folder import remember_missing
 from mlpfit.runs.removal import check_hydra_subdir, check_sweep_folder
 from mlpfit.sweeps import jobs
 from mlpfit.sweeps.composing import JobLoader
+from mlpfit.sweeps.jobs import Planned
 from mlpfit.sweeps.summary import (
     SWEEP,
     figure_sweep_name,
@@ -62,6 +64,8 @@ class Experiments(Callback):
     ) -> None:
         self.sharpness, self.unknown, self.started = sharpness, [*other], time.time()
         self.content: dict[str, Any] | None = None  # of its sweep.json
+        self.batches: Iterator[list[Planned]] = iter(())  # of the jobs of a grid
+        self.stopped = False  # since a batch can't be launched
         self.held = ExitStack()  # until the end
         self.failures = _Failures()
 
@@ -107,8 +111,7 @@ class Experiments(Callback):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         loader: Any = hydra.config_loader  # a JobLoader
-        sweeper = sweeper_of(config)
-        planned, metric = None, None
+        sweeper, metric = sweeper_of(config), None
         launchers = logging.getLogger("hydra_plugins.processes_launcher")
         launchers.addHandler(self.failures)
         self.held.callback(launchers.removeHandler, self.failures)
@@ -118,27 +121,48 @@ class Experiments(Callback):
             check_ensembles(loader, config, list(map(str, config.hydra.overrides.task)), keys)
             return
         if sweeper == "BasicSweeper":
-            planned = jobs.plan(loader, config, overrides)
-            if str(config.hydra.launcher._target_).endswith(".Processes"):
-                with read_write(config):
-                    config.hydra.launcher.order = jobs.longest_first(planned)
+            batches = jobs.plan(loader, config, overrides)
+            self.batches = chain([next(batches)], batches)
+            self.count, self.processes = jobs.number_of_jobs(overrides), jobs.processes_of(config)
+            with read_write(config):
+                config.hydra.sweeper._target_ = "hydra_plugins.mlpfit.sweepers.Grid"
         elif sweeper == "Optuna":
             from mlpfit.sweeps import search  # here, since it needs Optuna
 
             metric = search.begin(loader, config, overrides, self.held)
-        if planned is None or any(job.seconds for job in planned):
             jobs.import_for_jobs()
-        if planned is not None:
-            jobs.print_plan(self.folder, planned, jobs.processes_of(config))
-            self.held.enter_context(doing(jobs.tell(self.folder, planned)))
         resumed = metric and not config.force and sweep_note(self.folder, "started")
         started = resumed or f"{time.strftime('%FT%T')} {os.getpid()}"
         self.content = {"keys": keys, "started": started, "search": metric}
         self.content |= {"sharpness": self.sharpness}
-        if planned is not None:
-            self.content["jobs"] = {job.subdir: list(job.overrides) for job in planned}
+        if sweeper == "BasicSweeper":
+            self.content["jobs"] = {}
         write_sweep(self.folder, self.content)
         Experiments.running = self
+
+    def launch(self, launcher: Any) -> None:
+        """Launch the jobs of a grid, batch by batch, the longest of each first if the launcher
+        takes an order."""
+        assert self.content is not None
+        while batch := self.next_batch():
+            if any(job.seconds for job in batch):
+                jobs.import_for_jobs()
+            jobs.print_plan(self.folder, batch, self.count, self.processes)
+            self.content["jobs"] |= {job.subdir: list(job.overrides) for job in batch}
+            write_sweep(self.folder, self.content)
+            if hasattr(launcher, "order"):
+                launcher.order = jobs.longest_first(batch)
+            with doing(jobs.tell(self.folder, batch)):
+                launcher.launch([list(job.overrides) for job in batch], batch[0].number)
+
+    def next_batch(self) -> list[Planned]:
+        """The next jobs; none after the last, and if one of them has no folder of its own."""
+        try:
+            return next(self.batches, [])
+        except (ConfigError, RunError) as error:
+            report_error(error)
+            self.stopped = True
+            return []
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         Experiments.running = None
@@ -157,7 +181,7 @@ class Experiments(Callback):
             return False
         with suppress(RunError, OSError):  # finish_sweep says it
             record_failures(self.folder, self.content, self.failures.reasons)
-        return finish_sweep(self.folder, self.content)
+        return finish_sweep(self.folder, self.content) or self.stopped
 
 
 def finish_broken_sweep(error: Exception) -> None:
@@ -169,9 +193,11 @@ def finish_broken_sweep(error: Exception) -> None:
     if not read_sweep(sweep.folder, sweep.content)[1]:
         return
     with exiting_on_errors():
-        if sweep.finish() and sweep.failures.reasons:  # the launcher has said why each job ended
+        failed = sweep.finish()
+        if failed and sweep.failures.reasons:  # the launcher has said why each job ended
             sys.exit(1)
-        raise RunError(f"{one_line(error)[:300]}; the same command runs what is missing")
+        reason = one_line(error).partition(". ")[0][:300]
+        raise RunError(reason if failed else f"{reason}; the same command runs what is missing")
 
 
 def sweeper_of(config: DictConfig) -> str:

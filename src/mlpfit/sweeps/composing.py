@@ -1,9 +1,11 @@
 """Composing the jobs of a multirun fast enough for thousands of them."""
 
 import copy
+import json
 import os
 import pickle
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -12,6 +14,23 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+from mlpfit.config.compose import plain_values, without_hydra
+from mlpfit.config.sources import job_folder
+
+SUBDIR = "${job_folder:${hydra.overrides.task},${name}}"  # as conf/config.yaml has it
+PLAIN = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What planning needs of a job. plain: the values of its config; experiment: the file that it
+    chooses; subdir: its folder within the sweep's."""
+
+    overrides: tuple[str, ...]
+    plain: dict[str, Any]
+    experiment: str | None
+    subdir: str
 
 
 class JobLoader(ConfigLoaderImpl):
@@ -22,10 +41,10 @@ class JobLoader(ConfigLoaderImpl):
         self.config_search_path, self.repository = loader.config_search_path, loader.repository
         self.copies: dict[tuple[str, ...], Callable[[], DictConfig]] = {}  # of what files compose
         self.groups: dict[str, bool] = {}  # key -> whether it is a group of files
-        self.last: tuple[object, DictConfig] | None = None  # see :meth:`glance`
+        self.examples: dict[object, Glance | None] = {}  # see :meth:`glance`
 
     def __getstate__(self) -> dict[str, Any]:  # not everything to every worker of a launcher
-        return self.__dict__ | {"copies": {}, "last": None}
+        return self.__dict__ | {"copies": {}, "examples": {}}
 
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
@@ -33,17 +52,33 @@ class JobLoader(ConfigLoaderImpl):
         overrides = self._parsed(master_config, sweep_overrides)
         return self._with_values(master_config, self._base(master_config, overrides), overrides)
 
-    def glance(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """The same, to be read before the next call only: if that gives plain values to the same
-        keys, it sets them in the same config, which takes 2 ms."""
+    def glance(
+        self, master_config: DictConfig, sweep_overrides: Sequence[str], number: int
+    ) -> Glance:
+        """What planning needs of the job of this number. A job that gives plain values to the same
+        keys as an earlier one is not composed: its values are set in those of the other."""
         overrides = self._parsed(master_config, sweep_overrides)
-        values = [o for o in overrides if not self._chooses_files(o)]
+        tasks = [o for o in overrides if not o.is_hydra_override()]
+        values = [o for o in tasks if not self._chooses_files(o)]
+        others = [str(o.input_line) for o in overrides if o not in values]
+        like = (*others, *(o.key_or_group for o in values))
         plain = all(o.type == OverrideType.CHANGE and _is_plain(o.value()) for o in values)
-        files = [str(o.input_line) for o in overrides if self._chooses_files(o)]
-        same = files, [o.key_or_group for o in values], plain
-        if not plain or self.last is None or self.last[0] != same:
-            self.last = same, self._base(master_config, overrides)
-        return self._with_values(master_config, self.last[1], overrides)
+        example = self.examples.get(like) if plain else None
+        lines = tuple(str(o.input_line) for o in tasks)
+        if example is not None:
+            changed = _with_values(example.plain, values)
+            name = str(changed["name"])
+            return Glance(lines, changed, example.experiment, job_folder(lines, name))
+        config = self._with_values(master_config, self._base(master_config, overrides), overrides)
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        experiment = config.hydra.runtime.choices.get("experiment")
+        glance = Glance(
+            lines, plain_values(config, lines), experiment, str(config.hydra.sweep.subdir)
+        )
+        if plain and _is_example(config, glance.plain, values):
+            self.examples[like] = glance
+        return glance
 
     def _parsed(self, master: DictConfig, sweep_overrides: Sequence[str]) -> list[Override]:
         lines: Any = OmegaConf.to_container(master.hydra.overrides.hydra)
@@ -105,5 +140,34 @@ def _parsed_line(line: str) -> Override:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it replaces whatever an earlier job has set."""
-    return not isinstance(value, dict | list) and "${" not in str(value)
+    return isinstance(value, PLAIN) and "${" not in str(value)
+
+
+def _is_example(config: DictConfig, plain: dict[str, Any], values: Sequence[Override]) -> bool:
+    """Whether in the config of a job nothing refers to what these overrides set, and they set it
+    where its plain values have it."""
+    task = json.dumps(OmegaConf.to_container(without_hydra(config)), default=str)
+    subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[call-overload,index]
+    if "${" in task or subdir != SUBDIR:
+        return False
+    return all(_is_plain(_at(plain, o.key_or_group)) for o in values)
+
+
+def _at(plain: Any, key: str) -> Any:
+    """The value of "optimizer.lr"; a list if there is none."""
+    for name in key.split("."):
+        plain = plain.get(name, []) if isinstance(plain, dict) else []
+    return plain
+
+
+def _with_values(plain: dict[str, Any], values: Sequence[Override]) -> dict[str, Any]:
+    """A copy in which these overrides are set."""
+    changed = dict(plain)
+    for override in values:
+        *above, last = override.key_or_group.split(".")
+        section = changed
+        for name in above:
+            section[name] = dict(section[name])
+            section = section[name]
+        section[last] = override.value()
+    return changed

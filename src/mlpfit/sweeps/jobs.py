@@ -3,7 +3,7 @@ finished job is not run again and a failed one stops no other."""
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -12,16 +12,17 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
-from mlpfit.config.compose import checked_config
+from mlpfit.config.compose import checked_config, checked_values
 from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError, Diverged, RunError, Stopped, one_line
+from mlpfit.process import report_error
 from mlpfit.processes import cores
 from mlpfit.runs.identity import identity, is_current
 from mlpfit.runs.removal import check_job_folder, check_replaceable
 from mlpfit.runs.run import MARKER, load_run
-from mlpfit.sweeps.composing import JobLoader
+from mlpfit.sweeps.composing import Glance, JobLoader
 from mlpfit.sweeps.summary import Job, identity_hash, objective, sweep_note
 from mlpfit.training import duration
 from mlpfit.training.progress import console, counted, doing, in_time
@@ -29,6 +30,7 @@ from mlpfit.training.shard import shards
 from mlpfit.training.train import train
 
 MAX_JOBS = 10_000
+BATCH = 500  # jobs that are planned, which takes two seconds, before the first of them starts
 SAY_PLANNING = 20  # jobs, of which planning takes a noticeable time
 
 
@@ -44,41 +46,86 @@ class Planned:
     config: Config | None
 
 
-def plan(loader: JobLoader, master: DictConfig, overrides: Sequence[Override]) -> list[Planned]:
-    """Compose and check every job of a grid. Raises ConfigError for a wrong config, for two jobs
-    that share a folder, and for no or over ``MAX_JOBS`` jobs."""
-    count = number_of_jobs(overrides)
+def plan(
+    loader: JobLoader, master: DictConfig, overrides: Sequence[Override]
+) -> Iterator[list[Planned]]:
+    """The jobs of a grid in batches, each composed and checked when it is asked for. Raises
+    ConfigError before the first for no or over ``MAX_JOBS`` jobs, for a wrong value of a key, and
+    for a wrong config in it; with any for two jobs that share a folder, RunError if a folder is not
+    a job's own. A wrong config of a later batch is named on stderr, and its job will fail."""
+    count, given = number_of_jobs(overrides), master.hydra.sweeper.max_batch_size
+    if given is not None and (not isinstance(given, int) or given < 1):
+        raise ConfigError(
+            f"hydra.sweeper.max_batch_size={given}: must be a whole number above 0, or null"
+        )
+    sweep, taken = Path(str(master.hydra.sweep.dir)), dict[str, Glance]()  # folder -> its job
+    batches = BasicSweeper.split_arguments(list(overrides), given or BATCH)
     if count > SAY_PLANNING:
-        console.print(f"planning {count} jobs")
-    sweep, jobs = Path(str(master.hydra.sweep.dir)), list[Planned]()
-    taken: dict[str, tuple[str, ...]] = {}  # folder -> overrides of its job
-    with doing(lambda seconds: f"{len(jobs)} of {count} jobs planned after {seconds:.0f} s"):
-        for number, job in enumerate(BasicSweeper.split_arguments(list(overrides), None)[0]):
-            composed = loader.glance(master, list(job))
-            with open_dict(composed):
-                composed.hydra.job.id = composed.hydra.job.num = number
-            config, subdir = checked_config(composed), str(composed.hydra.sweep.subdir)
-            if subdir in taken:
-                given = ", ".join(value for value in job if value not in taken[subdir]) or job[-1]
-                raise ConfigError(
-                    f"{given}: two jobs share the folder {sweep / subdir}; give each value once, "
-                    "or another hydra.sweep.subdir"
-                )
-            taken[subdir] = tuple(job)
-            jobs.append(planned(config, number, job, subdir, sweep))
-    return jobs
+        many = f", {len(batches[0])} at a time" if len(batches) > 1 else ""
+        console.print(f"planning {counted(count, 'job')}{many}")
+    if len(batches) > 1:
+        check_values(loader, master, overrides)
+    for number, batch in enumerate(batches):
+        first, jobs = number * len(batches[0]), list[Planned]()
+
+        def tell(seconds: float, first: int = first, jobs: Sequence[Planned] = jobs) -> str:
+            return f"{first + len(jobs)} of {count} jobs planned after {seconds:.0f} s"
+
+        with doing(tell):
+            for k, job in enumerate(batch, first):
+                glance = loader.glance(master, job, k)
+                check_free(glance, taken, sweep)
+                try:
+                    jobs.append(planned(glance, k, sweep))
+                except ConfigError as error:
+                    if number == 0:
+                        raise
+                    report_error(ConfigError(f"job {k}: {error}"))
+                    jobs.append(Planned(k, glance.overrides, glance.subdir, 0.0, None))
+        yield jobs
 
 
-def planned(
-    config: Config, number: int, overrides: Sequence[str], subdir: str, sweep: Path
-) -> Planned:
-    """A job of this config. Raises RunError if its folder is not its own."""
-    check_job_folder(sweep / subdir, sweep)
-    if not needs_training(config, sweep / subdir):
-        return Planned(number, tuple(overrides), subdir, 0.0, None)
-    check_replaceable(sweep / subdir, Path(config.output_dir))
+def check_values(loader: JobLoader, master: DictConfig, overrides: Sequence[Override]) -> None:
+    """Check the config of a job with each value of each key, of a range its ends, and the first
+    value of every other. Raises ConfigError."""
+    swept = [override for override in overrides if override.is_sweep_override()]
+    texts = {o.get_key_element(): list(o.sweep_string_iterator()) for o in swept}
+    fixed = [str(o.input_line) for o in overrides if o not in swept]
+    first = {key: values[0] for key, values in texts.items()}
+    with doing("checking the values"):
+        for override in swept:
+            values = texts[key := override.get_key_element()]
+            for value in values[:: len(values) - 1 or 1] if override.is_range_sweep() else values:
+                job = [f"{k}={v}" for k, v in (first | {key: value}).items()]
+                checked(loader.glance(master, [*fixed, *job], 0))
+
+
+def check_free(job: Glance, taken: dict[str, Glance], sweep: Path) -> None:
+    """Note that a job takes its folder. Raises ConfigError if another has, RunError if it is not
+    within the sweep's."""
+    check_job_folder(sweep / job.subdir, sweep)
+    if (other := taken.setdefault(job.subdir, job)) is not job:
+        given = [value for value in job.overrides if value not in other.overrides]
+        raise ConfigError(
+            f"{', '.join(given) or job.overrides[-1]}: two jobs share the folder "
+            f"{sweep / job.subdir}; give each value once, or another hydra.sweep.subdir"
+        )
+
+
+def checked(job: Glance) -> Config:
+    """Its config. Raises ConfigError."""
+    return checked_values(job.plain, job.overrides, job.experiment)
+
+
+def planned(job: Glance, number: int, sweep: Path) -> Planned:
+    """The job of this number. Raises ConfigError for its config, RunError if its folder holds
+    anything else."""
+    config, folder = checked(job), sweep / job.subdir
+    if not needs_training(config, folder):
+        return Planned(number, job.overrides, job.subdir, 0.0, None)
+    check_replaceable(folder, Path(config.output_dir))
     seconds = sum(map(duration.predicted_seconds, shards(config, Path())))
-    return Planned(number, tuple(overrides), subdir, seconds, config)
+    return Planned(number, job.overrides, job.subdir, seconds, config)
 
 
 def number_of_jobs(overrides: Sequence[Override]) -> int:
@@ -112,11 +159,13 @@ def longest_first(jobs: Sequence[Planned]) -> list[int]:
     return [job.number for job in sorted(jobs, key=lambda job: -job.seconds)]
 
 
-def print_plan(folder: Path, jobs: Sequence[Planned], processes: int | None) -> None:
-    """Print how many jobs are to be trained and how long that will take on this machine; processes:
-    at most so many at once, None: on other machines."""
+def print_plan(folder: Path, jobs: Sequence[Planned], count: int, processes: int | None) -> None:
+    """Print how many of the sweep's jobs are to be trained and how long that will take on this
+    machine; processes: at most so many at once, None: on other machines."""
     todo = [job for job in jobs if job.config is not None]
     line = f"{folder}: {counted(len(jobs), 'job')}"
+    if len(jobs) < count:
+        line = f"{folder}: jobs {jobs[0].number} to {jobs[-1].number} of {count}"
     if len(todo) < len(jobs):
         line += f", {len(jobs) - len(todo)} of them finished"
     if todo and processes is not None:
