@@ -134,8 +134,8 @@ class CompiledSteps:
     """Takes optimiser steps in place on a net's parameters and its torch optimiser's state, so
     checkpoints are those of a training by torch.
 
-    specialise   compile a kernel for this very problem: half a second, then ten times as fast for
-                 many replicas
+    specialise   compile a kernel for this very problem: half a second, then up to ten times as
+                 fast for many replicas
     cache        folder of compiled kernels
     threads      that may work on a net of many parameters; the bits are those of one
     """

@@ -36,11 +36,19 @@ template <class Part, int PARTS>
 struct alignas(sizeof(Part) * PARTS) Vector {
     static constexpr int lanes = sizeof(Part) / sizeof(real) * PARTS;
     Part part[PARTS];
+    Vector() = default;
+    // Part by part: g++ copies a whole array in pieces of 16 bytes, and a load that takes two such stores waits for both.
+    INLINE Vector(const Vector& from) { *this = from; }
+    INLINE Vector& operator=(const Vector& from) {
+        for (int i = 0; i < PARTS; ++i) part[i] = from.part[i];
+        return *this;
+    }
     real& operator[](int lane) { return reinterpret_cast<real*>(part)[lane]; }
     real operator[](int lane) const { return reinterpret_cast<const real*>(part)[lane]; }
 };
 constexpr int REGISTERS = 64 / WIDTH;
 using V = Vector<Register, REGISTERS>;
+using OneRegister = Vector<Register, 1>;
 using Single = Vector<real, 1>;
 constexpr int LANES = V::lanes;
 constexpr int TILE = 5;  // rows whose sums are taken together in small nets
@@ -58,6 +66,14 @@ template <class N>
 INLINE N splat(real value) {
     N v;
     for (auto& part : v.part) part = value - __typeof__(part + part){};  // not + 0, which would make 0 of -0
+    return v;
+}
+
+typedef Register Anywhere __attribute__((aligned(sizeof(real)), may_alias));  // at any address
+template <class N>
+INLINE N load(const real* from) {
+    N v;
+    for (auto& part : v.part) part = *reinterpret_cast<const Anywhere*>(from), from += WIDTH / sizeof(real);
     return v;
 }
 

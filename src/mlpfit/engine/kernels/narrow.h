@@ -1,5 +1,6 @@
-// Small nets: a V holds the same number of 16 (float) or 8 (double) replicas, a Single that of one, and so many replicas
-// take all their steps before the next ones begin, their parameters in the first-level cache.
+// Small nets: a OneRegister holds the same number of as many replicas as it has room for, a Single that of one, and so
+// many replicas take all their steps before the next ones begin, their parameters in the first-level cache. (With two
+// registers a number, the sums of TILE rows would not fit into the 16 that AVX2 has.)
 
 // TILE rows pass through the net together: each weight is fetched once for all.
 
@@ -229,7 +230,7 @@ struct Narrow {
 EXPORTED void run_narrow(const Call* call) {
     const DefaultArithmetic arithmetic;
 #ifdef UNITS
-    Narrow<V>(*call).run();
+    Narrow<OneRegister>(*call).run();
 #else
     if (call->layers == 2 && call->units[2] == 1) Shallow(*call).run();
     else Narrow<Single>(*call).run();

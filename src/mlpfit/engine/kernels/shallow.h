@@ -4,7 +4,7 @@
 // ways, which is quicker than to turn it around.
 
 struct Shallow {
-    using N = Vector<Register, 1>;                                       // neighbours
+    using N = OneRegister;  // neighbours
     static constexpr int PARTS = TILE <= N::lanes ? 1 : TILE <= 2 * N::lanes ? 2 : 4;
     using Tile = Vector<Register, PARTS>;  // the rows of a tile, and some of the next
 
@@ -76,9 +76,7 @@ struct Shallow {
         }
         Tile sums = {};
         for (int row = 0; row < filled; row += TILE) {
-            Tile error, weight;
-            memcpy(&error, errors + row, sizeof error), memcpy(&weight, weights + row, sizeof weight);
-            sums = added_penalty(shape, error, weight, sums);
+            sums = added_penalty(shape, load<Tile>(errors + row), load<Tile>(weights + row), sums);
             real slope = 0;
             EACH_ROW slope += slopes[row + t];
             last_bias(gradient) += slope;

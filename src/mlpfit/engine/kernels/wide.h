@@ -188,12 +188,12 @@ struct Wide {
     // The derivative of the loss of row i by z, an output before its activation; the penalty of its error is added to
     // the sum.
     INLINE real error_of(real z, real target, int i, Single& sum) const {
-        const Single unit = activated(shape.output, shape.leak, Single{z});
+        const Single unit = activated(shape.output, shape.leak, splat<Single>(z));
         const real error = unit[0] - target;
-        const real pulled = pull(shape.kind, shape.delta, Single{error})[0];
-        sum = added_penalty(shape, Single{error}, Single{shape.weighted ? weights[i] : real(1)}, sum);
+        const real pulled = pull(shape.kind, shape.delta, splat<Single>(error))[0];
+        sum = added_penalty(shape, splat<Single>(error), splat<Single>(shape.weighted ? weights[i] : real(1)), sum);
         const real scaled = (shape.weighted ? pulled * weights[i] : pulled) * scale;
-        return below(shape.output, shape.leak, Single{scaled}, unit)[0];
+        return below(shape.output, shape.leak, splat<Single>(scaled), unit)[0];
     }
 
     // From the errors of the units above a layer, which lie in place of their outputs, to the layer's gradients and the
