@@ -100,7 +100,7 @@ def one_line(error: BaseException) -> str:
 
 def about_file(error: OSError) -> str:
     """Its file, and what is wrong with it."""
-    return f"{error.filename or 'a file'}: {error.strerror or error}"
+    return f"{error.filename or 'a file or standard output'}: {error.strerror or error}"
 
 
 def allowed(given: object, names: Iterable[str]) -> str:

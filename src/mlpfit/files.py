@@ -17,7 +17,18 @@ import yaml
 
 MAX_BYTES = 2**32  # of a file that is read whole
 MAX_VALUES = 10**6  # of a YAML file, counted as often as they are referred to
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, ten times as fast
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, ten times as fast
+
+
+class _Loader(_SafeLoader):  # type: ignore[misc,valid-type]
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
+        """As ever, but of two equal keys the first is not dropped in silence."""
+        pairs, seen = node.value if isinstance(node, yaml.MappingNode) else (), set()
+        for key in (key for key, _ in pairs if isinstance(key, yaml.ScalarNode)):
+            if (name := (key.tag, key.value)) in seen and key.value != "<<":
+                raise yaml.MarkedYAMLError(f"found duplicate key {key.value}", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
 
 
 def read_file(path: Path, limit: int = MAX_BYTES) -> bytes:
@@ -33,12 +44,12 @@ def read_file(path: Path, limit: int = MAX_BYTES) -> bytes:
         return file.read()
 
 
-def plain_yaml(content: bytes) -> Any:
+def plain_yaml(content: bytes, limit: int = MAX_VALUES) -> Any:
     """A YAML file in UTF-8 of texts, numbers, lists and dicts. Raises ValueError, with what is
     wrong, for anything else, also if it refers to itself or multiplies by references."""
     try:
         plain = yaml.load(content.decode("utf-8"), _Loader)
-        _count_values(plain, 0, 0)
+        _count_values(plain, 0, 0, limit)
         return plain
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 ({error.reason} at byte {error.start})") from None
@@ -48,20 +59,20 @@ def plain_yaml(content: bytes) -> Any:
         raise ValueError(what) from None
 
 
-def _count_values(value: Any, count: int, depth: int) -> int:
+def _count_values(value: Any, count: int, depth: int, limit: int) -> int:
     """Number of values in this one and before it."""
     if depth > 100:
         raise RecursionError
-    if (count := count + 1) > MAX_VALUES:
-        raise ValueError(f"has more than {MAX_VALUES} values")
+    if (count := count + 1) > limit:
+        raise ValueError(f"has more than {limit} values")
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str | int | float | bool | None):
                 raise ValueError(f"{key!r}: is no plain key")
-            count = _count_values(item, count, depth + 1)
+            count = _count_values(item, count, depth + 1, limit)
     elif isinstance(value, list):
         for item in value:
-            count = _count_values(item, count, depth + 1)
+            count = _count_values(item, count, depth + 1, limit)
     elif not isinstance(value, str | int | float | bool | None):
         raise ValueError(f"{value!r}: is not text or a number")
     return count

@@ -29,7 +29,8 @@ def run_command(command: Callable[[], int]) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     for number in HANDLED:
-        signal.signal(number, _stop)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as by nohup
+            signal.signal(number, _stop)
     threading.excepthook = _thread_failed
     # It warns of a cache that can't be written.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)

@@ -84,11 +84,11 @@ def test_the_published_numbers_are_all_there():
     assert {n.experiment for n in numbers} - set(experiments()) == {"gradient/check"}
 
 
-def test_a_readme_of_somebody_elses_is_left_alone(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("# My own\n")
+@pytest.mark.parametrize("content", [b"# My own\n", b"Gr\xfc\xdfe\r\n"])
+def test_a_readme_of_somebody_elses_is_left_alone(tmp_path, content):
+    (readme := tmp_path / "README.md").write_bytes(content)
     results.update_readme(ROOT / "outputs", readme)
-    assert readme.read_text() == "# My own\n"
+    assert readme.read_bytes() == content
 
 
 def test_unknown_names_are_refused(tmp_path):

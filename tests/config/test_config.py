@@ -256,9 +256,20 @@ BROKEN = {
     "loss: \udcff": "UTF-8",
     'name: "own/x\\n"': "name='own/x",
     "trainer: 3": "trainer",
-    "model: {hidden: 3, hidden: 4}": "hidden",
+    "model: {hidden: 3, hidden: 4}": "x.yaml: found duplicate key hidden",
+    f"seeds: {'&a [' + '1,' * 400}]\nx: {'[' + '*a,' * 400}]": "x.yaml: has more than 100000",
     "seed: [": "x.yaml",
 }
+
+
+@pytest.mark.parametrize("head", ["# @package _global_\n", "\ufeff# @package _global_\r\n"])
+def test_a_files_first_line_may_end_or_begin_as_in_windows(head, tmp_path, monkeypatch):
+    file = tmp_path / "own/conf/experiment/own/x.yaml"
+    file.parent.mkdir(parents=True)
+    text = "defaults: [override /target: tower]\nname: own/x\ntrainer: {max_steps: 5}\n"
+    file.write_bytes((head + text).encode())
+    monkeypatch.setenv("MLPFIT_PATH", str(tmp_path / "own"))
+    assert compose(["experiment=own/x"]).steps == 5
 
 
 @pytest.mark.parametrize("line", BROKEN)

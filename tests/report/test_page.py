@@ -136,6 +136,16 @@ def test_a_row_of_another_recipe_has_no_verdict(judged, tmp_path):
     assert verdicts[name]["said"].startswith("not judged")
 
 
+def test_of_a_readme_only_the_results_change(judged, tmp_path):
+    """Also where it is a link, with the ends of lines of Windows, in another encoding."""
+    written = b"Gr\xfc\xdfe\r\n" + (judged / "README.md").read_bytes().replace(b"\n", b"\r\n")
+    empty = re.sub(rb"(<!-- results -->\r\n).*(?=<!-- /results -->)", rb"\1", written, flags=re.S)
+    (linked := tmp_path / "mine.md").write_bytes(empty)
+    (readme := tmp_path / "README.md").symlink_to(linked)
+    assert table.update_readme(judged / "outputs", readme) is None
+    assert readme.is_symlink() and readme.read_bytes() == written
+
+
 def test_readme_report_playground_and_terminal_say_the_same(judged, live, changed):
     outputs = judged / "outputs"
     content, page = judging.read(outputs), (outputs / "report.html").read_text()

@@ -33,8 +33,8 @@ def everything(folder: Path) -> dict[str, object]:
     folder."""
     found: dict[str, object] = {}
     for path in folder.rglob("*"):
-        content = os.readlink(path) if path.is_symlink() else None
-        found[str(path.relative_to(folder))] = path.read_bytes() if path.is_file() else content
+        content = path.read_bytes() if path.is_file() else None
+        found[str(path.relative_to(folder))] = os.readlink(path) if path.is_symlink() else content
     return found
 
 

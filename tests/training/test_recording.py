@@ -142,6 +142,7 @@ REFUSED = {
     "+callbacks.x._target_=lightning.pytorch.Trainer": "callbacks.x._target_.*no Callback",
     "+callbacks.x._target_=lightning.pytorch.callbacks.Absent": "callbacks.x",
     "+callbacks.x={_target_: lightning.pytorch.callbacks.EarlyStopping}": "callbacks.x.*monitor",
+    "+callbacks.x._target_=lightning.pytorch.callbacks.LearningRateFinder": "Finder would change",
     "trainer.devices=2": "trainer.devices=2: a run takes one device",
     "trainer.profiler=stopwatch": "trainer",
     "trainer.strategy=telepathy": "trainer",

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mlpfit.errors import ConfigError, UnknownKey, as_config_error, check_texts, naming
-from mlpfit.files import plain_yaml, read_file
+from mlpfit.files import MAX_VALUES, plain_yaml, read_file
 
 MAX_YAML = 2**26  # bytes of a file
 UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name of this error
@@ -52,11 +52,11 @@ def read_yaml(kind: Any, file: Path) -> Any:
         return validate(kind, {} if plain is None else plain)
 
 
-def load_yaml(file: Path) -> Any:
+def load_yaml(file: Path, limit: int = MAX_VALUES) -> Any:
     """Plain values of a YAML file, in UTF-8 whatever the locale. Raises ConfigError that names the
     file if it is a folder, a pipe, no YAML, or refers to itself."""
     try:
-        return plain_yaml(read_file(file, MAX_YAML))
+        return plain_yaml(read_file(file, MAX_YAML), limit)
     except OSError as error:
         problem = "is a folder" if file.is_dir() else error.strerror
         raise ConfigError(f"{file}: {problem}; it must be a YAML file") from None

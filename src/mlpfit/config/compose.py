@@ -153,11 +153,13 @@ def without_hydra(composed: Any) -> Any:
 
 def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
     """An error of Hydra or OmegaConf in one line, with the key it is about, else all overrides."""
-    from hydra.errors import MissingConfigException
+    from hydra.errors import MissingConfigException, OverrideParseException
     from omegaconf import DictConfig
 
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
-        group, _, choice = error.missing_cfg_file.partition("/")
+        parts = error.missing_cfg_file.split("/")
+        depth = 2 if parts[0] == "hydra" else 1  # hydra/launcher is a group
+        group, choice = "/".join(parts[:depth]), "/".join(parts[depth:])
         return f"{group}={choice}: no such {group}; {allowed(choice, error.options)}"
     source = error.__cause__ or error
     parent = getattr(source, "parent_node", None)
@@ -172,16 +174,27 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
         if deeper := [key for key in _keys_below(parent) if key.endswith(f".{given}")]:
             return f"{given}: no such key; did you mean {' or '.join(deeper[:3])}?"
         return str(UnknownKey(given, keys))
-    if "missing EQUAL" in str(error):
-        for word in overrides:
-            if word in experiments():
-                return f"{word}: did you mean experiment={word}?"
+    if isinstance(error, OverrideParseException):
+        return _outside_grammar(error.override, str(error).partition("\nSee http")[0])
     causes = [error, *([error.__cause__] if error.__cause__ else [])]
     text = " ".join(" ".join(str(cause).split()) for cause in causes) or type(error).__name__
     text = shortened(text.split(" Config search path:")[0])
-    if any(override.partition("=")[0].lstrip("+~") in text for override in overrides):
+    keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
+    if any(key and key in text for key in keys):
         return text
     return " ".join([text, *(f"({override})" for override in overrides)])
+
+
+def _outside_grammar(override: str, problem: str) -> str:
+    """An override that Hydra can't read, in one line, and how it could be meant."""
+    key, equals, value = override.partition("=")
+    if not equals:
+        meant = f"did you mean experiment={override}?" if override in experiments() else ""
+        return f"{override}: {meant or 'no key=value'}"
+    problem = "can't be read" if "LexerNoViableAlt" in problem else " ".join(problem.split())
+    quoted = "" if {*value} & {*"'\"[{"} else f""": '{key}="{value}"'"""
+    hint = "a text with special characters needs quotes within those of the shell"
+    return shortened(f"{override}: {problem}; {hint}{quoted}")
 
 
 def _keys_below(node: Any) -> Iterator[str]:

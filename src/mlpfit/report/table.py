@@ -14,7 +14,7 @@ from mlpfit.judging import ledger as judging
 from mlpfit.runs.identity import published_run
 from mlpfit.runs.run import QUANTITIES
 
-MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+MARKERS = re.compile(r"(<!-- results -->\r?\n).*?(<!-- /results -->)", re.DOTALL)
 FIELDS = ("experiment", "seed", "steps", "quantity", "value", "published", "recipe", "figures")
 HEAD = (
     "experiment | figures | last number | here | page | median of the seeds (5 to 95 %) | the run"
@@ -165,7 +165,8 @@ def update_readme(outputs: Path, readme: Path = Path("README.md")) -> str | None
     """Put the results between the README's markers, if the README exists and has them. Returns why
     it was left as it is, None if it is up to date: README's results are those of runs and seeds of
     one recipe, of all the package's experiments."""
-    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    # Bytes that are not UTF-8 and the ends of its lines stay as they are.
+    text = readme.read_bytes().decode(errors="surrogateescape") if readme.is_file() else ""
     if not MARKERS.search(text) or not (outputs / "results.csv").is_file():
         return None
     if not (outputs / "ledger.json").is_file():
@@ -177,7 +178,9 @@ def update_readme(outputs: Path, readme: Path = Path("README.md")) -> str | None
     if named != [name for name in experiments() if tutorial(name).packaged]:
         return f"{readme} keeps its results: {outputs}/results.csv is not of all experiments"
     results = readme_table(outputs)
+    if "\r\n" in text:
+        results = results.replace("\n", "\r\n")
     updated = MARKERS.sub(lambda m: m[1] + results + m[2], text)
     if updated != text:
-        write_file(readme, updated.encode())
+        write_file(readme.resolve(), updated.encode(errors="surrogateescape"))
     return None

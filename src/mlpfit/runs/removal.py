@@ -144,8 +144,10 @@ def foreign(folder: Path) -> Iterator[str]:
 
 def _holds_locks_only(folder: Path, output_dir: Path) -> bool:
     """Whether the output_dir is this folder or within it, and has only locks and caches yet."""
+    if folder.is_symlink():  # perhaps to itself
+        return False
     own, output = folder.resolve(), output_dir.resolve()
-    if folder.is_symlink() or own not in (output, *output.parents):
+    if own not in (output, *output.parents):
         return False
     hidden = (output / ".locks", output / ".cache")
     return all(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -296,6 +297,12 @@ class Monitor(pl.Callback):
 class Events(TensorBoardLogger):
     """TensorBoard's logger without hyper-parameters (the run folder has the config) and with one
     record for all numbers of a step, since a record takes 0.05 ms."""
+
+    @property
+    def log_dir(self) -> str:
+        """The run's folder as it is named: Lightning would expand a ``$`` or ``~`` in its name."""
+        within = self.version == "" and os.path.isdir(self.root_dir)
+        return self.root_dir if within else super().log_dir
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
         pass

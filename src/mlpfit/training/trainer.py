@@ -14,7 +14,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, LearningRateMonitor
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from mlpfit.config.combinations import VALIDATING
@@ -186,6 +186,11 @@ def make_trainer(
         raise ConfigError(
             "callbacks: LearningRateMonitor needs a logger, which only a run of one replica has; "
             "leave it out, or train one replica with a logger"
+        )
+    for found in (c for c in configured if isinstance(c, LearningRateFinder | BatchSizeFinder)):
+        raise ConfigError(
+            f"callbacks: {type(found).__name__} would change what the config says: leave it out; a "
+            "sweep compares several values (mlpfit -m)"
         )
     validated = config.has_validation and (configured or {*VALIDATING} & arguments.keys())
     defaults: dict[str, Any] = {
