@@ -209,6 +209,13 @@ WRONG = {
     "trainer.max_steps=1000000000000": "must be less than or equal to 100000000",
     "replicas=1000000000": "replicas=1000000000: must be less than or equal to 1000000",
     "recording.snapshots=100000000000": "must be less than or equal to 10000",
+    "optimizer=[adam,sgd]": "optimizer=[adam,sgd]: must name one, not a mixture",
+    "seed='3'": 'seed="3": must be a valid integer',
+    "ckpt_path=a=b.ckpt": """quotes within those of the shell: 'ckpt_path="a=b.ckpt"'""",
+    "output_dir=it's": "output_dir=it's: can't be read",
+    "hydra.job.env_set.X=1": "a new one needs a plus: +hydra.job.env_set.X=...",
+    "hydra/launcher=nothing": "hydra/launcher=nothing: no such hydra/launcher; allowed are basic",
+    "~": "(~)",
     "train=false": "train=false: evaluates a checkpoint; name it with ckpt_path=...",
 }
 

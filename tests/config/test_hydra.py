@@ -116,6 +116,16 @@ def test_devices_may_be_left_out(command):
     assert code == 0, printed
 
 
+@pytest.mark.parametrize("flags", [["--nothing"], ["-x"], ["--cfg", "nothing"], ["--cfg"]])
+def test_a_flag_that_hydra_does_not_have_is_refused_in_one_line(flags, refused):
+    assert "mlpfit --hydra-help lists Hydra's flags" in refused("experiment=tower/small", *flags)
+
+
+def test_wrong_settings_of_hydras_logs_leave_no_folder(refused):
+    logs = ("hydra/job_logging=default", "hydra.job_logging.handlers=nothing")
+    assert "handler" in refused("experiment=tower/small", *logs)
+
+
 @pytest.mark.parametrize("given", ["nan", "0", "-1", "2", "1.5", "[]", "{a:1}", "many"])
 def test_no_other_number_of_devices_is_taken(given, refused):
     assert "devices" in refused(*SHORT, f"trainer.devices={given}")

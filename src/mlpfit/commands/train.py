@@ -10,7 +10,7 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import hydra
 import numpy as np
@@ -63,6 +63,8 @@ def main() -> int:
         raise
     except Exception as error:
         finish_broken_sweep(error)
+        if BeforeRun.config is not None and Experiments.place is not None:
+            remove_hydra_files(Experiments.place)  # Hydra's settings of its logs may be wrong
         known = HydraException, OmegaConfBaseException, YAMLError, RecursionError, ValueError
         if not isinstance(error, known):
             if isinstance(error, OSError):
@@ -128,9 +130,17 @@ def flags_first(arguments: list[str]) -> list[str]:
 
     >>> flags_first(["experiment=tower/small", "-m", "seed=1,2"])
     ['-m', 'experiment=tower/small', 'seed=1,2']
+
+    Raises ConfigError for a flag that Hydra does not have.
     """
-    overrides = get_args_parser().parse_intermixed_args(arguments).overrides
+    parser = get_args_parser()
+    parser.error = _refuse_flag  # type: ignore[method-assign]
+    overrides = parser.parse_intermixed_args(arguments).overrides
     return [a for a in arguments if a not in overrides] + overrides
+
+
+def _refuse_flag(problem: str) -> NoReturn:
+    raise ConfigError(f"{problem}; mlpfit --hydra-help lists Hydra's flags")
 
 
 def with_new_params(argument: str) -> str:

@@ -92,7 +92,7 @@ def _message(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str:
     """pydantic's error as "key=value: must be ..."."""
     key, value, _, depth = _locate(first["loc"], plain)
     key = prefix + key
-    given = f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+    given = f"{key}={value if _is_plainly_text(value) else json.dumps(value)}"
     if first["type"] == "union_tag_invalid":
         tag = first["ctx"]
         name = tag["discriminator"].strip("'")
@@ -105,6 +105,15 @@ def _message(first: Any, errors: Sequence[Any], plain: Any, prefix: str) -> str:
     messages = [e["msg"] for e in errors if e["loc"][:depth] == first["loc"][:depth]]
     choices = dict.fromkeys(message.removeprefix(SHOULD) for message in messages)
     return f"{given}: must be {' or '.join(choices)}".replace("a valid tuple", "a list")
+
+
+def _is_plainly_text(value: Any) -> bool:
+    """Whether it is a text that nobody would take for a number, a list, true, false or null."""
+    try:
+        json.loads(value)
+    except (TypeError, ValueError, RecursionError):
+        return isinstance(value, str)
+    return False
 
 
 def _field_names(kind: Any) -> Iterator[list[str]]:

@@ -31,6 +31,8 @@ WITH_ARGUMENTS = {  # keys that take a name, or a name with arguments
     "model.net": "{_target_: ramp.nets.Net, width: 8}",
 }
 
+ONE_CHOICE = ("experiment", "sweep", "target", "optimizer", "scheduler")  # of Hydra's groups
+
 
 def compose(overrides: Sequence[str]) -> Config:
     """The config of these Hydra overrides. Raises ConfigError for any error of Hydra, OmegaConf or
@@ -169,7 +171,7 @@ def as_one_line(error: BaseException, overrides: Sequence[str] = ()) -> str:
         for name, example in WITH_ARGUMENTS.items():
             if given.startswith(f"{name}."):
                 return f"{given}: give arguments together with the name: '{name}={example}'"
-        if given.startswith(("callbacks.", "logger.")):
+        if given.startswith(("callbacks.", "logger.")) or not keys:
             return f"{given}: there is none yet; a new one needs a plus: +{given}=..."
         if deeper := [key for key in _keys_below(parent) if key.endswith(f".{given}")]:
             return f"{given}: no such key; did you mean {' or '.join(deeper[:3])}?"
@@ -209,6 +211,11 @@ def _keys_below(node: Any) -> Iterator[str]:
 
 def _validated(plain: dict[str, Any], overrides: Sequence[str]) -> Config:
     """Its Config. The error about a key of another optimizer or target says how to choose that."""
+    for override in overrides:
+        group, _, choice = override.lstrip("+").partition("=")
+        if group in ONE_CHOICE and choice.startswith("["):
+            several = f"several are a sweep: mlpfit -m {group}=a,b"
+            raise ConfigError(f"{override}: must name one, not a mixture; {several}")
     try:
         return parse(plain)
     except UnknownKey as error:
