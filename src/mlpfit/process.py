@@ -33,7 +33,7 @@ def run_command(command: Callable[[], int]) -> None:
             signal.signal(number, _stop)
     threading.excepthook = _thread_failed
     # It warns of a cache that can't be written.
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         check_working_directory()
         # By default matplotlib writes into the user's home, and warns if it can't.

@@ -139,8 +139,8 @@ def flags_first(arguments: list[str]) -> list[str]:
     return [a for a in arguments if a not in overrides] + overrides
 
 
-def _refuse_flag(problem: str) -> NoReturn:
-    raise ConfigError(f"{problem}; mlpfit --hydra-help lists Hydra's flags")
+def _refuse_flag(message: str) -> NoReturn:
+    raise ConfigError(f"{message}; mlpfit --hydra-help lists Hydra's flags")
 
 
 def with_new_params(argument: str) -> str:
