@@ -252,8 +252,8 @@ def _pickled(result: JobReturn) -> bytes:
     if result.status == JobStatus.FAILED:
         value.add_note("In the job's process:\n" + "".join(traceback.format_exception(value)))
     try:
-        content = pickle.dumps(result)
-        pickle.loads(content)  # an exception may refuse its arguments
+        pickle.loads(pickle.dumps(value))  # an exception may refuse its arguments
+        return pickle.dumps(result)
     except Exception as error:
         if result.status == JobStatus.FAILED:
             failure = RuntimeError(f"{type(value).__name__}: {value}")
@@ -265,4 +265,3 @@ def _pickled(result: JobReturn) -> bytes:
                 "return numbers, strings or lists of them"
             )
         return pickle.dumps(_failed(result, failure))
-    return content

@@ -16,9 +16,11 @@ version_of = cache(version)
 PACKAGES = ("torch", "lightning", "hydra-core", "tensorboard", "matplotlib", "numpy", "scipy")
 
 
+@cache
 def provenance() -> dict[str, Any]:
     """Commit, whether the sources differ from it (both None without git or a checkout), hash of the
-    lock files, versions, platform."""
+    lock files, versions, platform. All as they are when this process, or the one it was forked
+    from, first asks: its code is of then."""
     here = str(
         Path(__file__).relative_to(ROOT)
     )  # untracked if ROOT is a copy in another repository

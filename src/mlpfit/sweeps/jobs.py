@@ -19,7 +19,8 @@ from mlpfit.config.schema import Config
 from mlpfit.errors import ConfigError, Diverged, RunError, Stopped, one_line
 from mlpfit.process import report_error
 from mlpfit.processes import cores
-from mlpfit.runs.identity import identity, is_current
+from mlpfit.runs.identity import computing_code, identity, is_current
+from mlpfit.runs.provenance import provenance
 from mlpfit.runs.removal import check_job_folder, check_replaceable
 from mlpfit.runs.run import MARKER, load_run
 from mlpfit.sweeps.composing import Glance, JobLoader
@@ -253,5 +254,9 @@ def processes_of(master: DictConfig) -> int | None:
 
 
 def import_for_jobs() -> None:
-    """Import what jobs need, before they are forked from this process: it takes four seconds."""
+    """Import and find out once, before jobs are forked from this process, what all of them need: it
+    takes four seconds."""
     import mlpfit.training.run  # noqa: F401
+
+    computing_code()
+    provenance()
