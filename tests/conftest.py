@@ -44,16 +44,22 @@ os.environ.setdefault("MLPFIT_KERNEL_CACHE", str(ROOT / "outputs/.cache/kernels"
 # Likewise matplotlib's list of fonts.
 os.environ.setdefault("MPLCONFIGDIR", str(ROOT / "outputs/.cache/matplotlib"))
 
-LONGEST = "test_page.py"  # takes a quarter of the time of one process
+LONGEST = (  # the first makes the reproduced runs, and of the others the first don't need them
+    *("test_page.py", "test_optuna_sweeper.py", "test_portable.py", "test_numbers.py"),
+    *("test_nothing_deleted.py", "test_hydra.py", "test_page_in_browser.py", "test_config.py"),
+    *("test_lightning.py", "test_reproduce.py", "test_steps.py", "test_ensemble.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file, whose tests read the reproduced runs, comes first, the others that read
-    them last: while it makes the runs, the other process need not wait for them."""
+    """The longest files come first, so that both processes end at the same time; of the others,
+    those that read the reproduced runs come last: while one process makes the runs, the other need
+    not wait for them."""
     fixtures = ((item, getattr(item, "fixturenames", ())) for item in items)
     readers = {item.path for item, names in fixtures if "reproduced" in names}
-    items.sort(key=lambda item: item.path in readers and item.path.name != LONGEST)
-    items.sort(key=lambda item: item.path.name != LONGEST)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: item.path in readers)
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
 def pytest_collection_finish() -> None:

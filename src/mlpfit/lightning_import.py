@@ -5,15 +5,16 @@ more than half of the start of a command:
   metrics and for audio. While it is loaded it finds neither, so it does not plot here; its numbers
   are the same.
 - torch's compiler (torch._dynamo), of which Lightning asks only whether a module is one that was
-  compiled, and torch's optimisers only that it leave four of their methods alone. It is loaded
-  when something is compiled.
+  compiled, and torch's optimisers only that it leave four of their methods alone and that a step
+  end what it compiles before it. It is loaded when something is compiled.
 
 What was imported before, in another order, stays as it is.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from types import ModuleType
 from typing import Any
 
@@ -72,11 +73,30 @@ def _hidden(names: tuple[str, ...]) -> Iterator[None]:
             getattr(function, "cache_clear", lambda: None)()
 
 
+def _uncompiled_step(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A step in torch's _use_grad_for_differentiable, which loads the compiler, in the same without
+    it."""
+    inner: Any = getattr(step, "__wrapped__", step)
+
+    @wraps(step)
+    def call(self: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if COMPILER in sys.modules:
+            return step(self, *args, **kwargs)
+        with torch.set_grad_enabled(self.defaults["differentiable"]):
+            return inner(self, *args, **kwargs)
+
+    return call
+
+
 with _without_compiler(), _hidden(UNUSED):
     import lightning.pytorch as pl
 
 for name in ("add_param_group", "state_dict", "load_state_dict", "zero_grad"):
     method = getattr(torch.optim.Optimizer, name)
     setattr(torch.optim.Optimizer, name, uncompiled(getattr(method, "__wrapped__", method)))
+for kind in vars(torch.optim).values():
+    step: Any = getattr(kind, "step", None)
+    if getattr(getattr(step, "__code__", None), "co_name", "") == "_use_grad":
+        kind.step = _uncompiled_step(step)
 
 __all__ = ["pl"]

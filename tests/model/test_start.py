@@ -3,30 +3,37 @@
 import subprocess
 import sys
 
+from conftest import run
+
 SLOW = ("torch._dynamo", "matplotlib", "scipy.signal", "sympy", "hydra")
-
-
-def run(program: str) -> str:
-    command = [sys.executable, "-W", "ignore", "-c", program]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_training_imports_nothing_that_it_does_not_use():
     program = f"""
 import sys, torch, mlpfit.training.run
-optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+parameter = torch.nn.Parameter(torch.zeros(1))
+optimizer = torch.optim.Adam([parameter])
 optimizer.load_state_dict(optimizer.state_dict())
+optimizer.zero_grad()
+parameter.grad = torch.ones(1)
+optimizer.step()
+assert -0.0011 < parameter.item() < -0.0009 and torch.is_grad_enabled()
 print([name for name in {SLOW} if name in sys.modules])
 """
-    assert run(program) == "[]"
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
-def test_a_module_that_is_compiled_later_is_known_as_compiled_and_trains():
+def test_a_module_that_is_compiled_later_is_known_as_compiled_and_trains(tmp_path):
     program = """
-import torch, mlpfit
+import sys, warnings
+import torch
 from mlpfit.model.regression import Regression
 from lightning.fabric.wrappers import OptimizedModule
 from lightning.pytorch import Trainer
+assert "torch._dynamo" not in sys.modules
+warnings.simplefilter("ignore")
 torch.manual_seed(0)
 rows = torch.utils.data.TensorDataset(torch.rand(20, 1), torch.rand(20, 1))
 rows = torch.utils.data.DataLoader(rows, batch_size=20)
@@ -41,4 +48,6 @@ for compiled in (False, True):
     losses.append(module.replica_losses.item())
 print(losses[0] == losses[1])
 """
-    assert run(program) == "True"
+    (tmp_path / "program.py").write_text(program)
+    done = run("program", cwd=tmp_path)
+    assert done.stdout == "True\n", done.stderr

@@ -159,19 +159,20 @@ def test_a_study_is_kept_and_gone_on_with(tmp_path):
     storage = f"sqlite:///{tmp_path}/study.db"
     given = (f"hydra.sweeper.storage={storage}", "hydra.sweeper.study_name=mine", "y=-2")
     for _ in range(2):
-        search(tmp_path, *given, "x=interval(-5,5)", "hydra.sweeper.n_trials=3")
+        search(tmp_path, *given, "x=interval(-5,5)", "hydra.sweeper.n_trials=2")
     study = optuna.load_study(study_name="mine", storage=storage)
-    assert len(study.trials) == 6 and study.best_value == results(tmp_path).best_value
+    assert len(study.trials) == 4 and study.best_value == results(tmp_path).best_value
     assert {*study.best_trial.params} == {"x"}
 
 
 def test_the_largest_value_is_found_if_it_is_wanted(tmp_path):
-    search(tmp_path, "hydra.sweeper.direction=maximize", "x=choice(1,2,9)", "y=-2")
+    given = ("hydra.sweeper.direction=maximize", "hydra.sweeper.n_trials=6")
+    search(tmp_path, *given, "x=choice(1,2,9)", "y=-2")
     assert results(tmp_path).best_params.x == 9
 
 
 def test_several_objectives_give_a_front_in_which_none_dominates(tmp_path):
-    given = ("two=true", "hydra.sweeper.direction=[minimize,maximize]")
+    given = ("two=true", "hydra.sweeper.direction=[minimize,maximize]", "hydra.sweeper.n_trials=8")
     search(tmp_path, *given, "x=range(0,5)", "y=range(-3,0)", "hydra/sweeper/sampler=random")
     front = [solution["values"] for solution in results(tmp_path).solutions]
     assert front
@@ -180,7 +181,8 @@ def test_several_objectives_give_a_front_in_which_none_dominates(tmp_path):
 
 
 def test_a_function_may_add_to_the_space(tmp_path):
-    search(tmp_path, "hydra.sweeper.custom_search_space=app.more", "x=interval(0,1)")
+    given = ("hydra.sweeper.custom_search_space=app.more", "hydra.sweeper.n_trials=3")
+    search(tmp_path, *given, "x=interval(0,1)")
     params = results(tmp_path).best_params
     assert abs(params["x"] - params["+z"]) <= 0.3
 
@@ -191,22 +193,23 @@ def test_a_fixed_key_that_the_function_adds_is_refused(tmp_path):
 
 
 def test_params_and_the_older_search_space_come_from_the_config(tmp_path):
-    older = "+hydra.sweeper.search_space={x:{type:categorical,choices:[1]}}".lstrip("+")
-    first = search(tmp_path, older, "y=choice(-2,0)", "hydra.sweeper.n_trials=2")
+    older = "hydra.sweeper.search_space={x:{type:categorical,choices:[1]}}"
+    few = "hydra.sweeper.n_trials=2"
+    first = search(tmp_path, older, "y=choice(-2,0)", few)
     assert "deprecated" in first.stderr and results(tmp_path).best_params.x == 1
-    both = search(tmp_path, older, "hydra.sweeper.params={x:'choice(2,3)'}")
+    both = search(tmp_path, older, "hydra.sweeper.params={x:'choice(2,3)'}", few)
     assert "Both hydra.sweeper.params" in both.stderr and results(tmp_path).best_params.x in (2, 3)
 
 
 @pytest.mark.parametrize("rate, succeeds", [(0.5, False), (1.0, True)])
 def test_too_many_failures_end_the_search(tmp_path, rate, succeeds):
-    given = ("fail=true", "x=interval(0,1)", "hydra.sweeper.n_trials=3")
+    given = ("fail=true", "x=interval(0,1)", "hydra.sweeper.n_trials=2")
     done = search(tmp_path, *given, f"hydra.sweeper.max_failure_rate={rate}", succeeds=succeeds)
     assert ("RuntimeError: asked to fail" in done.stderr) == (not succeeds)
 
 
 def test_what_is_no_number_fails(tmp_path):
-    done = search(tmp_path, "two=true", "x=choice(0,1)", succeeds=False)
+    done = search(tmp_path, "two=true", "x=choice(0,1)", "hydra.sweeper.n_trials=1", succeeds=False)
     assert "Return value must be float-castable" in done.stderr
 
 

@@ -1,6 +1,7 @@
 """The quick half of ``make portable``: what this machine can be made to look like in seconds."""
 
 import shutil
+from contextlib import ExitStack
 from functools import reduce
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 import whole
 from bits import compare, recipes_file
+from kernels import written
 from machines import here, narrower
 
 from mlpfit.engine import compiler
@@ -37,24 +39,28 @@ def test_rows_weights_and_statistics_have_the_same_bits_without_vector_units(mac
 
 
 @pytest.fixture(scope="module")
-def calls(tmp_path_factory):
-    cache = tmp_path_factory.mktemp("kernels")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(compiler.CACHE, str(cache))
-        cases = list(kernels.problems(quick=True))
-    with kernels.written(cases) as folder:
-        yield cases, folder
+def calls():
+    """The calls in either precision, and the folder of their files."""
+    cases = list(kernels.problems(quick=True))
+    with ExitStack() as stack:
+        parts = {real: [c for c in cases if f" {real} " in c.name] for real in kernels.PRECISIONS}
+        yield {real: (part, stack.enter_context(written(part))) for real, part in parts.items()}
+
+
+# A program takes seconds to compile: one compiler makes those of both precisions.
+BUILDS = [*zip(kernels.quick_builds(), (("float", "double"), ("double",), ("float",)), strict=True)]
 
 
 @needs_compiler
-@pytest.mark.parametrize("build", kernels.quick_builds(), ids=str)
-def test_kernels_have_the_same_bits_from_every_compiler(build, calls):
+@pytest.mark.parametrize(("build", "precisions"), BUILDS, ids=str)
+def test_kernels_have_the_same_bits_from_every_compiler(build, precisions, calls):
     if build.missing:
         pytest.skip(build.missing)
-    cases, folder = calls
-    result = kernels.run(build, cases, folder)
-    assert result.differing == ()
-    assert result.equal == len(cases) or not build.runs_here
+    for real in precisions:
+        cases, folder = calls[real]
+        result = kernels.run(build, cases, folder)
+        assert result.differing == ()
+        assert result.equal == len(cases) > 0 or not build.runs_here
 
 
 @needs_compiler
@@ -75,8 +81,9 @@ def test_a_process_that_flushes_subnormal_numbers_gets_the_same_bits(calls, monk
         pytest.skip("torch can't flush subnormal numbers on this processor")
     kernel = kernels.Recorder._kernel
     monkeypatch.setattr(kernels.Recorder, "_kernel", flushing)
-    for case, again in zip(calls[0], islice(kernels.problems(quick=True), 16), strict=False):
-        assert again.expected == case.expected, case.name
+    cases = {case.name: case for part, _ in calls.values() for case in part}
+    for again in islice(kernels.problems(quick=True), 16):
+        assert again.expected == cases[again.name].expected, again.name
 
 
 @pytest.mark.slow

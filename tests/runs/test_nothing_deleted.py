@@ -88,8 +88,15 @@ def test_an_output_dir_is_only_added_to(place, sandbox, command):
     assert not lost(before, sandbox)
 
 
-@pytest.mark.parametrize("subdir", [".", "results", "neighbour", "..", "link"])
-@pytest.mark.parametrize("place", [".", "full", "link", "file", "new"])
+SUBDIRS = [".", "results", "neighbour", "..", "link"]
+PAIRS = [(place, subdir) for place in (".", "full", "link", "file", "new") for subdir in SUBDIRS]
+QUICK = [pair for pair in PAIRS if pair[0] in (".", "new") or pair[1] == "results"]
+
+
+@pytest.mark.parametrize(
+    ("place", "subdir"),
+    [pytest.param(*pair, marks=[pytest.mark.slow] * (pair not in QUICK)) for pair in PAIRS],
+)
 def test_a_sweep_never_writes_over_a_users_files(place, subdir, sandbox, command):
     os.chdir(sandbox / "home/work/here")
     before = everything(sandbox)

@@ -26,7 +26,7 @@ RANDOM = [name for name in experiments() if name != "plane/least_squares"]
 SENSITIVE = {"gradient/sine_network", "parabola/eight_neurons", "restoration/framework"}
 
 
-def trained(tmp_path, name, seeds, precision=None, steps=100, **changes):
+def trained(tmp_path, name, seeds, precision=None, steps=50, **changes):
     """Every array that a run of these seeds, trained together under the Trainer, leaves: losses
     (steps, R), weights, errors on fresh rows, metrics."""
     config = as_published(name)
