@@ -52,6 +52,9 @@ def test_fit_takes_other_choices_and_lists(tmp_path):
     found = mlpfit.fit(
         "tower/small",
         optimizer="sgd",
+        scheduler=None,
+        callbacks=None,
+        logger=None,
         seeds=[4, 2],
         output_dir=tmp_path,
         target={"noise": np.float64(0.1)},
@@ -70,6 +73,7 @@ def test_fit_takes_other_choices_and_lists(tmp_path):
         ({"optimizer": {"lr": -1}}, "optimizer.lr=-1: must be greater than 0"),
         ({"typo": 1}, "typo"),
         ({"optimizer": None}, "(optimizer=null)"),
+        ({"trainer": None}, "trainer: takes a name of conf/trainer, or a dict"),
         ({"experiment": 3}, "(experiment=3)"),
         ({"optimizer": {"name": "sgdd"}}, "did you mean sgd?"),
         ({"callbacks": ["learning_rate"]}, "callbacks: takes a name of conf/callbacks, or a dict"),

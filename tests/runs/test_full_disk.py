@@ -16,6 +16,7 @@ SEARCH = ("hydra/sweeper=optuna", "optimizer.lr=interval(0.001,0.2)", "hydra.swe
 BASIC = "hydra/launcher=basic"
 COMMANDS = {
     "a run": (SHORT, 64, "eight_neurons"),
+    "events": ((SHORT[0], "trainer.max_steps=300", "logger=tensorboard"), 6000, "eight_neurons"),
     "a sweep": (("-m", *SHORT, "seed=1,2", BASIC), 64, "sweep.json"),
     "a search": (("-m", *SHORT, *SEARCH, BASIC), 8192, "study.db"),
     "a search without its marker": (("-m", *SHORT, *SEARCH, BASIC), 8, "sweep.json"),
@@ -38,6 +39,8 @@ def small_files(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+# Of the thread that writes events; a command's process passes it over for the error in one line.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("what", COMMANDS)
 def test_the_line_names_the_file_and_the_same_command_heals(what, command):
     arguments, size, file = COMMANDS[what]

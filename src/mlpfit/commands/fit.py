@@ -65,6 +65,7 @@ GROUPS = (
     "scheduler",
     "target",
 )  # whose name is that of a file in conf/, with its other keys
+OPTIONAL = ("scheduler", "callbacks", "logger")  # may be None
 OPEN = ("callbacks", "logger", "trainer")  # take keys that conf/ does not list
 
 
@@ -74,13 +75,13 @@ def _overrides(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         full = f"{prefix}{key}"
         if key == "hydra":
             raise ConfigError("hydra: no such key here; sweeps take it (mlpfit -m)")
-        if full in OPEN and not isinstance(value, Mapping | str | None):
+        if value is None and full in OPTIONAL:
+            value = "none"
+        if full in OPEN and not isinstance(value, Mapping | str):
             raise ConfigError(
                 f"{full}: takes a name of conf/{full}, or a dict such as "
                 '{"mine": {"_target_": "lightning.pytorch.callbacks.Timer"}}'
             )
-        if full == "scheduler" and value is None:
-            value = "none"
         if isinstance(value, Mapping) and full not in WITH_ARGUMENTS:
             if full in GROUPS and isinstance(value.get("name"), str):
                 yield f"{full}={_as_override(value['name'])}"

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock
 
 from mlpfit.config.schema import Objects
-from mlpfit.errors import RunError
+from mlpfit.errors import FULL, RunError
 from mlpfit.files import sha256, write_file
 from mlpfit.runs import content, removal
 from mlpfit.runs.identity import holds
@@ -299,5 +299,9 @@ def locked(folder: Path, output_dir: Path) -> Iterator[None]:
         ) from None
     try:
         yield
+    except OSError as error:
+        if error.errno in FULL:  # TensorBoard's writer names no file
+            error.filename = error.filename or str(folder)
+        raise
     finally:  # not when a notebook forgets the traceback of an interrupt
         lock.release()
