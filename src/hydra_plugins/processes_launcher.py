@@ -101,6 +101,7 @@ class Processes(Launcher):
                         composed = self._composed(overrides, number)
                     except Exception as error:  # Hydra's, OmegaConf's or a resolver's
                         results[number] = _failed(JobReturn(overrides=overrides), error)
+                        _report(number, results[number])
                     else:
                         running.append(_Job(self, number, composed))
                 wait([job.pipe for job in running], POLL_SECONDS if running else 0)
@@ -109,8 +110,7 @@ class Processes(Launcher):
                         running.remove(job)
                         results[job.number] = result
                         if result.status == JobStatus.FAILED:
-                            # with its arguments, so that a handler can tell which and why
-                            log.error("\t#%d failed: %r", job.number, result._return_value)
+                            _report(job.number, result)
         finally:
             for job in running:
                 job.process.terminate()
@@ -155,6 +155,11 @@ class _Job:
         self.pipe.close()
         self.process.join()
         return result or _failed(_outline(self.composed), RuntimeError(_exit_reason(self.process)))
+
+
+def _report(number: int, failed: JobReturn) -> None:
+    """Log it with its arguments, so that a handler can tell which job failed and why."""
+    log.error("\t#%d failed: %r", number, failed._return_value)
 
 
 def _cores() -> int:

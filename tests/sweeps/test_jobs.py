@@ -190,6 +190,10 @@ def test_jobs_are_planned_batch_by_batch(plans):
         (("seed=range(0,9)", "optimizer.lr=0.1,-1"), "optimizer.lr=-1: must be greater than 0"),
         (("seed=range(3,-2,-1)",), "seed=-1"),
         (("seed=0,1,2", "optimizer=adam,sdg"), "sdg"),
+        (
+            ("seed=0,1", "replicas=2", "callbacks=learning_rate"),
+            "LearningRateMonitor needs a logger",
+        ),
         (("seed=0", "optimizer.lr=0.1,0.1"), "optimizer.lr=0.1: two jobs share the folder"),
     ],
 )

@@ -176,12 +176,14 @@ class Experiments(Callback):
         """Write and print the results of the sweep. Returns whether jobs failed."""
         from mlpfit.sweeps.closing import finish_sweep  # here, for a quick start
 
-        self.held.close()
-        if self.content is None:
-            return False
-        with suppress(RunError, OSError):  # finish_sweep says it
-            record_failures(self.folder, self.content, self.failures.reasons)
-        return finish_sweep(self.folder, self.content) or self.stopped
+        with (
+            self.held
+        ):  # a search keeps its study, so that no other command starts trials meanwhile
+            if self.content is None:
+                return False
+            with suppress(RunError, OSError):  # finish_sweep says it
+                record_failures(self.folder, self.content, self.failures.reasons)
+            return finish_sweep(self.folder, self.content) or self.stopped
 
 
 def finish_broken_sweep(error: Exception) -> None:

@@ -28,7 +28,7 @@ from mlpfit.sweeps.summary import Job, identity_hash, objective, sweep_note
 from mlpfit.training import duration
 from mlpfit.training.progress import console, counted, doing, in_time
 from mlpfit.training.shard import shards
-from mlpfit.training.train import train
+from mlpfit.training.train import train, try_additions
 
 MAX_JOBS = 10_000
 BATCH = 500  # jobs that are planned, which takes two seconds, before the first of them starts
@@ -52,8 +52,9 @@ def plan(
 ) -> Iterator[list[Planned]]:
     """The jobs of a grid in batches, each composed and checked when it is asked for. Raises
     ConfigError before the first for no or over ``MAX_JOBS`` jobs, for a wrong value of a key, and
-    for a wrong config in it; with any for two jobs that share a folder, RunError if a folder is not
-    a job's own. A wrong config of a later batch is named on stderr, and its job will fail."""
+    for a config or a Trainer in it that can't be; with any for two jobs that share a folder,
+    RunError if a folder is not a job's own. A wrong config of a later batch is named on stderr, and
+    its job will fail."""
     count, given = number_of_jobs(overrides), master.hydra.sweeper.max_batch_size
     if given is not None and (not isinstance(given, int) or given < 1):
         raise ConfigError(
@@ -83,7 +84,17 @@ def plan(
                         raise
                     report_error(ConfigError(f"job {k}: {error}"))
                     jobs.append(Planned(k, glance.overrides, glance.subdir, 0.0, None))
+            if number == 0:
+                try_trainers(jobs)
         yield jobs
+
+
+def try_trainers(jobs: Sequence[Planned]) -> None:
+    """Raises ConfigError if the Trainer of a job can't be made; equal ones are tried once."""
+    configs = [job.config for job in jobs if job.config is not None]
+    kinds = {repr((c.callbacks, c.logger, c.trainer.arguments, c.single)): c for c in configs}
+    for config in kinds.values():
+        try_additions(config)
 
 
 def check_values(loader: JobLoader, master: DictConfig, overrides: Sequence[Override]) -> None:

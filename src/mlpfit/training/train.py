@@ -52,16 +52,22 @@ def must_train(config: Config, folder: Path) -> bool:
         )
     try_target(config)
     check_log_folders(config.logger)
-    standard = config.trainer.arguments == {"devices": 1} and config.trainer.accelerator == "cpu"
-    if not standard or config.callbacks or config.logger.keys() - {"tensorboard"}:
-        from mlpfit.training.trainer import try_trainer
-
-        try_trainer(config)
+    try_additions(config)
     if config.ckpt_path is not None:
         from mlpfit.training.trainer import checkpoint_of_config
 
         checkpoint_of_config(Shard(config, config.shard_seeds[0], Path()).config)
     return True
+
+
+def try_additions(config: Config) -> None:
+    """Raises ConfigError for callbacks, loggers or arguments of the Trainer with which none can be
+    made."""
+    standard = config.trainer.arguments == {"devices": 1} and config.trainer.accelerator == "cpu"
+    if not standard or config.callbacks or config.logger.keys() - {"tensorboard"}:
+        from mlpfit.training.trainer import try_trainer
+
+        try_trainer(config)
 
 
 def try_target(config: Config) -> None:
