@@ -16,34 +16,44 @@ struct Evaluation {
 // Rows are taken LANES at a time, one in each lane.
 struct Outputs {
     const Evaluation& call;
-    V *h, *next;    // outputs of the units of two layers
-    bool* alive;  // of all hidden units
+    V *h, *next;  // outputs of the units of two layers
+    V* seen;      // of all hidden units: an output that is not zero, if there was one in this lane
 
     explicit Outputs(const Evaluation& call) : call(call) {
         int64_t widest = 0, all = 0;
         for (int l = 0; l <= call.layers; ++l) {
             widest = call.units[l] > widest ? call.units[l] : widest, all += call.units[l];
         }
-        h = zeros<V>(widest), next = zeros<V>(widest), alive = zeros<bool>(all);
+        h = zeros<V>(widest), next = zeros<V>(widest), seen = zeros<V>(all);
     }
-    ~Outputs() { free(h), free(next), free(alive); }
+    ~Outputs() { free(h), free(next), free(seen); }
+
+    // Of neighbouring units at once, so that none waits for the sum of another.
+    template <int UNITS>
+    INLINE void sums(const real* weight, const real* bias, int64_t fan_in, int64_t out, V* into) const {
+        V sum[UNITS];
+        _Pragma("GCC unroll 4") for (int j = 0; j < UNITS; ++j) sum[j] = splat<V>(bias[j]);
+        for (int64_t i = 0; i < fan_in; ++i) {
+            const V value = h[i];
+            _Pragma("GCC unroll 4") for (int j = 0; j < UNITS; ++j) sum[j] += value * splat<V>(weight[i * out + j]);
+        }
+        _Pragma("GCC unroll 4") for (int j = 0; j < UNITS; ++j) into[j] = sum[j];
+    }
 
     void forward(int64_t r) {
-        bool* living = alive;
+        V* now = seen;
         for (int l = 0; l < call.layers; ++l) {
             const int64_t fan_in = call.units[l], out = call.units[l + 1];
             const real *weight = call.parameters[2 * l] + r * fan_in * out, *bias = call.parameters[2 * l + 1] + r * out;
-            for (int64_t j = 0; j < out; ++j) next[j] = splat<V>(bias[j]);
-            for (int64_t i = 0; i < fan_in; ++i) {
-                const V value = h[i];
-                for (int64_t j = 0; j < out; ++j) next[j] += value * splat<V>(weight[i * out + j]);
-            }
+            int64_t j = 0;
+            for (; j + 4 <= out; j += 4) sums<4>(weight + j, bias + j, fan_in, out, next + j);
+            for (; j < out; ++j) sums<1>(weight + j, bias + j, fan_in, out, next + j);
             V* const below = h;
             h = next, next = below;
             if (l + 1 == call.layers) return;
-            for (int64_t j = 0; j < out; ++j, ++living) {
+            for (int64_t j = 0; j < out; ++j, ++now) {
                 h[j] = activated(call.activation, call.leak, h[j]);
-                for (int lane = 0; lane < LANES && !*living; ++lane) *living = h[j][lane] != 0;
+                for (int i = 0; i < REGISTERS; ++i) now->part[i] = h[j].part[i] != 0 ? h[j].part[i] : now->part[i];
             }
         }
     }
@@ -54,7 +64,7 @@ struct Outputs {
         double sums[LANES] = {};
         int64_t units = 0;
         for (int l = 1; l < call.layers; ++l) units += call.units[l];
-        memset(alive, 0, units);
+        memset(seen, 0, units * sizeof(V));
         for (int64_t row = 0; row < call.rows; row += LANES) {
             const int64_t lanes = call.rows - row < LANES ? call.rows - row : LANES;
             const real *x = call.x + r * call.x_replica + row * inputs, *y = call.y + r * call.y_replica + row * outputs;
@@ -75,7 +85,11 @@ struct Outputs {
         call.squares[r] = sums[0] == sums[0] ? sums[0] : __builtin_nan("");
         if (!call.dead) return;
         call.dead[r] = 0;
-        for (int64_t j = 0; j < units; ++j) call.dead[r] += !alive[j];
+        for (int64_t j = 0; j < units; ++j) {
+            bool is_dead = true;
+            for (int lane = 0; lane < LANES; ++lane) is_dead &= seen[j][lane] == 0;
+            call.dead[r] += is_dead;
+        }
     }
 };
 
