@@ -33,9 +33,10 @@ def fresh_rows(
         if not arrays:
             arrays = [np.empty((len(seeds), *values.shape), dtype) for values in columns]
         inputs = columns[0].shape[1]
-        shifts, factors = (np.split(of[i], [inputs]) for of in (center, scale))
-        for into, values, shift, factor in zip(arrays, columns, shifts, factors, strict=True):
-            is_raw = not shift.any() and (factor == 1).all()
-            into[i] = values if is_raw else (values - shift) / factor
+        for into, values, part in zip(
+            arrays, columns, (slice(inputs), slice(inputs, None)), strict=True
+        ):
+            is_raw = not center[i, part].any() and (scale[i, part] == 1).all()
+            into[i] = values if is_raw else (values - center[i, part]) / scale[i, part]
     x, y = arrays
     return x, y

@@ -194,9 +194,15 @@ class Sampled(Source):
         return x, y
 
     def _of_size(self, points: int) -> Self:
-        """The same target with another number of points."""
-        changes = {"points": points, "observed": None, "standardise": False}
-        return replace(self, **changes)  # type: ignore[type-var]
+        """The same target with another number of points; kept, as is its grid."""
+        if points not in self._sizes:
+            changes = {"points": points, "observed": None, "standardise": False}
+            self._sizes[points] = replace(self, **changes)  # type: ignore[type-var]
+        return self._sizes[points]
+
+    @cached_property
+    def _sizes(self) -> dict[int, Self]:
+        return {}
 
     def _all_rows(self, rng: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         x, truth = self._without_noise(rng)
