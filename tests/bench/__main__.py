@@ -15,6 +15,7 @@ import ensembles
 import growth
 import shares
 import single
+import trainings
 
 from mlpfit.errors import ConfigError, allowed
 from mlpfit.files import write_file
@@ -26,6 +27,7 @@ SECTIONS = {
     "training": single.training,
     "tensorboard": single.tensorboard,
     "ensembles": ensembles.ensembles,
+    "trainings": trainings.trainings,
     "shares": shares.shares,
     "growth": growth.growth,
 }

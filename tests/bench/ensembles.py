@@ -13,13 +13,13 @@ from problems import Problem, matrix_rate, steps_alone, under_trainer
 # As many steps as the experiment takes, since subnormal numbers, dead units and divergence appear
 # late; replicas for a turn of one to three seconds.
 PROBLEMS = [
-    Problem("parabola/eight_neurons", 2000, 5000),
-    Problem("tower/small", 2000, 1000),
-    Problem("tower/large", 16, 1000),
+    Problem("parabola/eight_neurons", 1000, 5000),
+    Problem("tower/small", 500, 1000),
+    Problem("tower/large", 8, 1000),
     Problem("plane/scratch", 2000, 200),
     Problem("plane/sequential", 2000, 200),
-    Problem("restoration/wide", 250, 1000),
-    Problem("restoration/framework", 1000, 3090),
+    Problem("restoration/wide", 128, 1000),
+    Problem("restoration/framework", 500, 3090),
 ]
 ONE = Problem(
     "parabola/eight_neurons",
