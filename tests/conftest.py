@@ -121,6 +121,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder in which everything was reproduced once, to read, and what was printed."""
 
     def reproduce(folder: Path) -> None:
+        (folder / "outputs").mkdir()  # so that what is composed is kept for the next commands
         done = run("mlpfit", "reproduce", cwd=folder)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""

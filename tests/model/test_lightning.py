@@ -523,7 +523,8 @@ def test_mixed_precision_is_that_of_autocast(trainer, gradient):
         torch.testing.assert_close(weight[0].T, linear.weight, rtol=2e-2, atol=2e-3)
 
 
-@pytest.mark.parametrize("gradient", ["autograd", "by_hand"])
+# tests/model/test_start.py compiles one that takes its gradients from autograd.
+@pytest.mark.parametrize("gradient", [pytest.param("autograd", marks=pytest.mark.slow), "by_hand"])
 def test_a_compiled_module_trains_as_the_plain_loop(trainer, gradient):
     module, data = net(gradient=gradient), rows(batch_size=6)
     loop = Loop(module)

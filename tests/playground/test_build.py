@@ -89,13 +89,13 @@ def test_a_ledger_of_another_version_is_named_in_one_line(tmp_path):
         playground.from_ledger(tmp_path)
 
 
-def test_a_tutorial_of_the_readers_own_is_left_out_where_it_must_be(made, own, tmp_path):
+def test_a_tutorial_of_the_readers_own_is_left_out(reproduced, made, own, tmp_path):
     experiment = Path(own) / "conf/experiment/own/flat.yaml"
     experiment.write_text(
         "# @package _global_\ndefaults: [override /target: line, override /optimizer: sgd]\n"
         "name: own/flat\nquestion: How flat?\ntrainer: {max_steps: 20}\n"
     )
-    (tmp_path / "outputs").mkdir()
+    shutil.copytree(reproduced[0] / "outputs/.cache", tmp_path / "outputs/.cache")
     (tmp_path / "outputs/runs").symlink_to(made / "outputs/runs")
     done = run("mlpfit", "playground", cwd=tmp_path, MLPFIT_PATH=own)
     assert (done.returncode, done.stderr) == (0, "")

@@ -171,20 +171,21 @@ def test_readme_report_playground_and_terminal_say_the_same(judged, live, change
 def test_in_a_browser_nothing_is_loaded_and_nothing_is_cut(judged, browser):
     problems: list[str] = []
     requests: list[str] = []
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto((judged / "outputs/report.html").as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
     for width in (390, 1300):
-        page = browser.new_page(viewport={"width": width, "height": 800})
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto((judged / "outputs/report.html").as_uri())
-        page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
+        page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         cut = (
             "[...document.querySelectorAll('*')].filter((e) => e.scrollWidth > e.clientWidth + 1 &&"
         )
         cut += " getComputedStyle(e).overflowX === 'auto').map((e) => e.ariaLabel)"
         assert page.evaluate(cut) == [], width
-        page.close()
+    page.close()
     assert problems == []
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
 
