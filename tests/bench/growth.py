@@ -17,19 +17,22 @@ from crew import Crew, cores
 from problems import Problem, calls, matrix_rate, under_trainer
 
 from mlpfit.files import write_file
+from mlpfit.training.engine import THREADS_OPERATIONS
 
 FIGURE = Path("outputs/figures/bench/growth.svg")
-COUNTS = (1, 10, 100, 1_000, 10_000, 100_000)
+COUNTS = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 REPLICAS = {  # steps of a turn, and the most replicas
-    Problem("parabola/eight_neurons", 1, 100): 100_000,
-    Problem("tower/small", 1, 50): 10_000,
-    Problem("tower/large", 1, 10): 1_000,
+    Problem("parabola/eight_neurons", 1, 100): 1_000_000,
+    Problem("tower/small", 1, 50): 100_000,
+    Problem("tower/large", 1, 10): 10_000,
 }
-SHARD = 250
 WIDTHS = (8, 16, 32, 64, 128, 256, 512, 1024)
 DEPTHS = (1, 2, 3, 4, 6, 8)
 TURNS, ROUNDS = 5, 2  # a contender's in a row, and how often it is its turn
-LINES = ("mlpfit", "plain loop, one thread", "plain loop, all threads", "limit, one core")
+LINES = (
+    *("mlpfit, one thread", "mlpfit, all threads"),
+    *("plain loop, one thread", "plain loop, all threads", "limit, one core"),
+)
 Curve = list[tuple[float, float]]  # (what grows, seconds or MiB)
 
 
@@ -45,36 +48,41 @@ def growth() -> str:
     depths = {d: replace(NET, overrides=(f"model.hidden={'-'.join(['64'] * d)}",)) for d in DEPTHS}
     wider, deeper = _sizes(widths, rate), _sizes(depths, rate)
     limits = {problem.experiment: problem.operations / rate for problem in REPLICAS}
+    note = " ".join(NOTE.split()).format(least=THREADS_OPERATIONS)
     write_file(FIGURE, _drawn(seconds, memory, wider, deeper, limits))
     return (
         f"## Growth\n\n{_table('replicas', seconds, 'µs a model-step')}\n\n"
+        f"{_table('replicas', memory, 'MiB at most', 1)}\n\n"
         f"{_table('width (1-w-w-1)', wider, 'µs a step')}\n\n"
         f"{_table('hidden layers of 64', deeper, 'µs a step')}\n\n"
-        f"![growth](figures/bench/{FIGURE.name})\n\n{' '.join(NOTE.split())}"
+        f"![growth](figures/bench/{FIGURE.name})\n\n{note}"
     )
 
 
 NET = Problem("tower/small", 1, 20)
 NOTE = """Microseconds on the wall, the best of several turns. Replicas: one process, its Trainers,
 files of checkpoints and drawing of rows included, which 100 steps (50 of tower/small, 10 of
-tower/large) do not make up for; memory is the process's largest. Width and depth: one replica on
-301 rows with Adam, without the Trainer; mlpfit's steps are the engine's, on one core. Limit:
-torch's matrix product on one core."""
+tower/large) do not make up for; memory is the process's largest, and flat once a shard is full.
+Width and depth: one replica on 301 rows with Adam, without the Trainer; from {least:,.0f}
+operations a step on mlpfit takes threads, with the bits of one. Limit: torch's matrix product on
+one core."""
 
 
 def _replicas(problem: Problem) -> tuple[int, float, float]:
     """Replicas, seconds per model-step and peak MiB, in a process of its own; larger numbers go in
     shards, as the command has them."""
+    shard = len(problem.config.shard_seeds[0])
     with Crew(1) as crew:
-        ((seconds, mebibytes),) = crew.each(_shards, problem)
-    return problem.replicas, seconds / problem.replicas / problem.steps, mebibytes
+        ((seconds, mebibytes),) = crew.each(_shards, problem, shard)
+    trained = problem.replicas // shard * shard
+    return problem.replicas, seconds / trained / problem.steps, mebibytes
 
 
-def _shards(problem: Problem) -> tuple[float, float]:
-    part = replace(problem, replicas=min(SHARD, problem.replicas))
+def _shards(problem: Problem, shard: int) -> tuple[float, float]:
+    part = replace(problem, replicas=shard)
     under_trainer(part)  # compiled
     started = time.perf_counter()
-    for _ in range(max(1, problem.replicas // SHARD)):
+    for _ in range(problem.replicas // shard):
         under_trainer(part)
     seconds = time.perf_counter() - started
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -85,7 +93,8 @@ def _sizes(nets: dict[int, Problem], rate: float) -> dict[str, Curve]:
     with Crew(1) as one, Crew(1, pinned=False) as whole:
         for size, net in nets.items():
             contenders = (
-                ("mlpfit", one, (_compiled, net)),
+                ("mlpfit, one thread", one, (_compiled, net, 1)),
+                ("mlpfit, all threads", whole, (_compiled, net, _threads(net))),
                 ("plain loop, one thread", one, (_plain, net, 1)),
                 ("plain loop, all threads", whole, (_plain, net, len(cores()))),
             )
@@ -95,8 +104,13 @@ def _sizes(nets: dict[int, Problem], rate: float) -> dict[str, Curve]:
     return {name: [(size, min(times[name, size])) for size in nets] for name in LINES}
 
 
-def _compiled(net: Problem) -> float:
-    return _quickest(calls(net, net.steps, net.rows)) / net.steps
+def _threads(net: Problem) -> int:
+    """As many as the command takes."""
+    return len(cores()) if net.operations >= THREADS_OPERATIONS else 1
+
+
+def _compiled(net: Problem, threads: int) -> float:
+    return _quickest(calls(net, net.steps, net.rows, threads)) / net.steps
 
 
 def _quickest(run: Callable[[], object]) -> float:
@@ -116,12 +130,12 @@ def _plain(net: Problem, threads: int) -> float:
     return min(plain.loop(*given).seconds for given in how for _ in range(TURNS)) / net.steps
 
 
-def _table(what: str, curves: dict[str, Curve], unit: str) -> str:
+def _table(what: str, curves: dict[str, Curve], unit: str, factor: float = 1e6) -> str:
     sizes = max(curves.values(), key=len)
     lines = [f"| {what}: {unit} | {' | '.join(f'{size:,}' for size, _ in sizes)} |"]
     lines.append("|" + " --- |" * (len(sizes) + 1))
     for name, curve in curves.items():
-        cells = [f"{seconds * 1e6:,.3g}" for _, seconds in curve]
+        cells = [f"{value * factor:,.3g}" for _, value in curve]
         lines.append(f"| {name} | {' | '.join(cells + [''] * (len(sizes) - len(cells)))} |")
     return chr(10).join(lines)
 

@@ -118,16 +118,16 @@ def _trained(problem: Problem) -> float:
         return clock() - started
 
 
-def calls(problem: Problem, steps: int, rows: int) -> Callable[[], object]:
+def calls(problem: Problem, steps: int, rows: int, threads: int = 1) -> Callable[[], object]:
     """One call of the compiled steps on the first rows of each batch, with the kernel that the
-    command takes for the problem."""
+    command takes for the problem, which may take so many threads for one large net."""
     from mlpfit.engine.steps import CompiledSteps
     from mlpfit.training.engine import kernel_cache
     from mlpfit.training.run import make_module
 
     module, data = make_module(problem.config, compiled=True), problem.rows_drawn
     cache, optimizer = kernel_cache(problem.config), module.configure_optimizers()
-    kind = module.specialise, module.threads
+    kind = module.specialise, threads
     run = CompiledSteps(module.mlp, module.loss, optimizer, cache, *kind)
     if (order := data.order_of(0, steps)) is None:
         x, y = (values[:, :rows].contiguous() for values in (data.x, data.y))
