@@ -232,8 +232,8 @@ def test_a_summary_says_what_the_runs_hold(quick):
     row = numbers_of_run(run_, sharpness=True)
     for name in ("mse", "truth_mse", "val_mse"):
         expected = np.sort(run_.metrics[name])[3]
-        assert float(row[f"{name}_median"]) == pytest.approx(expected, rel=1e-5)
-    assert row["parameters"] == "25" and row["layers"] == "1" and row["diverged"] == "0"
+        assert row[f"{name}_median"] == pytest.approx(expected, rel=1e-5)
+    assert row["parameters"] == 25 and row["layers"] == 1 and row["diverged"] == 0
 
 
 def test_sharpness_of_a_linear_unit_is_that_of_its_design(quick):

@@ -20,10 +20,10 @@ from mlpfit.sweeps.summary import (
     read_summary,
     read_sweep,
     ready_sweep_name,
-    results_of,
     stability_of,
     sweep_name,
     sweep_note,
+    texts_of,
     write_summary,
 )
 from mlpfit.training.progress import console
@@ -38,7 +38,7 @@ def finish_sweep(folder: Path, content: Mapping[str, Any] | None = None) -> bool
     rows = write_summary(folder, content)
     metric = sweep_note(folder, "search")
     console.print(summary_table(rows, keys) if metric is None else best_table(rows, keys, metric))
-    console.print(f"{folder}/summary.csv, {draw_sweep(folder)}", soft_wrap=True)
+    console.print(f"{folder}/summary.csv, {draw_rows(folder, keys, rows)}", soft_wrap=True)
     if ready := ready_sweep_name(folder):
         console.print(answer(ready, rows) or "no answer: jobs have failed, or answers.py has none")
     elif ready := figure_sweep_name(folder, keys):
@@ -106,10 +106,14 @@ def answers_of(sweep: str) -> dict[str, Callable[[list[Row]], str]]:
 
 
 def draw_sweep(folder: Path) -> str:
+    """:func:`draw_rows` of the summary in this folder. Raises RunError if there is none."""
+    return draw_rows(folder, *read_summary(folder))
+
+
+def draw_rows(folder: Path, keys: list[str], rows: list[Row]) -> str:
     """Draw figure.svg beside the summary: for a ready sweep as its YAML says, for a search its
     trials, else curves for one swept key, maps for two or three. Returns the path, or why there is
-    no figure. Raises RunError if there is no summary."""
-    keys, rows = read_summary(folder)
+    no figure."""
     name, metric = sweep_name(folder), sweep_note(folder, "search")
     ready = figure_sweep_name(folder, keys)
     spec = checked_figure(ready, keys) if ready else None
@@ -119,7 +123,8 @@ def draw_sweep(folder: Path) -> str:
     if not finished:
         (folder / "figure.svg").unlink(missing_ok=True)
         return "no figure: no job has finished"
-    data = short_hash(json.dumps(results_of(folder)).encode())
+    results = [{k: v for k, v in texts_of(row).items() if k != "seconds"} for row in rows]
+    data = short_hash(json.dumps(results).encode())
     source = f"{name}, {len(rows)} jobs; data {data}"
 
     def draw() -> Any:

@@ -17,6 +17,7 @@ sharpness_start_*, sharpness_*   the same of the largest eigenvalue of the loss'
                      after training, if requested
 """
 
+import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ import numpy as np
 
 from mlpfit.config.catalogue import ready_sweep, ready_sweeps
 from mlpfit.errors import Diverged, RunError
-from mlpfit.files import write_file, write_table
+from mlpfit.files import read_file, write_file, write_table
 from mlpfit.judging.statistics import QUANTILES, median_interval, quantiles
 from mlpfit.runs.run import JOB, Run, load_run
 
@@ -39,11 +40,11 @@ if TYPE_CHECKING:
 SWEEP = "sweep.json"
 UNKNOWN = "no exit status recorded: killed, or never started"
 OTHER_RUN = "its folder holds a run of other settings or of other code"
-JOB_COLUMN = "job"  # follows the swept keys
+JOB_COLUMN, FAILURE = "job", "failure"  # they follow the swept keys; all after them are numbers
 FEWEST = 6  # replicas whose least and largest values hold the median with 95 %
 QUANTITIES = ("mse", "truth_mse", "val_mse")
 COUNTS = ("replicas", "parameters", "layers")
-Row = dict[str, Any]  # of the summary: swept keys as texts, numbers, None where there is none
+Row = dict[str, Any]  # of the summary: swept keys as texts, numbers as written, or None for none
 
 
 @dataclass(frozen=True)
@@ -164,67 +165,71 @@ def objective(run: Run, metric: str) -> float:
 
 
 def write_summary(folder: Path, content: Mapping[str, Any] | None = None) -> list[Row]:
-    """Write summary.csv from the folders of the jobs, see :func:`read_sweep`. Returns its rows as
-    :func:`read_summary` reads them."""
+    """Write summary.csv from the folders of the jobs, see :func:`read_sweep`. Returns its rows."""
     keys, jobs = read_sweep(folder, content)
     metric, sharpness = sweep_note(folder, "search"), sweep_note(folder, "sharpness")
-    rows: list[dict[str, str]] = []
+    rows: list[Row] = []
     for path, job in jobs.items():
         failure, values = job.outcome(path), dict(o.partition("=")[::2] for o in job.overrides)
-        name = str(path.relative_to(folder))
-        row = {key: values.get(key, "") for key in keys} | {"job": name, "failure": failure}
+        row = {key: values.get(key, "") for key in keys}
+        row |= {JOB_COLUMN: str(path.relative_to(folder)), FAILURE: failure}
         rows.append(row | ({} if failure else numbers_of_run(load_run(path), sharpness, metric)))
     longest_first = sorted(rows, key=len, reverse=True)
     columns = list(dict.fromkeys(name for row in longest_first for name in row))
-    rows = [{name: row.get(name, "") for name in columns} for row in rows]
-    write_table(folder / "summary.csv", columns, rows)
-    return read_summary(folder)[1]
+    rows = [{name: row.get(name) for name in columns} for row in rows]
+    write_table(folder / "summary.csv", columns, map(texts_of, rows))
+    return rows
 
 
-def read_table(folder: Path) -> "DataFrame":
-    """summary.csv: swept keys, job and failure as texts, all else as numbers, NaN in the rows of
-    failed jobs. Raises RunError if it is missing or damaged."""
-    file = folder / "summary.csv"
-    try:
-        table = _read_texts(file)
-        numbers = list(table.columns)[table.columns.get_loc("failure") + 1 :]
-        texts = list(table.columns)[: len(table.columns) - len(numbers)]
-        if len(table) and texts[-2:] == [JOB_COLUMN, "failure"]:
-            kept = table[numbers].replace("", "nan")
-            whole = {name: "Int64" for name in COUNTS if name in numbers}
-            return table[texts].join(kept.astype(float).astype(whole))
-    except FileNotFoundError:
-        raise RunError(f"{file} is not there: run the sweep first") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not text, not a table, a missing column, or a text for a number
-    remedy = "run the sweep again, it trains nothing that is complete"
-    raise RunError(f"{file}: damaged; {remedy}")
-
-
-def _read_texts(file: Path) -> "DataFrame":
-    import pandas  # here, since it takes a second
-
-    return pandas.read_csv(file, dtype=str, keep_default_na=False)
-
-
-def results_of(folder: Path) -> list[dict[str, str]]:
-    """The rows of summary.csv as they are written, without times: equal for equal results."""
-    return _read_texts(folder / "summary.csv").drop(columns="seconds").to_dict("records")
+def texts_of(row: Row) -> dict[str, str]:
+    """A row as it is written."""
+    return {
+        name: "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+        for name, value in row.items()
+    }
 
 
 def read_summary(folder: Path) -> tuple[list[str], list[Row]]:
     """The swept keys and the rows of a summary, with None for what a failed job lacks. Raises
     RunError if it is missing or damaged."""
-    table = read_table(folder)
-    keys = list(table.columns[: table.columns.get_loc(JOB_COLUMN)])
-    return keys, table.astype(object).where(table.notna(), None).to_dict("records")
+    file = folder / "summary.csv"
+    try:
+        columns, *lines = csv.reader(read_file(file).decode().splitlines())
+        texts = columns.index(FAILURE) + 1
+        keys = columns[: texts - 2]
+        rows: list[Row] = []
+        for line in lines:
+            row: Row = dict(zip(columns, line, strict=True))
+            rows.append(row | {name: _number(name, row[name]) for name in columns[texts:]})
+        if rows and columns[texts - 2] == JOB_COLUMN:
+            return keys, rows
+    except FileNotFoundError:
+        raise RunError(f"{file} is not there: run the sweep first") from None
+    except (OSError, ValueError, csv.Error):
+        pass  # not text, not a table, a missing column, or a text for a number
+    remedy = "run the sweep again, it trains nothing that is complete"
+    raise RunError(f"{file}: damaged; {remedy}")
 
 
-def numbers_of_run(run: Run, sharpness: bool, metric: str | None = None) -> dict[str, str]:
-    """Numbers of a finished job for its row; metric: what a search minimises."""
+def _number(column: str, text: str) -> float | None:
+    return None if text == "" else int(text) if column in COUNTS else float(text)
+
+
+def read_table(folder: Path) -> "DataFrame":
+    """:func:`read_summary` as a table, with NaN for None. Raises RunError."""
+    from pandas import DataFrame  # here, since it takes a second
+
+    keys, rows = read_summary(folder)
+    table = DataFrame(rows)
+    kinds = {name: "Int64" if name in COUNTS else float for name in table.columns}
+    return table.astype({n: k for n, k in kinds.items() if n not in (*keys, JOB_COLUMN, FAILURE)})
+
+
+def numbers_of_run(run: Run, sharpness: bool, metric: str | None = None) -> Row:
+    """Numbers of a finished job for its row, of six digits; metric: what a search minimises."""
     layers = [weight.shape[1:] for weight, _ in run.parameters()]
     parameters = sum((fan_in + 1) * width for fan_in, width in layers)
-    values: dict[str, object] = {"replicas": run.replicas, "diverged": run.diverged.mean()}
+    values: Row = {"replicas": run.replicas, "diverged": run.diverged.mean()}
     values |= {"parameters": parameters, "layers": len(layers) - 1}
     names = dict.fromkeys([*QUANTITIES, metric or "mse"])
     quantities = {name: run.final(name) for name in names if name in run.metrics}
@@ -236,7 +241,7 @@ def numbers_of_run(run: Run, sharpness: bool, metric: str | None = None) -> dict
             values[f"{name}_{quantile}"] = value
         values[f"{name}_low"], values[f"{name}_high"] = median_interval(numbers)
     values |= {"seconds": run.provenance["seconds"]}
-    return {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in values.items()}
+    return {k: v if k in COUNTS else float(f"{v:.6g}") for k, v in values.items()}
 
 
 def sharpness_at(run: Run, step: int | None) -> np.ndarray:
