@@ -1,7 +1,9 @@
 """No command deletes or changes what mlpfit did not make, whatever folder it is given."""
 
 import ast
+import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -178,6 +180,27 @@ def test_there_is_always_the_old_run_or_the_new_one(quick, monkeypatch):
     config.folder.rename(replaced)  # as if killed between the two renames
     assert not train(quick(*SHORT, "seed=2")) and not replaced.exists()
     assert [path.name for path in config.folder.parent.iterdir()] == [config.folder.name]
+
+
+def test_a_run_that_can_not_be_renamed_is_copied_before_it_is_replaced(quick, monkeypatch):
+    """As one in the image of a container, whose file system renames files only."""
+    train(config := quick(*SHORT))
+    rename = os.rename
+
+    def of_files_only(source, target):
+        if Path(source) == config.folder:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(source))
+        rename(source, target)
+
+    monkeypatch.setattr(folders, "exchange", lambda a, b: False)
+    monkeypatch.setattr(os, "rename", of_files_only)
+    assert train(quick(*SHORT, "seed=1")) and load_run(config.folder).seeds == [1]
+    assert [path.name for path in config.folder.parent.iterdir()] == [config.folder.name]
+    replaced = config.folder.with_name(config.folder.name + folders.REPLACED)
+    shutil.copytree(config.folder, replaced)  # as if killed while the old one was removed
+    (config.folder / "history.npz").unlink()
+    assert not train(quick(*SHORT, "seed=1")) and not replaced.exists()
+    assert load_run(config.folder).history["loss"].shape == (5, 1)
 
 
 def test_hydras_documented_folders_work(tmp_path, command):

@@ -310,7 +310,10 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused(outputs):
     assert "choose another" in done.stderr
 
 
-@pytest.mark.parametrize("wrong", [["--prot", "1"], ["a", "b"], ["--port", "x"], ["nowhere"]])
+WRONG = [["--prot", "1"], ["a", "b"], ["--port", "x"], ["--port", "-3"], ["--port", "65536"]]
+
+
+@pytest.mark.parametrize("wrong", [*WRONG, ["nowhere"]])
 def test_wrong_arguments_are_refused(wrong, tmp_path):
     done = run("mlpfit", "tensorboard", *wrong, cwd=tmp_path)
     assert done.returncode == 2 and wrong[0 if wrong[0] == "--prot" else -1] in done.stderr

@@ -237,6 +237,8 @@ def tensorboard() -> int:
     parser.add_argument("--port", type=int, help="default: the first free one from 6006 on")
     parser.add_argument("--write-only", action="store_true", help="end when the files are written")
     options = parser.parse()
+    if options.port is not None and not 0 <= options.port < 2**16:
+        raise ConfigError(f"--port {options.port}: must be from 0 to {2**16 - 1}")
     if not options.folder.is_dir():
         raise ConfigError(
             f"{options.folder}: no such folder; name one with runs (default: outputs)"

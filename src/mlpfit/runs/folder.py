@@ -1,9 +1,11 @@
 """Creation of run folders: locked by one process, filled, marked, then moved into place."""
 
 import ctypes
+import errno
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +20,7 @@ from mlpfit.files import sha256, write_file
 from mlpfit.runs import content, removal
 from mlpfit.runs.identity import holds
 from mlpfit.runs.removal import INNER, check_replaceable, is_working_directory, remove
-from mlpfit.runs.run import IDENTITY, MARKER, SHARDS, differences
+from mlpfit.runs.run import IDENTITY, MARKER, SHARDS, differences, load_run
 
 HYDRA = ".hydra"  # config, overrides and hydra.yaml as Hydra writes them; never read here
 REPLACED = ".mlpfit-replaced"  # end of the name of a run that is just being replaced
@@ -187,7 +189,8 @@ def note_failure(partial: Path) -> None:
 def take_along(added: list[Path], partial: Path) -> None:
     """Move what Hydra and a launcher have written for a run to its other files."""
     for path in added:
-        if path.is_dir() and (partial / path.name).is_dir():
+        if path.is_dir():  # file by file, see _set_aside
+            (partial / path.name).mkdir(exist_ok=True)
             for file in path.iterdir():
                 os.replace(file, partial / path.name / file.name)
             path.rmdir()
@@ -206,11 +209,23 @@ def move_into_place(partial: Path, final: Path) -> None:
         pass
     else:
         replaced = final.with_name(final.name + REPLACED)
-        os.rename(final, replaced)
+        _set_aside(final, replaced)
         os.rename(partial, final)
         partial = replaced
     with suppress(OSError):  # it is removed the next time
         remove(partial)
+
+
+def _set_aside(final: Path, replaced: Path) -> None:
+    """Rename a run that is to be replaced; where it is in the image of a container, which does not
+    rename folders, copy it and remove it."""
+    try:
+        os.rename(final, replaced)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copytree(final, replaced, symlinks=True, dirs_exist_ok=True)
+        remove(final)
 
 
 def fill(folder: Path, partial: Path) -> None:
@@ -239,13 +254,24 @@ def restore_replaced(final: Path) -> None:
     replaced = final.absolute().with_name(final.absolute().name + REPLACED)
     if removal.read_marker(replaced) is None:
         return
+    is_whole = _is_whole(final)
     if final.exists() and not (final / MARKER).is_file():
         remove_hydra_files(final)
+    elif final.exists() and not is_whole:  # it was just being removed
+        remove(final)
     if not final.exists():
         os.rename(replaced, final)
-    elif (final / MARKER).is_file():
+    elif is_whole:
         with suppress(OSError):
             remove(replaced)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether there is a finished run with all its files."""
+    try:
+        return load_run(folder).is_whole()
+    except RunError:
+        return False
 
 
 def remove_hydra_files(final: Path) -> None:
