@@ -32,6 +32,8 @@ from mlpfit.training.train import train, try_additions
 
 MAX_JOBS = 10_000
 BATCH = 500  # jobs that are planned, which takes two seconds, before the first of them starts
+WORTH_MEASURING = 10.0  # seconds that all jobs would take on a fast core
+JOB_SECONDS = 0.15  # of a job's process and of Hydra
 SAY_PLANNING = 20  # jobs, of which planning takes a noticeable time
 
 
@@ -190,22 +192,27 @@ def print_plan(folder: Path, jobs: Sequence[Planned], count: int, processes: int
 
 
 def predicted_seconds(todo: Sequence[Planned], processes: int) -> float | None:
-    """How long these jobs will take, from measurements of the longest and of a middling one; None
-    if they are short, or trained outside the engine."""
+    """How long these jobs will take, by a straight line through measurements of the longest and of
+    a middling one; None if they are short, or trained outside the engine."""
     ordered = sorted(todo, key=lambda job: job.seconds)
-    middle, longest = ordered[len(ordered) // 2], ordered[-1]
-    factors = slowness_of(middle, processes), slowness_of(longest, processes)
-    if not all(map(math.isfinite, factors)):
+    if sum(job.seconds for job in ordered) < WORTH_MEASURING:
         return None
-    seconds = [job.seconds * factors[2 * job.seconds > longest.seconds] for job in ordered]
+    middle, longest = ordered[len(ordered) // 2], ordered[-1]
+    taken, most = measured_seconds(middle, processes), measured_seconds(longest, processes)
+    if not math.isfinite(taken + most):
+        return None
+    apart = longest.seconds - middle.seconds
+    slope = (most - taken) / apart if apart else 0.0
+    least = duration.BEGIN_AND_END + JOB_SECONDS
+    seconds = [max(least, taken + slope * (job.seconds - middle.seconds)) for job in ordered]
     return max(sum(seconds) / processes, max(seconds))
 
 
-def slowness_of(job: Planned, processes: int) -> float:
-    """:func:`mlpfit.training.duration.slowness` of a job; NaN for a short one."""
+def measured_seconds(job: Planned, processes: int) -> float:
+    """How long a job will take, by a measurement of its longest shard; NaN outside the engine."""
     assert job.config is not None
-    chosen = duration.samples(shards(job.config, Path()))
-    return duration.slowness(chosen[-1], processes) if chosen else math.nan
+    longest = max(shards(job.config, Path()), key=duration.predicted_seconds)
+    return job.seconds * duration.slowness(longest, processes) + JOB_SECONDS
 
 
 def tell(folder: Path, jobs: Sequence[Planned]) -> Callable[[float], str]:

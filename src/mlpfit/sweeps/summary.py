@@ -33,6 +33,7 @@ from mlpfit.errors import Diverged, RunError
 from mlpfit.files import read_file, write_file, write_table
 from mlpfit.judging.statistics import QUANTILES, median_interval, quantiles
 from mlpfit.runs.run import JOB, Run, load_run
+from mlpfit.training.progress import doing
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -169,11 +170,14 @@ def write_summary(folder: Path, content: Mapping[str, Any] | None = None) -> lis
     keys, jobs = read_sweep(folder, content)
     metric, sharpness = sweep_note(folder, "search"), sweep_note(folder, "sharpness")
     rows: list[Row] = []
-    for path, job in jobs.items():
-        failure, values = job.outcome(path), dict(o.partition("=")[::2] for o in job.overrides)
-        row = {key: values.get(key, "") for key in keys}
-        row |= {JOB_COLUMN: str(path.relative_to(folder)), FAILURE: failure}
-        rows.append(row | ({} if failure else numbers_of_run(load_run(path), sharpness, metric)))
+    with doing(lambda seconds: f"{len(rows)} of {len(jobs)} jobs summarised"):
+        for path, job in jobs.items():
+            failure, values = job.outcome(path), dict(o.partition("=")[::2] for o in job.overrides)
+            row = {key: values.get(key, "") for key in keys}
+            row |= {JOB_COLUMN: str(path.relative_to(folder)), FAILURE: failure}
+            rows.append(
+                row | ({} if failure else numbers_of_run(load_run(path), sharpness, metric))
+            )
     longest_first = sorted(rows, key=len, reverse=True)
     columns = list(dict.fromkeys(name for row in longest_first for name in row))
     rows = [{name: row.get(name) for name in columns} for row in rows]
