@@ -120,8 +120,14 @@ def sha256(file: Path) -> str:
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """As numpy.savez, but with the same bytes from every Python version, whose zip headers
     differ."""
-    with naming_file(path), zipfile.ZipFile(path, "w") as parts:
-        for name, values in arrays.items():
-            buffer = io.BytesIO()
-            np.lib.format.write_array(buffer, np.asarray(values), allow_pickle=False)
-            parts.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue())
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with naming_file(path):
+        try:
+            with zipfile.ZipFile(temporary, "w") as parts:
+                for name, values in arrays.items():
+                    buffer = io.BytesIO()
+                    np.lib.format.write_array(buffer, np.asarray(values), allow_pickle=False)
+                    parts.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)

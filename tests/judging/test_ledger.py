@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from conftest import committed
 from scipy.stats import binomtest
 
 from mlpfit.config.catalogue import experiments, tutorials
-from mlpfit.judging import claims, published, statistics
+from mlpfit.errors import RunError
+from mlpfit.judging import claims, ledger, published, statistics
 from mlpfit.judging.ledger import COLUMNS
 from mlpfit.judging.statistics import P
 
@@ -27,6 +29,22 @@ def test_every_published_number_is_in_the_ledger_once_with_a_verdict():
         assert (entry["verdict"] == "borderline") == bool(entry.get("between"))
     rows = csv.DictReader(committed("outputs/ledger.csv").decode().splitlines())
     assert [row["verdict"] for row in rows] == [e["verdict"] for e in LEDGER["numbers"]]
+
+
+@pytest.mark.parametrize("content", ["{}", "[", "[]", "[" * 10**5, '{"numbers": [1]}', None])
+def test_a_damaged_ledger_is_named(tmp_path, content):
+    if content is None:
+        os.mkfifo(tmp_path / "ledger.json")
+    else:
+        (tmp_path / "ledger.json").write_text(content)
+    with pytest.raises((RunError, OSError)) as error:
+        ledger.read(tmp_path, whole=True)
+    assert "ledger.json" in str(error.value)
+
+
+def test_the_ledger_that_is_kept_is_whole(tmp_path):
+    (tmp_path / "ledger.json").write_text(json.dumps(LEDGER))
+    assert ledger.read(tmp_path, whole=True) == LEDGER
 
 
 def test_every_claim_and_slip_is_in_the_ledger_and_every_run_has_a_verdict():

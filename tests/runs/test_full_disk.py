@@ -4,11 +4,12 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
 from mlpfit.errors import about_file
-from mlpfit.files import write_file
+from mlpfit.files import write_arrays, write_file
 from mlpfit.runs.folder import locked
 
 SHORT = ("experiment=parabola/eight_neurons", "trainer.max_steps=5", "logger=none")
@@ -58,10 +59,17 @@ def test_the_line_names_the_file_and_the_same_command_heals(what, command):
     assert code == 0, printed
 
 
-def test_a_file_is_named_and_nothing_half_written(tmp_path):
+WRITE = {
+    "bytes": lambda path: write_file(path, b"x" * 11),
+    "arrays": lambda path: write_arrays(path, {"x": np.ones(3)}),
+}
+
+
+@pytest.mark.parametrize("what", WRITE)
+def test_a_file_is_named_and_nothing_half_written(what, tmp_path):
     (tmp_path / "a.txt").write_text("old")
     with pytest.raises(OSError) as caught, small_files(10):
-        write_file(tmp_path / "a.txt", b"x" * 11)
+        WRITE[what](tmp_path / "a.txt")
     assert str(caught.value).endswith(f"'{tmp_path}/a.txt'")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"

@@ -196,7 +196,7 @@ def report() -> int:
         say(results.update_readme(OUTPUTS))
     draw_narrow(names, poorer)
     with doing("writing the report"):
-        text = page.report(OUTPUTS, judging.read(OUTPUTS))
+        text = page.report(OUTPUTS, judging.read(OUTPUTS, whole=True))
     return _write("report.html", text)
 
 

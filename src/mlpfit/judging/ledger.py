@@ -24,7 +24,7 @@ import numpy as np
 from mlpfit.config.catalogue import experiments, tutorials
 from mlpfit.config.compose import as_published
 from mlpfit.errors import RunError, as_config_error
-from mlpfit.files import write_file, write_table
+from mlpfit.files import read_file, write_file, write_table
 from mlpfit.judging import (
     claims,
     comparisons,
@@ -429,12 +429,19 @@ def without(content: dict[str, Any], apart: Mapping[str, str]) -> dict[str, Any]
     return content | tables
 
 
-def read(outputs: Path) -> dict[str, Any]:
-    """Content of ledger.json. Raises RunError if it is missing or damaged."""
+_ROWS = (
+    *("experiments", "numbers", "traces", "joint", "findings", "conclusions", "slips"),
+    *("deviations", "power", "assumptions", "sensitivity"),
+)
+
+
+def read(outputs: Path, whole: bool = False) -> dict[str, Any]:
+    """Content of ledger.json. Raises RunError if it is missing or damaged, with ``whole`` also if
+    it lacks a section."""
     file = outputs / "ledger.json"
     try:
-        content = json.loads(file.read_bytes())
-        if isinstance(content, dict):
+        content = json.loads(read_file(file))
+        if isinstance(content, dict) and not (whole and _lacks_sections(content)):
             return content
     except FileNotFoundError:
         own = "mlpfit report <tutorial> needs none"
@@ -442,6 +449,13 @@ def read(outputs: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         pass
     raise RunError(f"{file}: damaged; remove it, and make ensembles report writes it again")
+
+
+def _lacks_sections(content: dict[str, Any]) -> bool:
+    sections = [content.get(name) for name in _ROWS]
+    rows = [isinstance(s, list) and all(isinstance(row, dict) for row in s) for s in sections]
+    dicts = [isinstance(content.get(name), dict) for name in ("legend", "halves", "runs")]
+    return not all([*rows, *dicts])
 
 
 def verdicts(content: dict[str, Any]) -> dict[str, str]:
