@@ -7,7 +7,7 @@ import torch
 
 from mlpfit import ConfigError, load_run
 from mlpfit.config.compose import compose
-from mlpfit.model.optimizers import ELEMENTWISE, OPTIMIZERS, mixes
+from mlpfit.model.optimizers import OPTIMIZERS, mixes
 from mlpfit.runs.identity import identity
 from mlpfit.training.run import make_data, make_module
 from mlpfit.training.train import train
@@ -167,9 +167,9 @@ def test_an_optimiser_of_ones_own_takes_its_steps_and_must_not_mix_replicas(tuto
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS.keys() - {"muon", "sparseadam"}))  # refused
-def test_torchs_optimisers_that_mix_replicas_are_those_that_are_not_elementwise(name):
+def test_torchs_optimisers_that_mix_replicas_are_those_with_a_norm_or_a_line_search(name):
     arguments = {"lr": 0.1} if name == "sgd" else {}
-    assert mixes(name, OPTIMIZERS[name], arguments) == (name not in ELEMENTWISE)
+    assert mixes(name, OPTIMIZERS[name], arguments) == (name in ("adafactor", "lbfgs"))
 
 
 def test_the_code_of_ones_own_classes_is_part_of_the_run(tutorial, tmp_path):

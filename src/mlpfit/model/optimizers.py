@@ -15,12 +15,6 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     for name, kind in vars(torch.optim).items()
     if inspect.isclass(kind) and issubclass(kind, Optimizer) and kind is not Optimizer
 }
-# Whose steps treat every number alone, whatever their arguments. Of any other a trial tells, for
-# which torch loads its compiler: two seconds in every process.
-ELEMENTWISE = (
-    *("adadelta", "adagrad", "adam", "adamax", "adamw", "asgd", "nadam", "radam", "rmsprop"),
-    *("rprop", "sgd"),
-)
 
 
 def optimizer_of(given: Mapping[str, Any], replicas: int) -> tuple[type[Optimizer], dict[str, Any]]:
@@ -68,7 +62,7 @@ def optimizer_of(given: Mapping[str, Any], replicas: int) -> tuple[type[Optimize
         kind([{"params": [weight]}, {"params": [own], **bias}] if bias else [weight], **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"optimizer {name}: {one_line(error)}") from error
-    if replicas > 1 and name not in ELEMENTWISE and mixes(name, kind, arguments):
+    if replicas > 1 and mixes(name, kind, arguments):
         raise ConfigError(
             f"optimizer.name={name}: a step of it mixes replicas; give it one seed, "
             f"or {replicas} seeds to another optimizer"
