@@ -109,7 +109,7 @@ def read_sweep(
     """The swept keys, and the jobs of the last command, or of that with this content of sweep.json,
     by folder, in order; those of a search that have started. Raises RunError."""
     try:
-        content = content or json.loads((folder / SWEEP).read_bytes())
+        content = content or json.loads(read_file(folder / SWEEP))
         if (planned := content.get("jobs")) is not None:
             jobs = {
                 folder / name: _read_job(folder / name, number, tuple(overrides))
@@ -121,7 +121,7 @@ def read_sweep(
         return list(content["keys"]), dict(sorted(last, key=lambda item: item[1].number))
     except OSError:
         raise RunError(f"{folder}: no sweep here (no {SWEEP}); run it first") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise RunError(f"{folder}: {SWEEP} or a {JOB} is damaged; run the sweep again") from None
 
 
@@ -133,7 +133,7 @@ def record_failures(folder: Path, content: Mapping[str, Any], reasons: Mapping[i
 
 
 def _load_job(file: Path) -> Job:
-    fields = json.loads(file.read_bytes())
+    fields = json.loads(read_file(file))
     return Job(**fields | {"overrides": tuple(fields["overrides"])})
 
 
@@ -150,8 +150,8 @@ def sweep_note(sweep: Path, key: str) -> Any:
     """A value of sweep.json: when the command was "started", the metric that a "search" minimises,
     whether "sharpness" is requested. None if it is missing."""
     try:
-        return json.loads((sweep / SWEEP).read_bytes())[key]
-    except (OSError, ValueError, KeyError, TypeError):
+        return json.loads(read_file(sweep / SWEEP))[key]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
