@@ -299,7 +299,7 @@ def test_the_kept_summaries_are_of_the_sweeps_and_answer_them(name, tmp_path):
 
 
 def test_runs_that_differ_in_the_learning_rate_share_their_kernels(tmp_path, quick, monkeypatch):
-    monkeypatch.setattr(engine, "SPECIALISE_OPERATIONS", 0)  # also the one made for the problem
+    monkeypatch.setattr(engine, "COMPILING", 0)  # also the one made for the problem
     short = ("experiment=parabola/eight_neurons", "trainer.max_steps=20", "replicas=5")
     loaded = []
     for lr in (0.01, 0.02):

@@ -72,8 +72,7 @@ def slowness(shard: Shard, copies: int = 1) -> float:
     seconds = BEGIN_AND_END + len(shard.seeds) * per_replica
     if is_solved:
         return seconds / predicted_seconds(shard)
-    operations = shard.whole.operations * model_steps(shard)
-    specialise = operations >= engine.SPECIALISE_OPERATIONS and len(shard.seeds) > 4
+    specialise = engine.worth_specialising(shard.config)
     modules = [module, *(make_module(config) for _ in range(copies - 1))]
     takers = [
         CompiledSteps(m.mlp, m.loss, m.configure_optimizers(), cache, specialise) for m in modules

@@ -48,7 +48,9 @@ CALLBACKS = {
 # value.
 ARGUMENTS = HARMLESS_ARGUMENTS | {"deterministic", "limit_val_batches", "max_time", "min_steps"}
 NEUTRAL = {"devices": (1, "auto"), "strategy": ("auto",)}
-SPECIALISE_OPERATIONS = 2e10  # of a whole run; from here a specialised kernel saves its compilation
+# Seconds that a kernel compiled for the very problem saves per operation, of nets without a hidden
+# layer, with one (and one output), and of others; and those that it must save.
+SAVED, COMPILING = (2.5e-9, 3e-11, 3e-10), 0.5
 THREADS_OPERATIONS = 1e8  # of a step of one replica; from here more threads save what they wait
 
 
@@ -123,6 +125,13 @@ def shown(given: Any) -> str:
     if isinstance(given, str):
         return given
     return "{" + ", ".join(f"{key}: {value}" for key, value in given.items()) + "}"
+
+
+def worth_specialising(config: Config) -> bool:
+    """Whether a kernel compiled for the very problem of these replicas saves its compilation."""
+    replicas, hidden = len(config.replica_seeds), len(config.units) - 2
+    saved = SAVED[hidden if hidden == 0 or (hidden == 1 and config.units[-1] == 1) else 2]
+    return replicas > 4 and saved * config.operations * config.steps * replicas >= COMPILING
 
 
 def kernel_cache(config: Config) -> Path:

@@ -139,10 +139,9 @@ def make_module(
         module.mlp.load(drawn or [_after_rows(config, seed) for seed in config.replica_seeds])
     if isinstance(module, engine.CompiledRegression):
         replicas, is_beside_others = len(config.replica_seeds), parent_process() is not None
-        operations = config.operations * config.steps * replicas
-        specialise = operations >= engine.SPECIALISE_OPERATIONS and replicas > 4
         large = replicas == 1 and config.operations >= engine.THREADS_OPERATIONS
         threads = cores() if large and not is_beside_others else 1
+        specialise = engine.worth_specialising(config)
         module.prepare(engine.kernel_cache(config), specialise, threads)
     return module
 
