@@ -101,7 +101,7 @@ portable: $(INSTALLED) ## compute as on other processors, compare the bits (FULL
 torture: $(INSTALLED) ## kill, damage and misuse everything a few hundred times (half an hour)
 	@$(BIN)/python tests/torture
 
-bench: $(INSTALLED) ## measure speed against the plain loop and the Trainer's defaults (QUICK=1: ten minutes)
+bench: $(INSTALLED) ## measure speed against the plain loop and the Trainer's defaults (QUICK=1: a quarter of an hour)
 	@$(BIN)/python -c 'import jax' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'jax==0.10.2'
 	@$(BIN)/python tests/bench $(if $(QUICK),--quick)
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import plain
-from crew import Crew, cores
+from crew import Crew, clock, cores
 from problems import Problem, calls, matrix_rate, under_trainer
 
 from mlpfit.files import write_file
@@ -60,12 +60,12 @@ def growth() -> str:
 
 
 NET = Problem("tower/small", 1, 20)
-NOTE = """Microseconds on the wall, the best of several turns. Replicas: one process, its Trainers,
-files of checkpoints and drawing of rows included, which 100 steps (50 of tower/small, 10 of
-tower/large) do not make up for; memory is the process's largest, and flat once a shard is full.
-Width and depth: one replica on 301 rows with Adam, without the Trainer; from {least:,.0f}
-operations a step on mlpfit takes threads, with the bits of one. Limit: torch's matrix product on
-one core."""
+NOTE = """Microseconds. Replicas: processor time of one process, its Trainers, files of checkpoints
+and drawing of rows included, which 100 steps (50 of tower/small, 10 of tower/large) do not make up
+for; memory is the process's largest, and flat once a shard is full. Width and depth: time on the
+wall, the best of several turns, of one replica on 301 rows with Adam, without the Trainer; from
+{least:,.0f} operations a step on mlpfit takes threads, with the bits of one. Limit: torch's matrix
+product on one core."""
 
 
 def _replicas(problem: Problem) -> tuple[int, float, float]:
@@ -81,10 +81,10 @@ def _replicas(problem: Problem) -> tuple[int, float, float]:
 def _shards(problem: Problem, shard: int) -> tuple[float, float]:
     part = replace(problem, replicas=shard)
     under_trainer(part)  # compiled
-    started = time.perf_counter()
+    started = clock()
     for _ in range(problem.replicas // shard):
         under_trainer(part)
-    seconds = time.perf_counter() - started
+    seconds = clock() - started
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
