@@ -201,6 +201,12 @@ def test_a_run_that_can_not_be_renamed_is_copied_before_it_is_replaced(quick, mo
     (config.folder / "history.npz").unlink()
     assert not train(quick(*SHORT, "seed=1")) and not replaced.exists()
     assert load_run(config.folder).history["loss"].shape == (5, 1)
+    replaced.mkdir()
+    (replaced / "history.npz").write_text("mine")
+    with pytest.raises(RunError, match="holds"):
+        train(quick(*SHORT, "seed=2"))
+    assert (replaced / "history.npz").read_text() == "mine"
+    assert load_run(config.folder).seeds == [1]
 
 
 def test_hydras_documented_folders_work(tmp_path, command):

@@ -218,12 +218,16 @@ def move_into_place(partial: Path, final: Path) -> None:
 
 def _set_aside(final: Path, replaced: Path) -> None:
     """Rename a run that is to be replaced; where it is in the image of a container, which does not
-    rename folders, copy it and remove it."""
+    rename folders, copy it and remove it. Raises RunError if the other name is taken by what is not
+    mlpfit's."""
     try:
         os.rename(final, replaced)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
+        remove(replaced)
+        replaced.mkdir()
+        shutil.copy2(final / MARKER, replaced)  # first, so that half a copy is known as ours
         shutil.copytree(final, replaced, symlinks=True, dirs_exist_ok=True)
         remove(final)
 
