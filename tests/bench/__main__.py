@@ -4,12 +4,14 @@ Every section is a table of outputs/bench.md; those that are not named stay as t
 solve the same problem on the same rows, take turns, and the best of several turns counts: other
 work on the machine can only slow a turn down. --quick: two turns each, without the section on
 growth unless it is named, and that without the last million; a quarter of an hour. The whole takes
-three times as long. JAX is an extra: pip install -e .[bench].
+three times as long. JAX and Ray are extras: pip install -e .[bench,ray]; without Ray its
+section stays as it is.
 """
 
 import sys
 from pathlib import Path
 
+import cluster
 import crew
 import ensembles
 import growth
@@ -30,6 +32,7 @@ SECTIONS = {
     "trainings": trainings.trainings,
     "shares": shares.shares,
     "growth": growth.growth,
+    "cluster": cluster.cluster,
 }
 
 
@@ -45,7 +48,9 @@ def main() -> int:
             raise ConfigError(f"{name}: no such benchmark; {allowed(name, SECTIONS)}")
     page = sections_of(PAGE.read_text()) if PAGE.is_file() else {}
     for name in names:
-        page[name] = f"{SECTIONS[name]()}\n\n{machine()}"
+        if not (section := SECTIONS[name]()):
+            continue
+        page[name] = f"{section}\n\n{machine()}"
         print(page[name], flush=True)
         parts = "\n\n".join(f"<!-- {name} -->\n{page[name]}" for name in SECTIONS if name in page)
         write_file(PAGE, f"# Benchmarks\n\n{parts}\n".encode())

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.slow
 SWEEP = ("experiment=tower/small", "trainer.max_steps=30", "model.hidden=4", "logger=none")
 SHARDS = ("hydra/sweeper=shards", "replicas=9", "ensemble.shard=2")
 PACKAGES = {"basic": "", "joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
-OPEN = {"RAY_AUTH_MODE": "disabled"}  # a local cluster of this test alone
+# A local cluster of this test alone, whose workers are not nicer than the other tests.
+OPEN = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
 
 
 def needs(launcher):
