@@ -21,10 +21,13 @@ def save(file: Path, draw: Callable[[], Figure], title: str, description: str) -
         if not is_wide(file) or is_current(file, description):
             return
         file = narrow_file(file)
+    from matplotlib.backends.backend_svg import FigureCanvasSVG  # takes half a second
+
     metadata = {"Date": None, "Creator": "mlpfit", "Title": title, "Description": description}
     with style.use():
         buffer = io.BytesIO()
-        draw().savefig(buffer, format="svg", metadata=metadata)
+        # As savefig, which for the layout alone would draw everything once more.
+        FigureCanvasSVG(draw()).print_svg(buffer, metadata=metadata)
     write_file(file, buffer.getvalue())
 
 
