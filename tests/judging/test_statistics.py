@@ -50,6 +50,14 @@ def test_the_interval_of_the_median_is_that_of_many_bootstrap_draws(n):
     assert (draws > high).mean() <= 0.03 and (draws >= high).mean() >= 0.02
 
 
+@pytest.mark.parametrize("n", [1, 2, 7, 64, 501, 20_000])
+def test_the_interval_of_the_median_ends_where_its_distribution_reaches_the_levels(n):
+    low, high = statistics.median_interval(np.arange(1.0, n + 1))
+    reached = binom.sf((n - 1) // 2, n, np.arange(n + 1) / n)  # by the k-th value
+    assert reached[int(low) - 1] < 0.025 <= reached[int(low)]
+    assert reached[int(high) - 1] < 0.975 <= reached[int(high)]
+
+
 def test_the_interval_of_a_median_that_may_have_diverged_is_open():
     low, high = statistics.median_interval(np.array([1.0, 2.0, 3.0, np.nan, np.inf]))
     assert low == 1 and high == np.inf
