@@ -91,6 +91,7 @@ class Processes(Launcher):
         waiting = sorted(numbers, key=lambda number: rank.get(number, len(rank)))[::-1]
         results: dict[int, JobReturn] = {}
         running: list[_Job] = []
+        ending: list[_Job] = []  # have sent their results; an exit takes a twentieth of a second
         try:
             while waiting or running:
                 while waiting and len(running) < self.processes:
@@ -105,16 +106,18 @@ class Processes(Launcher):
                     else:
                         running.append(_Job(self, number, composed))
                 wait([job.pipe for job in running], POLL_SECONDS if running else 0)
+                ending = [job for job in ending if job.process.is_alive()]
                 for job in list(running):
                     if (result := job.result()) is not None:
                         running.remove(job)
+                        ending.append(job)
                         results[job.number] = result
                         if result.status == JobStatus.FAILED:
                             _report(job.number, result)
         finally:
             for job in running:
                 job.process.terminate()
-            for job in running:
+            for job in running + ending:
                 job.process.join(STOP_SECONDS)
                 job.process.kill()
         return [results[number] for number in numbers]
@@ -143,7 +146,7 @@ class _Job:
         child_pipe.close()
 
     def result(self) -> JobReturn | None:
-        """Its result once it has ended, else None."""
+        """Its result once it has sent that or ended, else None."""
         # A process of the job's own may keep the pipe open after the job was killed.
         ended = not self.process.is_alive()
         if not self.pipe.poll() and not ended:
@@ -153,8 +156,10 @@ class _Job:
         except EOFError:
             result = None
         self.pipe.close()
+        if result is not None:
+            return result
         self.process.join()
-        return result or _failed(_outline(self.composed), RuntimeError(_exit_reason(self.process)))
+        return _failed(_outline(self.composed), RuntimeError(_exit_reason(self.process)))
 
 
 def _report(number: int, failed: JobReturn) -> None:
