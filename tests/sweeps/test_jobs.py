@@ -20,7 +20,7 @@ from mlpfit.config.sources import multirun_overrides, register_with_hydra, sweep
 from mlpfit.errors import ConfigError
 from mlpfit.sweeps.callback import Experiments
 from mlpfit.sweeps.composing import JobLoader
-from mlpfit.sweeps.jobs import plan
+from mlpfit.sweeps.jobs import ROW_SECONDS, Planned, closing_seconds, plan
 from mlpfit.sweeps.summary import read_summary
 
 SHORT = ("-m", "experiment=tower/small", "trainer.max_steps=5", "model.hidden=4", "logger=none")
@@ -215,3 +215,10 @@ def test_jobs_of_a_later_batch_need_folders_of_their_own(plans):
     next(batches)
     with pytest.raises(ConfigError, match="seed=1: two jobs share the folder"):
         next(batches)
+
+
+def test_what_a_summary_takes_grows_with_its_rows_and_with_sharpness(quick):
+    todo = [Planned(0, (), "", 1.0, quick("experiment=parabola/eight_neurons", "replicas=9"))]
+    few, many = (closing_seconds(todo, rows, sharpness=False) for rows in (1, 101))
+    assert many == pytest.approx(few + 100 * ROW_SECONDS)
+    assert closing_seconds(todo, 101, sharpness=True) > many

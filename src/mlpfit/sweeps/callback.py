@@ -147,7 +147,7 @@ class Experiments(Callback):
         while batch := self.next_batch():
             if any(job.seconds for job in batch):
                 jobs.import_for_jobs()
-            jobs.print_plan(self.folder, batch, self.count, self.processes)
+            jobs.print_plan(self.folder, batch, self.count, self.processes, self.sharpness)
             self.content["jobs"] |= {job.subdir: list(job.overrides) for job in batch}
             write_sweep(self.folder, self.content)
             if hasattr(launcher, "order"):

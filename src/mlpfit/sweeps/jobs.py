@@ -34,6 +34,7 @@ MAX_JOBS = 10_000
 BATCH = 500  # jobs that are planned, which takes two seconds, before the first of them starts
 WORTH_MEASURING = 10.0  # seconds that all jobs would take on a fast core
 JOB_SECONDS = 0.15  # of a job's process and of Hydra
+FIGURE_SECONDS, ROW_SECONDS = 1.5, 0.04  # of the end of a sweep, and of each job's row there
 SAY_PLANNING = 20  # jobs, of which planning takes a noticeable time
 
 
@@ -173,9 +174,17 @@ def longest_first(jobs: Sequence[Planned]) -> list[int]:
     return [job.number for job in sorted(jobs, key=lambda job: -job.seconds)]
 
 
-def print_plan(folder: Path, jobs: Sequence[Planned], count: int, processes: int | None) -> None:
-    """Print how many of the sweep's jobs are to be trained and how long that will take on this
-    machine; processes: at most so many at once, None: on other machines."""
+def print_plan(
+    folder: Path,
+    jobs: Sequence[Planned],
+    count: int,
+    processes: int | None,
+    sharpness: bool = False,
+) -> None:
+    """Print how many of the sweep's jobs are to be trained and how long that, and the summary after
+    the last of them, will take on this machine; processes: at most so many at once, None: on other
+    machines; sharpness: the summary has it."""
+    is_last = not jobs or jobs[-1].number == count - 1
     todo = [job for job in jobs if job.config is not None]
     line = f"{folder}: {counted(len(jobs), 'job')}"
     if len(jobs) < count:
@@ -187,6 +196,8 @@ def print_plan(folder: Path, jobs: Sequence[Planned], count: int, processes: int
         line += f", {counted(count, 'process')}"
         with doing("measuring the speed"):
             seconds = predicted_seconds(todo, count)
+            if seconds is not None and is_last:
+                seconds += closing_seconds(todo, jobs[-1].number + 1, sharpness)
         line += f": about {in_time(seconds)}" if seconds is not None else ""
     console.print(line, soft_wrap=True)
 
@@ -206,6 +217,16 @@ def predicted_seconds(todo: Sequence[Planned], processes: int) -> float | None:
     least = duration.BEGIN_AND_END + JOB_SECONDS
     seconds = [max(least, taken + slope * (job.seconds - middle.seconds)) for job in ordered]
     return max(sum(seconds) / processes, max(seconds))
+
+
+def closing_seconds(todo: Sequence[Planned], rows: int, sharpness: bool) -> float:
+    """How long the summary of so many jobs and the figure will take, by a measurement of a middling
+    one of those to be trained. All but the longest part, sharpness, is alike everywhere."""
+    seconds = FIGURE_SECONDS + rows * ROW_SECONDS
+    middle = sorted(todo, key=lambda job: job.seconds)[len(todo) // 2]
+    if sharpness and middle.config is not None:  # at the end of each, and at their common start
+        seconds += (rows + 1) * duration.sharpness_seconds(middle.config)
+    return seconds
 
 
 def measured_seconds(job: Planned, processes: int) -> float:

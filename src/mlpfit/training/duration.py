@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from mlpfit.config.schema import LeastSquares
+from mlpfit.config.schema import Config, LeastSquares
 from mlpfit.training.shard import Shard
 
 REPLICAS = 64  # measured at once, at most
@@ -89,3 +89,21 @@ def slowness(shard: Shard, copies: int = 1) -> float:
                 break
             count = min(config.steps, max(2 * count, int(1.2 * count * SECONDS / taken)))
     return (seconds + model_steps(shard) * taken / count / replicas) / predicted_seconds(shard)
+
+
+def sharpness_seconds(config: Config) -> float:
+    """How long it takes here to find the sharpness of the loss at the initial weights of all
+    replicas, by those of a few; 0 for a loss of which there is none."""
+    from mlpfit.model.losses import SQUARES
+    from mlpfit.model.sharpness import sharpness
+    from mlpfit.training.run import make_data, make_module
+
+    if config.loss not in SQUARES:
+        return 0.0
+    few = replace(config, seeds=config.replica_seeds[:8])
+    data, module = make_data(few), make_module(few)
+    layers = [(w.detach().numpy(), b.detach().numpy()) for w, b in module.mlp.layers]
+    started = time.perf_counter()
+    sharpness(layers, data.x.numpy(), data.y.numpy(), config.loss, config.model.activation)
+    taken = time.perf_counter() - started
+    return taken * len(config.replica_seeds) / len(few.replica_seeds)
