@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import cluster
+import commands
 import crew
 import ensembles
 import growth
@@ -32,6 +33,7 @@ SECTIONS = {
     "trainings": trainings.trainings,
     "shares": shares.shares,
     "growth": growth.growth,
+    "commands": commands.commands,
     "cluster": cluster.cluster,
 }
 
