@@ -40,9 +40,10 @@ struct Left {
     int64_t row, depth;
 };
 
-// M rows and N vectors of a product from (row, column) on: sums over k, in order, kept in registers.
-template <int M, int N>
-INLINE void tile(Left left, const V* right, V* out, int depth, int columns, int row, int column) {
+// M rows and N vectors of a product from (row, column) on: sums over k, in order, kept in registers until finish() makes
+// of them what is stored.
+template <int M, int N, class Finish>
+INLINE void tile(Left left, const V* right, V* out, int depth, int columns, int row, int column, Finish finish) {
     V sum[M][N] = {};
     const real* a = left.values + row * left.row;
     const V* b = right + column;
@@ -53,37 +54,42 @@ INLINE void tile(Left left, const V* right, V* out, int depth, int columns, int 
         }
     }
     _Pragma("GCC unroll 8") for (int i = 0; i < M; ++i) {
-        _Pragma("GCC unroll 8") for (int j = 0; j < N; ++j) out[(row + i) * columns + column + j] = sum[i][j];
+        _Pragma("GCC unroll 8") for (int j = 0; j < N; ++j) {
+            V& to = out[(row + i) * columns + column + j];
+            to = finish(sum[i][j], column + j, to);
+        }
     }
 }
 
 // Tiles whose sums fill most of the registers; their size decides no number.
 constexpr int HIGH = 6, BROAD = REGISTERS == 1 ? 4 : 1;
 
-template <int M, int N>
-INLINE void last_rows(Left left, const V* right, V* out, int rows, int depth, int columns, int row, int column) {
-    if (rows - row == M) tile<M, N>(left, right, out, depth, columns, row, column);
-    else if constexpr (M > 1) last_rows<M - 1, N>(left, right, out, rows, depth, columns, row, column);
+template <int M, int N, class Finish>
+INLINE void last_rows(Left left, const V* right, V* out, int rows, int depth, int columns, int row, int column, Finish finish) {
+    if (rows - row == M) tile<M, N>(left, right, out, depth, columns, row, column, finish);
+    else if constexpr (M > 1) last_rows<M - 1, N>(left, right, out, rows, depth, columns, row, column, finish);
 }
 
-template <int N>
-void strip(Left left, const V* right, V* out, int rows, int depth, int columns, int column) {
+template <int N, class Finish>
+void strip(Left left, const V* right, V* out, int rows, int depth, int columns, int column, Finish finish) {
     int row = 0;
-    for (; row + HIGH <= rows; row += HIGH) tile<HIGH, N>(left, right, out, depth, columns, row, column);
-    last_rows<HIGH - 1, N>(left, right, out, rows, depth, columns, row, column);
+    for (; row + HIGH <= rows; row += HIGH) tile<HIGH, N>(left, right, out, depth, columns, row, column, finish);
+    last_rows<HIGH - 1, N>(left, right, out, rows, depth, columns, row, column, finish);
 }
 
-template <int N>
-INLINE void last_columns(Left left, const V* right, V* out, int rows, int depth, int columns, int column, int end) {
-    if (end - column == N) strip<N>(left, right, out, rows, depth, columns, column);
-    else if constexpr (N > 1) last_columns<N - 1>(left, right, out, rows, depth, columns, column, end);
+template <int N, class Finish>
+INLINE void last_columns(Left left, const V* right, V* out, int rows, int depth, int columns, int column, int end, Finish finish) {
+    if (end - column == N) strip<N>(left, right, out, rows, depth, columns, column, finish);
+    else if constexpr (N > 1) last_columns<N - 1>(left, right, out, rows, depth, columns, column, end, finish);
 }
 
-// Columns first .. end - 1 of out (rows, columns vectors) = left (rows, depth) times right (depth, columns vectors).
-inline void product(Left left, const V* right, V* out, int rows, int depth, int columns, int first, int end) {
+// Columns first .. end - 1 of out (rows, columns vectors) = finish(left (rows, depth) times right (depth, columns
+// vectors), column, what was there).
+template <class Finish>
+inline void product(Left left, const V* right, V* out, int rows, int depth, int columns, int first, int end, Finish finish) {
     int column = first;
-    for (; column + BROAD <= end; column += BROAD) strip<BROAD>(left, right, out, rows, depth, columns, column);
-    if constexpr (BROAD > 1) last_columns<BROAD - 1>(left, right, out, rows, depth, columns, column, end);
+    for (; column + BROAD <= end; column += BROAD) strip<BROAD>(left, right, out, rows, depth, columns, column, finish);
+    if constexpr (BROAD > 1) last_columns<BROAD - 1>(left, right, out, rows, depth, columns, column, end, finish);
 }
 
 // One replica: its parameters and buffers, filled up, and what its hidden layers put out.
@@ -96,7 +102,7 @@ struct Wide {
     const int last = outputs == 1 ? shape.layers - 1 : shape.layers;
     int weight_at[MOST_LAYERS], bias_at[MOST_LAYERS];  // vectors of a layer among those of the state
     int count = 0;                                     // vectors of the parameters
-    V *state, *gradient, *hidden[MOST_LAYERS + 1], *below_layer, *transposed;  // hidden: also several outputs
+    V *state, *gradient, *hidden[MOST_LAYERS + 1], *transposed;  // hidden: also several outputs
     real* picked;  // if ordered, the rows of this step: inputs, then targets and weights
     const real *x = nullptr, *y = nullptr, *weights = nullptr;
     real scale = 0, n = 0;  // of this step: of the errors, and by what the loss is divided
@@ -108,21 +114,21 @@ struct Wide {
     }
 
     explicit Wide(const Call& call) : call(call) {
-        int widest = 0, most = 0;
+        int most = 0;
         for (int l = 0; l < shape.layers; ++l) {
             weight_at[l] = count, bias_at[l] = count + weight_vectors(l);
             count = bias_at[l] + (l == last ? 1 : vectors(shape.units[l + 1]));
             hidden[l + 1] = l < last ? zeros<V>(rows * vectors(shape.units[l + 1])) : nullptr;
             const int own = l ? vectors(shape.units[l]) : 0, above = shape.units[l + 1] * own;
-            widest = own > widest ? own : widest, most = above > most ? above : most;
+            most = above > most ? above : most;
         }
         state = zeros<V>((1 + shape.buffers) * count), gradient = zeros<V>(count);
-        below_layer = zeros<V>(rows * widest), transposed = zeros<V>(most);
+        transposed = zeros<V>(most);
         picked = zeros<real>(rows * (inputs + outputs + 1));
     }
     ~Wide() {
         for (int l = 1; l <= last; ++l) free(hidden[l]);
-        free(state), free(gradient), free(below_layer), free(transposed), free(picked);
+        free(state), free(gradient), free(transposed), free(picked);
     }
 
     Left inputs_of(int l, int row) const {  // (rows, units), from this row on
@@ -137,15 +143,14 @@ struct Wide {
             const int columns = vectors(shape.units[l + 1]);
             const V* bias = state + bias_at[l];
             V* out = hidden[l + 1] + first * columns;
-            product(inputs_of(l, first), state + weight_at[l], out, end - first, shape.units[l], columns, 0, columns);
+            const bool is_hidden = l + 1 < shape.layers;
+            product(inputs_of(l, first), state + weight_at[l], out, end - first, shape.units[l], columns, 0, columns,
+                    [=](V sum, int j, const V&) __attribute__((always_inline)) {
+                        return is_hidden ? activated(shape.activation, shape.leak, sum + bias[j]) : sum + bias[j];
+                    });
+            if (shape.activation != SIGMOID || !is_hidden) continue;  // the only one that is not 0 at 0
             for (int i = first; i < end; ++i, out += columns) {
-                for (int j = 0; j < columns; ++j) {
-                    const V z = out[j] + bias[j];
-                    out[j] = l + 1 < shape.layers ? activated(shape.activation, shape.leak, z) : z;
-                }
-                if (shape.activation == SIGMOID && l + 1 < shape.layers) {  // the only one that is not 0 at 0
-                    for (int j = shape.units[l + 1]; j < columns * LANES; ++j) out[columns - 1][j % LANES] = 0;
-                }
+                for (int j = shape.units[l + 1]; j < columns * LANES; ++j) out[columns - 1][j % LANES] = 0;
             }
         }
     }
@@ -208,7 +213,8 @@ struct Wide {
                 for (int j = column; j < column_end; ++j) bias[j] += error[i * columns + j];
             }
             const Left in = inputs_of(l, 0);
-            product({in.values, 1, in.row}, error, slopes, shape.units[l], rows, columns, column, column_end);
+            product({in.values, 1, in.row}, error, slopes, shape.units[l], rows, columns, column, column_end,
+                    [](V sum, int, const V&) __attribute__((always_inline)) { return sum; });
             if (l == 0) break;
             const int unit_end = team.begin(thread + 1, shape.units[l], LANES);
             for (int i = team.begin(thread, shape.units[l], LANES); i < unit_end; ++i) {
@@ -218,11 +224,8 @@ struct Wide {
             }
             team.wait();
             const int row = team.begin(thread, rows, HIGH), row_end = team.begin(thread + 1, rows, HIGH);
-            V *h = hidden[l], *from = below_layer + row * inner;
-            product(inputs_of(l + 1, row), transposed, from, row_end - row, shape.units[l + 1], inner, 0, inner);
-            for (int i = row * inner; i < row_end * inner; ++i) {
-                h[i] = below(shape.activation, shape.leak, below_layer[i], h[i]);
-            }
+            product(inputs_of(l + 1, row), transposed, hidden[l] + row * inner, row_end - row, shape.units[l + 1], inner, 0,
+                    inner, [=](V sum, int, const V& h) __attribute__((always_inline)) { return below(shape.activation, shape.leak, sum, h); });
             team.wait();
         }
     }
