@@ -86,14 +86,19 @@ class ReplicaData(pl.LightningDataModule):
         batching = _batching(
             target, self.split, order, batch_size, macro_batch, start_below, streams
         )
-        begun = [of(seed, split=self.split) for seed in seeds]
-        rows, rngs, drawn = zip(*begun, strict=True)
+
+        def begin() -> list[tuple[Rows, Any, Any]]:
+            return [of(seed, split=self.split) for seed in seeds]
+
+        rows, rngs, drawn = zip(*begin(), strict=True)
         # What ``weights`` drew, of each replica; None where the order does not need it.
         self.initial: list[Any] | None = None if drawn[0] is None else list(drawn)
         names = [n for n in Rows.__dataclass_fields__ if getattr(rows[0], n) is not None]
         self.arrays = {name: np.stack([getattr(r, name) for r in rows]) for name in names}
         self.x, self.y = (self._tensor(self.arrays[name]) for name in ("x", "y"))
-        self._draws = None if batching is None else orders.Draws(batching, rngs)
+        self._draws = None
+        if batching is not None:
+            self._draws = orders.Draws(batching, rngs, lambda: [rng for _, rng, _ in begin()])
         self._other: dict[generators.Use, Batches] = {}
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ Kinds of order (``data.order``):
              random order (as PuzzleLib's ``Trainer``)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -113,32 +113,45 @@ class Batching:
         if self.kind == "sequential":
             return np.tile(np.arange(0, self.rows, self.batch), (epochs, 1))
         if self.kind == "blocks":
-            return np.stack([self._in_random_order(rng) for _ in range(epochs)])
+            return self._in_random_order(rng, epochs)
         assert self.below is not None
         return integers(rng, self.below - self.batch, epochs * batches).reshape(epochs, batches)
 
-    def _in_random_order(self, rng: Any) -> np.ndarray:
-        blocks = self._blocks
-        chosen = (blocks[number] for number in rng.permutation(len(blocks)))
-        return np.concatenate(
-            [first + self.batch * rng.permutation(-(-n // self.batch)) for first, n in chosen]
-        )
+    def _in_random_order(self, rng: Any, epochs: int) -> np.ndarray:
+        blocks = [(first, -(-rows // self.batch)) for first, rows in self._blocks]
+        permutation = rng.permutation
+        numbers = [
+            first + self.batch * permutation(batches)
+            for _ in range(epochs)
+            for first, batches in (blocks[i] for i in permutation(len(blocks)).tolist())
+        ]
+        return np.concatenate(numbers).reshape(epochs, -1)
 
 
 class Draws:
     """The batches of R replicas, drawn from their generators when they are asked for. Only the
-    epochs asked for last are in memory; those before are drawn again from the start."""
+    epochs asked for last are in memory; those before are drawn again from the start.
 
-    def __init__(self, batching: Batching, rngs: Sequence[Any]) -> None:
-        self._rngs = rngs
-        self._states = [_state(rng) for rng in rngs]
-        self.restart(batching)
+    again  makes the generators once more, for that; to keep their first states would take longer
+           than to draw. Without it batches can only be asked for in their order.
+    """
+
+    def __init__(
+        self,
+        batching: Batching,
+        rngs: Sequence[Any],
+        again: Callable[[], Sequence[Any]] | None = None,
+    ) -> None:
+        self._again = again
+        self._start(batching, rngs)
 
     def restart(self, batching: Batching) -> None:
-        """Start anew from the generators' first states."""
-        self.batching = batching
-        for rng, state in zip(self._rngs, self._states, strict=True):
-            _set_state(rng, state)
+        """Start anew, with these batches."""
+        assert self._again is not None
+        self._start(batching, self._again())
+
+    def _start(self, batching: Batching, rngs: Sequence[Any]) -> None:
+        self.batching, self._rngs = batching, rngs
         self._fixed = np.stack([self.batching.fixed_rows(rng) for rng in self._rngs])
         self._first, self._drawn = 0, self._next_epochs(1)  # (R, epochs, ...), from epoch first on
 
@@ -215,16 +228,3 @@ def problems(
         yield f"{given}: must be at most {prefix}macro_batch={macro_batch}"
     if streams == "libraries" and order != "full":
         yield f"streams=libraries: needs {prefix}order=full (its seeded order is not defined)"
-
-
-def _state(rng: Any) -> Any:
-    if isinstance(rng, np.random.RandomState):
-        return rng.get_state(legacy=False)
-    return rng.bit_generator.state
-
-
-def _set_state(rng: Any, state: Any) -> None:
-    if isinstance(rng, np.random.RandomState):
-        rng.set_state(state)
-    else:
-        rng.bit_generator.state = state

@@ -79,17 +79,18 @@ class RandomState(np.random.RandomState):
         call."""
         shape = (1,) if size is None else (size,) if isinstance(size, int) else tuple(size)
         count = math.prod(shape)
-        numbers, missing = [self._kept[:count]], (count - len(self._kept[:count]) + 1) // 2
+        kept = self._kept[:count]
         self._kept = self._kept[count:]
+        accepted, missing = [np.empty((0, 2))], (count - len(kept) + 1) // 2
         while missing > 0:
             pairs = 2.0 * self.random_sample((missing, 2)) - 1.0
             squares = pairs[:, 0] * pairs[:, 0] + pairs[:, 1] * pairs[:, 1]
-            inside = (squares < 1.0) & (squares != 0.0)
-            pairs, squares = pairs[inside], squares[inside]
-            factor = np.sqrt(-2.0 * elementary.log_of_normal(squares) / squares)
-            numbers.append((factor[:, None] * pairs[:, ::-1]).ravel())
-            missing -= len(pairs)
-        drawn = np.concatenate(numbers)
+            accepted.append(pairs[(squares < 1.0) & (squares != 0.0)])
+            missing -= len(accepted[-1])
+        pairs = np.concatenate(accepted)
+        squares = pairs[:, 0] * pairs[:, 0] + pairs[:, 1] * pairs[:, 1]
+        factor = np.sqrt(-2.0 * elementary.log_of_normal(squares) / squares)
+        drawn = np.concatenate([kept, (factor[:, None] * pairs[:, ::-1]).ravel()])
         self._kept = drawn[count:] if count and len(drawn) > count else self._kept
         values = loc + scale * drawn[:count].reshape(shape)
         return values if size is not None else float(values[0])
