@@ -32,6 +32,7 @@ $(INSTALLED): requirements.lock requirements-torch.lock pyproject.toml
 	{ echo "without uv: pip installs them, which takes minutes"; $(PIP) $(LOCKED) -r .venv/packages.lock; }
 	@echo "torch and mlpfit, a minute or two ..."
 	@$(PIP) --no-build-isolation --only-binary :all: -r requirements-torch.lock -e .
+	@$(BIN)/python -m compileall -q src  # as pip does for packages, also where Python writes no bytecode
 	@pwd -P > $@
 
 reproduce: $(INSTALLED) ## train every experiment, draw every figure, print the table
