@@ -1,5 +1,6 @@
 """The main command and what it leaves behind."""
 
+import json
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from conftest import CONF, ROOT, TARGET, run
 
 from mlpfit import load_run
 from mlpfit.config.catalogue import experiments, tutorials
-from mlpfit.config.compose import as_published, compose
+from mlpfit.config.compose import as_published, compose, keep_published
 from mlpfit.judging import published
 from mlpfit.processes import run_tasks, start_workers, stop_workers
 from mlpfit.report import table as results
@@ -314,6 +315,21 @@ def test_a_changed_experiment_is_composed_alone(own, tmp_path, monkeypatch):
     again = composed()
     assert all(again[name] != file for name, file in changed.items())
     assert as_published("own/ramp").target.slope == 3.0 and as_published("own/flat").units[1] == 5
+
+
+def test_what_was_composed_before_there_were_outputs_is_kept_once_there_are(
+    own, tmp_path, monkeypatch
+):
+    """So the processes that draw don't compose it again."""
+    monkeypatch.setenv("MLPFIT_PATH", own)
+    monkeypatch.chdir(tmp_path)
+    as_published("own/ramp")
+    keep_published()
+    assert list(tmp_path.glob("outputs*")) == []
+    (tmp_path / "outputs").mkdir()
+    keep_published()
+    kept = json.loads((tmp_path / "outputs/.cache/configs/own-ramp.json").read_text())
+    assert kept["config"]["trainer"]["max_steps"] == 20
 
 
 def test_a_folder_of_tutorials_is_not_one(own, tmp_path):

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from mlpfit.commands.arguments import Parser
 from mlpfit.config.catalogue import experiments, tutorial
-from mlpfit.config.compose import as_published
+from mlpfit.config.compose import as_published, keep_published
 from mlpfit.figures import draw
 from mlpfit.judging.variants import check_tutorial
 from mlpfit.processes import Workers, cores, start_workers, stop_workers
@@ -49,6 +49,7 @@ def reproduce(started: float, names: list[str], workers: Workers) -> int:
     chosen = select_experiments(names)
     configs = [as_published(name) for name in chosen]
     stale = train_runs(configs, workers)
+    keep_published()  # for the processes that draw
     # Before the figures: if this is killed, some figures are missing, and the next time goes on.
     missing = not names and not (OUTPUTS / "results.csv").is_file()
     finished = write_results(chosen) if stale or missing else []

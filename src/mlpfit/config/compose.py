@@ -274,12 +274,22 @@ def _as_published(experiment: str, files: tuple[tuple[str, int, int], ...]) -> C
             message if experiment in message else f"experiment={experiment}: {message}"
         ) from error
     check_own_name(config.name, experiment)
-    if CACHE.parents[1].is_dir():
-        with suppress(OSError, ValueError):
-            of = _digest(experiment, names, read)
-            content = {"of": of, "read": read, "config": plain}
-            write_file(kept, json.dumps(content).encode())
+    with suppress(OSError, ValueError):
+        of = _digest(experiment, names, read)
+        _unkept[kept.absolute()] = json.dumps({"of": of, "read": read, "config": plain}).encode()
+    keep_published()
     return config
+
+
+_unkept: dict[Path, bytes] = {}  # what was composed before there was an outputs/
+
+
+def keep_published() -> None:
+    """Keep what this process has composed of experiments for others, if there is an outputs/ by
+    now."""
+    for file in [file for file in _unkept if file.parents[2].is_dir()]:
+        with suppress(OSError):
+            write_file(file, _unkept.pop(file))
 
 
 def _digest(experiment: str, names: Sequence[str], read: Sequence[str]) -> str:
