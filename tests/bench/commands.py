@@ -92,6 +92,7 @@ def measured(code: Path, work: Path, *arguments: str) -> tuple[Spent, Spent]:
         subprocess.run(command, cwd=work, env=environment, check=True, capture_output=True)
         wall, cores = time.perf_counter() - started, _children() - before
         found = [(f.name, json.loads(f.read_text())) for f in Path(samples).iterdir()]
+    cores -= sum(sums["sampling"] for _, sums in found)
     parts = [sum(sums[part] for _, sums in found) for part in (*PARTS, "rest")]
     forked = [sums for name, sums in found if name.startswith("forked")]
     of_job = [sum(s[part] for s in forked) / max(1, len(forked)) for part in (*PARTS, "rest")]

@@ -1,9 +1,10 @@
 """Runs a command of mlpfit and samples what its processes do: MLPFIT_SAMPLES=folder python
 tests/bench/sampled.py [argument ...].
 
-Every few milliseconds the processor time that a process has used since is charged to a part of the
-work, told by the innermost call of its main thread whose file belongs to one. Each process, also
-those that the command starts or forks, keeps the seconds in a file of the folder.
+Every few milliseconds the processor time that a process has used since, without that of sampling,
+is charged to a part of the work, told by the innermost call of its main thread whose file belongs
+to one. Each process, also those that the command starts or forks, keeps the seconds in a file of
+the folder.
 """
 
 import json
@@ -45,16 +46,18 @@ _parts: dict[str, str] = {}  # of the calls met so far
 def sample(kind: str) -> None:
     """From now on, in a thread; kind: of this process, which begins its file's name."""
     main, started, before = threading.main_thread().ident, time.perf_counter(), 0.0
-    seconds = dict.fromkeys([*PARTS, "rest", "wall"], 0.0)
+    seconds = dict.fromkeys([*PARTS, "rest", "sampling", "wall"], 0.0)
     name = Path(os.environ["MLPFIT_SAMPLES"], f"{kind}-{os.getpid()}.json")
 
     def go_on() -> None:
         nonlocal before
         file = os.open(name, os.O_CREAT | os.O_WRONLY)
         while True:
-            now, frame = time.process_time(), sys._current_frames().get(main or 0)
-            seconds[part_of(frame)] += now - before
-            before, seconds["wall"] = now, time.perf_counter() - started
+            part = part_of(sys._current_frames().get(main or 0))
+            seconds["sampling"], seconds["wall"] = time.thread_time(), time.perf_counter() - started
+            now = time.process_time() - seconds["sampling"]
+            seconds[part] += now - before
+            before = now
             os.pwrite(file, json.dumps(seconds).ljust(300).encode(), 0)
             time.sleep(EVERY)
 
