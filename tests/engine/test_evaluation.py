@@ -120,5 +120,5 @@ def test_a_replica_that_diverged_has_no_number_and_leaves_the_others_theirs(real
 
 def test_the_source_of_a_kernel_asks_nothing_of_libm():
     for real in ("float", "double"):
-        text = compiler.source(real)
+        text = compiler.source(real, *compiler.HEADERS)
         assert "#include <math" not in text and "#include <cmath" not in text

@@ -91,7 +91,8 @@ class Recorder(CompiledSteps):
 
     def _kernel(self, call: Call) -> Any:
         self.call = self._bytes(call)
-        self.text = self.source(call, self.kernel == "specialised")
+        every = compiler.source(self.real, *compiler.HEADERS)
+        self.text = self.source(call, True) if self.kernel == "specialised" else every
         name = "wide" if self.kernel == "wide" else "narrow"
         run = compiler.load(self.text, self.cache)[f"run_{name}"]
         run.argtypes, run.restype = [ctypes.c_void_p], None

@@ -155,16 +155,23 @@ def _processor() -> str:
     return "\n".join(sorted(x for x in lines if x.startswith(("model name", "flags", "Features"))))
 
 
-def source(real: str, constants: dict[str, object] | None = None) -> str:
-    """C++ source of the kernels for ``real`` "float" or "double": those for any problem, or, with
-    the constants of one problem, the narrow kernel specialised for it."""
-    return _source(real, tuple((constants or {}).items()))
+# Of each library of kernels, beside those that all share. They are compiled apart, since a command
+# seldom needs all: the wide ones alone take four seconds.
+HEADERS = {"narrow": ("shallow", "narrow"), "wide": ("wide",), "evaluate": ("evaluate",)}
+
+
+def source(real: str, *libraries: str, constants: dict[str, object] | None = None) -> str:
+    """C++ source for ``real`` "float" or "double" of these libraries of HEADERS or, with the
+    constants of one problem, of the narrow kernel specialised for it."""
+    return _source(real, libraries, tuple((constants or {}).items()))
 
 
 @functools.cache  # it is asked for at every call of a kernel
-def _source(real: str, constants: tuple[tuple[str, object], ...]) -> str:
-    names = ["common", "activations", "update"]
-    names += ["narrow"] if constants else ["shallow", "narrow", "wide", "evaluate"]
+def _source(
+    real: str, libraries: tuple[str, ...], constants: tuple[tuple[str, object], ...]
+) -> str:
+    own = ["narrow"] if constants else [name for of in libraries for name in HEADERS[of]]
     defined = [f"#define {name} {value}" for name, value in constants]
+    names = ["common", "activations", "update", *own]
     texts = [(KERNELS / f"{name}.h").read_text(encoding="utf-8") for name in names]
     return "\n".join([f"using real = {real};", *defined, *texts])

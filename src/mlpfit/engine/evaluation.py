@@ -125,6 +125,11 @@ class _Call(ctypes.Structure):
     )
 
 
+def compiled(double: bool, cache: Path) -> ctypes.CDLL:
+    """The kernel of :func:`errors`. Raises NoCompiler."""
+    return compiler.load(compiler.source("double" if double else "float", "evaluate"), cache)
+
+
 def _compiled_errors(
     layers: Layers,
     x: np.ndarray,
@@ -158,7 +163,7 @@ def _compiled_errors(
         squares=result.squares.ctypes.data,
         dead=result.dead_units.ctypes.data,
     )
-    library = compiler.load(compiler.source("double" if real.itemsize == 8 else "float"), cache)
+    library = compiled(real.itemsize == 8, cache)
     library.evaluate.argtypes, library.evaluate.restype = [ctypes.c_void_p], None
     library.evaluate(ctypes.byref(call))
     return result

@@ -267,7 +267,7 @@ class CompiledSteps:
     def source(self, call: Call, specialised: bool) -> str:
         """The source of the kernel of a call: for any problem, or specialised for its shape."""
         if not specialised:
-            return compiler.source(self.real)
+            return compiler.source(self.real, kernel_name(self.units))
         constants: dict[str, object] = {
             "UNITS": "{" + ", ".join(map(str, self.units)) + "}",
             "ACTIVATION": self.activation.upper(),
@@ -277,7 +277,7 @@ class CompiledSteps:
         }
         for name in ("rows", "buffers", "decayed", "nesterov", "weighted", "ordered"):
             constants[name.upper()] = getattr(call, name)
-        return compiler.source(self.real, constants)
+        return compiler.source(self.real, constants=constants)
 
     @property
     def real(self) -> str:

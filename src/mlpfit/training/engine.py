@@ -59,7 +59,7 @@ def outside(config: Config) -> str | None:
     if (key := unknown(config)) is not None:
         return f"{key} is outside the engine"
     try:
-        compiler.load(compiler.source(_real(config)), kernel_cache(config))
+        compiler.load(compiler.source(_real(config), _library(config)), kernel_cache(config))
     except compiler.NoCompiler as error:
         return str(error)
     return None
@@ -137,6 +137,16 @@ def worth_specialising(config: Config) -> bool:
 def kernel_cache(config: Config) -> Path:
     """Folder of compiled kernels, unless MLPFIT_KERNEL_CACHE names another."""
     return Path(config.output_dir) / ".cache" / "kernels"
+
+
+def _library(config: Config) -> str:
+    """The library whose compilation shows that the engine works for this config: its kernel's, or,
+    if one is compiled for the very problem or none is needed, that of its errors."""
+    kernel = steps.kernel_name(config.units)
+    is_solved = isinstance(config.optimizer, LeastSquares)
+    return (
+        "evaluate" if is_solved or (kernel == "narrow" and worth_specialising(config)) else kernel
+    )
 
 
 def _real(config: Config) -> str:

@@ -22,9 +22,8 @@ class Evaluation:
 
     def __init__(self, data: ReplicaData, cache: Path) -> None:
         self.data, self.cache = data, cache
-        real = "double" if data.x.dtype == torch.float64 else "float"
         try:
-            compiler.load(compiler.source(real), cache)
+            evaluation.compiled(data.x.dtype == torch.float64, cache)
             self.compiled = True
         except compiler.NoCompiler:  # numpy computes the same, more slowly
             self.compiled = False
