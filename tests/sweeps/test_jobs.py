@@ -167,7 +167,7 @@ def test_launchers_can_send_what_a_job_needs_to_other_machines():
 def plans(tmp_path):
     """Gives the batches of two jobs each of a grid."""
 
-    def plan_of(*given):
+    def plan_of(*given, **options):
         register_with_hydra()
         folder = str(Path(mlpfit.__file__).parent / "config")
         with initialize_config_dir(folder, version_base="1.3"):
@@ -176,7 +176,7 @@ def plans(tmp_path):
             overrides = [*task, "hydra.sweeper.max_batch_size=2"]
             master = hydra.compose_config("config", overrides, RunMode.MULTIRUN)
             loader = JobLoader(hydra.config_loader)
-            return plan(loader, master, multirun_overrides(loader, master))
+            return plan(loader, master, multirun_overrides(loader, master), **options)
 
     return plan_of
 
@@ -206,6 +206,15 @@ def test_jobs_are_planned_batch_by_batch(plans):
 def test_a_wrong_value_of_a_later_batch_is_refused_before_the_first(plans, given, message):
     with pytest.raises(Exception, match=re.escape(message)):
         next(plans(*given))
+
+
+@pytest.mark.parametrize(
+    "given", ["model.activation=sigmoid", "loss=mae", "model.output=tanh", "model.dropout=0.1"]
+)
+def test_sharpness_of_what_has_none_here_is_refused_before_anything_is_trained(plans, given):
+    with pytest.raises(ConfigError, match=rf"{given}: has no sharpness here"):
+        next(plans("seed=0,1", given, sharpness=True))
+    assert len(next(plans("seed=0,1", given))) == 2
 
 
 def test_a_wrong_pair_of_values_in_a_later_batch_is_named_when_that_is_planned(plans, capsys):

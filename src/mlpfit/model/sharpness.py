@@ -13,6 +13,7 @@ import numpy as np
 from mlpfit.data.elementary import sum_rows, tanh
 
 Layers = Sequence[tuple[np.ndarray, np.ndarray]]  # weight (R, in, out), bias (R, 1, out)
+ACTIVATIONS = ("relu", "tanh", "identity")
 NUMBERS_AT_ONCE = 200_000  # of an array, 1.6 MB: larger ones get new pages for every result
 HALVINGS = 64  # of an interval as wide as the spectrum: below its rounding
 

@@ -121,7 +121,7 @@ class Experiments(Callback):
             check_ensembles(loader, config, list(map(str, config.hydra.overrides.task)), keys)
             return
         if sweeper == "BasicSweeper":
-            batches = jobs.plan(loader, config, overrides)
+            batches = jobs.plan(loader, config, overrides, self.sharpness)
             self.batches = chain([next(batches)], batches)
             self.count, self.processes = jobs.number_of_jobs(overrides), jobs.processes_of(config)
             with read_write(config):

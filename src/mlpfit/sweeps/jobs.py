@@ -51,13 +51,13 @@ class Planned:
 
 
 def plan(
-    loader: JobLoader, master: DictConfig, overrides: Sequence[Override]
+    loader: JobLoader, master: DictConfig, overrides: Sequence[Override], sharpness: bool = False
 ) -> Iterator[list[Planned]]:
-    """The jobs of a grid in batches, each composed and checked when it is asked for. Raises
-    ConfigError before the first for no or over ``MAX_JOBS`` jobs, for a wrong value of a key, and
-    for a config or a Trainer in it that can't be; with any for two jobs that share a folder,
-    RunError if a folder is not a job's own. A wrong config of a later batch is named on stderr, and
-    its job will fail."""
+    """The jobs of a grid in batches, each composed and checked when it is asked for; sharpness: of
+    all of them it is to be found. Raises ConfigError before the first for no or over ``MAX_JOBS``
+    jobs, for a wrong value of a key, and for a config or a Trainer in it that can't be; with any
+    for two jobs that share a folder, RunError if a folder is not a job's own. A wrong config of a
+    later batch is named on stderr, and its job will fail."""
     count, given = number_of_jobs(overrides), master.hydra.sweeper.max_batch_size
     if given is not None and (not isinstance(given, int) or given < 1):
         raise ConfigError(
@@ -82,6 +82,8 @@ def plan(
                 check_free(glance, taken, sweep)
                 try:
                     jobs.append(planned(glance, k, sweep))
+                    if sharpness and (config := jobs[-1].config) is not None:
+                        check_sharpness(config)
                 except ConfigError as error:
                     if number == 0:
                         raise
@@ -141,6 +143,28 @@ def planned(job: Glance, number: int, sweep: Path) -> Planned:
     check_replaceable(folder, Path(config.output_dir))
     seconds = sum(map(duration.predicted_seconds, shards(config, Path())))
     return Planned(number, job.overrides, job.subdir, seconds, config)
+
+
+def check_sharpness(config: Config) -> None:
+    """Raises ConfigError for a training of whose loss no sharpness can be found."""
+    from mlpfit.model.losses import SQUARES  # here, since they import torch
+    from mlpfit.model.sharpness import ACTIVATIONS
+
+    model = config.model
+    given = {
+        f"loss={config.loss}": str(config.loss) in SQUARES,
+        f"model.activation={model.activation}": model.activation in ACTIVATIONS,
+        f"model.output={model.output}": model.output == "identity",
+        f"model.net={model.net}": model.net is None,
+        f"model.dropout={model.dropout}": not model.dropout,
+        f"{config.units[-1]} outputs": config.units[-1] == 1,
+    }
+    for setting, is_known in given.items():
+        if not is_known:
+            raise ConfigError(
+                f"{setting}: has no sharpness here, which is of squared errors of one output of "
+                f"layers of {', '.join(ACTIVATIONS)}; leave hydra.callbacks.experiments.sharpness"
+            )
 
 
 def number_of_jobs(overrides: Sequence[Override]) -> int:
