@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.util import Finalize
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,9 +41,21 @@ def task(config):
         return lambda: None
     if what == "random":
         return random.random(), float(np.random.rand())
+    if what == "first":  # its process does not end before the second job has begun
+        Finalize(None, meet, (Path(config.begun),), exitpriority=0)
+    if what == "second":
+        Path(config.begun).touch()
     if what == "parent":
         return os.getppid()
     return time.monotonic()
+
+
+def meet(begun):
+    """Note in a file whether the other begins within ten seconds."""
+    deadline = time.monotonic() + 10
+    while not begun.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    begun.with_name("met" if begun.exists() else "alone").touch()
 
 
 def launch(folder, *jobs, first=0, **settings):
@@ -87,6 +101,13 @@ def test_jobs_start_in_the_order_that_is_given_and_return_in_theirs(tmp_path):
     times = [result.return_value for result in results]
     assert sorted(range(4), key=times.__getitem__) == [3, 1, 0, 2]
     assert [result.hydra_cfg.hydra.job.num for result in results] == [10, 11, 12, 13]
+
+
+def test_a_job_begins_while_the_process_of_the_last_one_ends_and_a_launch_waits_for_all(tmp_path):
+    jobs = [[f"+what={name}", f"+begun={tmp_path}/begun"] for name in ("first", "second", "first")]
+    launch(tmp_path, *jobs, processes=1)
+    assert {path.name for path in tmp_path.iterdir()} >= {"begun", "met"}
+    assert not (tmp_path / "alone").exists()
 
 
 def test_unseeded_jobs_draw_other_numbers(tmp_path):

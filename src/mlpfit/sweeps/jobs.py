@@ -81,9 +81,10 @@ def plan(
                 glance = loader.glance(master, job, k)
                 check_free(glance, taken, sweep)
                 try:
-                    jobs.append(planned(glance, k, sweep))
-                    if sharpness and (config := jobs[-1].config) is not None:
-                        check_sharpness(config)
+                    one = planned(glance, k, sweep)
+                    if sharpness and one.config is not None:
+                        check_sharpness(one.config)
+                    jobs.append(one)
                 except ConfigError as error:
                     if number == 0:
                         raise
