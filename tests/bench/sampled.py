@@ -18,7 +18,7 @@ from types import FrameType
 
 EVERY = 0.004  # seconds
 PARTS = {  # files, with the function after a colon, of the calls of each part; the first fits
-    "imports": r"<frozen importlib|importlib/",
+    "imports": r"<frozen importlib|importlib/|(?<!sampled)\.py:<module>",
     "composing": r"mlpfit/config/|hydra/|hydra_plugins/|omegaconf/|train\.py:must_train"
     r"|mlpfit/sweeps/(callback|composing|jobs|search|shards)",
     "training": r"mlpfit/(training|data|engine)/|mlpfit/model/(?!sharpness)|lightning/",
