@@ -62,6 +62,9 @@ $(TUTORIALS): $(INSTALLED) ## one tutorial: its runs and figures
 outputs/figures/%.svg: FORCE $(INSTALLED) ## one figure and the run it needs
 	@$(BIN)/python -m mlpfit reproduce $*
 
+# Bytecode of the tests is kept, also where the environment asks for none: else they are compiled each time.
+test test-slow test-launchers: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(INSTALLED) ## run the tests
 	@$(BIN)/python -m pytest
 
