@@ -6,7 +6,7 @@ threads, too, and time is time on the wall, so this section needs a quiet machin
 """
 
 import io
-import resource
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -84,8 +84,14 @@ def _shards(problem: Problem, shard: int) -> tuple[float, float]:
     started = clock()
     for _ in range(problem.replicas // shard):
         under_trainer(part)
-    seconds = clock() - started
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return clock() - started, _peak()
+
+
+def _peak() -> float:
+    """The most memory that this process has held, in MiB. (The maximum of getrusage would be that
+    of the process which started it, if that is larger.)"""
+    (line,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    return int(line) / 1024
 
 
 def _sizes(nets: dict[int, Problem], rate: float) -> dict[str, Curve]:
