@@ -24,6 +24,7 @@ from mlpfit.errors import ConfigError, allowed
 from mlpfit.files import write_file
 from mlpfit.process import run_command
 from mlpfit.runs.provenance import provenance
+from mlpfit.training.progress import counted
 
 PAGE = Path("outputs/bench.md")
 SECTIONS = {
@@ -67,7 +68,7 @@ def sections_of(page: str) -> dict[str, str]:
 def machine() -> str:
     made = provenance()
     return (
-        f"Measured on {made['processor']}, {len(crew.cores())} cores, "
+        f"Measured on {made['processor']}, {counted(len(crew.cores()), 'core')}, "
         f"torch {made['versions']['torch']}, {made['platform']}."
     )
 
