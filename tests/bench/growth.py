@@ -168,7 +168,8 @@ def _drawn(
             for name, curve in curves.items():
                 dashed = "--" if name.startswith("limit") else "o-"
                 ax.plot(*zip(*curve, strict=True), dashed, label=name, markersize=3)
-            ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+            ax.set(xscale="log", xlabel=x, ylabel=y)
+            ax.set(yscale="log") if curves is not memory else ax.set_ylim(0)
             ax.legend(fontsize="x-small")
         for line, limit in zip(axes[0].lines[: len(limits)], limits.values(), strict=True):
             axes[0].axhline(limit, color=line.get_color(), linestyle="--", linewidth=0.8)
