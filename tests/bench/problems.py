@@ -87,21 +87,21 @@ class Problem:
 
 def under_trainer(problem: Problem) -> Turn:
     """mlpfit as its command trains: Lightning's Trainer, rows drawn before, batches picked,
-    losses and checkpoints kept. What it takes to compile is found with two steps."""
+    losses and checkpoints kept. What it takes to compile is found with two steps of its kernel."""
     compiling = 0.0
     if problem not in _COMPILED:
         _COMPILED.add(problem)
         short = Problem(problem.experiment, problem.replicas, 2, problem.overrides)
-        compiling = _trained(short) - _trained(short)
-    return Turn(problem.replicas * problem.steps, _trained(problem), compiling)
+        compiling = _trained(short, problem) - _trained(short, problem)
+    return Turn(problem.replicas * problem.steps, _trained(problem, problem), compiling)
 
 
 _COMPILED: set[Problem] = set()
 
 
-def _trained(problem: Problem) -> float:
+def _trained(problem: Problem, kernel_of: Problem) -> float:
     from mlpfit.training.callbacks import History, Snapshots
-    from mlpfit.training.engine import kernel_cache
+    from mlpfit.training.engine import kernel_cache, worth_specialising
     from mlpfit.training.evaluation import Evaluation
     from mlpfit.training.run import make_data, make_module
     from mlpfit.training.shard import Schedule, Shard
@@ -110,6 +110,7 @@ def _trained(problem: Problem) -> float:
     with tempfile.TemporaryDirectory() as folder:
         shard = Shard(problem.config, problem.config.replica_seeds, Path(folder))
         data, module = make_data(shard.config), make_module(shard.config, compiled=True)
+        module.specialise = worth_specialising(kernel_of.config)
         evaluate = Evaluation(data, kernel_cache(shard.config))
         snapshots, history = Snapshots(Schedule(problem.config).snapshots, evaluate), History()
         tidy()
