@@ -164,7 +164,8 @@ def check_sharpness(config: Config) -> None:
         if not is_known:
             raise ConfigError(
                 f"{setting}: has no sharpness here, which is of squared errors of one output of "
-                f"layers of {', '.join(ACTIVATIONS)}; leave hydra.callbacks.experiments.sharpness"
+                f"layers of {', '.join(ACTIVATIONS)}; leave out "
+                "hydra.callbacks.experiments.sharpness"
             )
 
 
